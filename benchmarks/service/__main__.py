@@ -1,0 +1,59 @@
+"""One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE`, `codec COUNT`; `serve`, which prints
+its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from benchmarks.service import codec, connect, direct, gossip
+from benchmarks.service.figures import Figures
+
+Command = Callable[..., Coroutine[None, None, Figures]]
+
+COMMANDS: dict[str, Command] = {
+    "connect": lambda runs: connect.connect(int(runs)),
+    "gossip": lambda nodes, messages, rate: gossip.gossip(int(nodes), int(messages), int(rate)),
+    "codec": lambda count: codec.codec(int(count)),
+    "serve": direct.serve,
+    "direct": lambda address, messages, window: direct.acknowledged(address, int(messages), int(window)),
+    "chunks": lambda address, count: direct.chunks(address, int(count)),
+}
+
+
+def run(command: Coroutine[None, None, Figures], loop: str) -> Figures:
+    factory = None
+    if loop == "auto" and importlib.util.find_spec("uvloop"):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(command)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
+    parser.add_argument("--loop", choices=["auto", "asyncio"], default="auto")
+    parser.add_argument("--profile", type=Path, metavar="FOLDER")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    command = COMMANDS[options.command](*options.words)
+    if options.profile:
+        profile = cProfile.Profile()
+        figures = profile.runcall(run, command, options.loop)
+        profile.dump_stats(options.profile / f"{options.command}.prof")
+    else:
+        figures = run(command, options.loop)
+    print(json.dumps(figures), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

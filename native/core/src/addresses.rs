@@ -1,0 +1,119 @@
+//! Multiaddrs and peer ids as people write them, checked for what this core can dial or listen on.
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+/// An address that can be used, and the peer that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedAddress {
+    /// The address without its `/p2p` end.
+    pub transport: Multiaddr,
+    /// The peer that must answer there.
+    pub peer: Option<PeerId>,
+}
+
+/// Reads a multiaddr: TCP, QUIC or WebSocket over an IP address or a DNS name, or a peer alone (`/p2p/<id>`).
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse(text: &str) -> Result<ParsedAddress, String> {
+    if text.len() > crate::limits::ADDRESS_TEXT {
+        return Err("it is longer than any address".into());
+    }
+    let address: Multiaddr = text
+        .parse()
+        .map_err(|error| format!("it is not a multiaddr ({error})"))?;
+    let (transport, peer) = split_peer(address);
+    if transport.is_empty() && peer.is_none() {
+        return Err("it is empty".into());
+    }
+    if !transport.is_empty() {
+        check_transport(&transport)?;
+    }
+    Ok(ParsedAddress { transport, peer })
+}
+
+/// Takes the peer off an address's end.
+#[must_use]
+pub fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => {
+            address.pop();
+            (address, Some(peer))
+        }
+        _ => (address, None),
+    }
+}
+
+fn check_transport(address: &Multiaddr) -> Result<(), String> {
+    let mut parts = address.iter();
+    match parts.next() {
+        Some(
+            Protocol::Ip4(_)
+            | Protocol::Ip6(_)
+            | Protocol::Dns(_)
+            | Protocol::Dns4(_)
+            | Protocol::Dns6(_),
+        ) => {}
+        Some(Protocol::Dnsaddr(_)) => return Ok(()),
+        _ => return Err("it begins with neither an IP address nor a DNS name".into()),
+    }
+    let rest: Vec<Protocol<'_>> = parts.collect();
+    match rest.as_slice() {
+        [Protocol::Tcp(_)]
+        | [Protocol::Tcp(_), Protocol::Ws(_) | Protocol::Wss(_)]
+        | [Protocol::Tcp(_), Protocol::Tls, Protocol::Ws(_)]
+        | [Protocol::Udp(_), Protocol::QuicV1] => Ok(()),
+        [] => Err("it has no port: add /tcp/9000 or /udp/9000/quic-v1".into()),
+        [Protocol::Udp(_)] => Err("UDP needs QUIC: add /quic-v1".into()),
+        _ => Err("its transport is not TCP, QUIC (/udp/.../quic-v1) or WebSocket (/tcp/.../ws)".into()),
+    }
+}
+
+/// Reads a peer id in base58.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse_peer(text: &str) -> Result<PeerId, String> {
+    text.parse()
+        .map_err(|error| format!("{text:?} is not a peer id ({error}); one looks like 12D3KooW..."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usable_addresses_are_read() {
+        let peer = PeerId::random();
+        for text in [
+            "/ip4/127.0.0.1/tcp/0",
+            "/ip6/::1/udp/9000/quic-v1",
+            "/dns4/coop.example/tcp/9000",
+            "/ip4/127.0.0.1/tcp/9001/ws",
+        ] {
+            assert_eq!(parse(text).unwrap().peer, None, "{text}");
+            let named = parse(&format!("{text}/p2p/{peer}")).unwrap();
+            assert_eq!(named.peer, Some(peer));
+            assert_eq!(named.transport.to_string(), text);
+        }
+        assert!(parse(&format!("/p2p/{peer}")).unwrap().transport.is_empty());
+    }
+
+    #[test]
+    fn others_are_refused_with_the_reason() {
+        for (text, why) in [
+            ("", "empty"),
+            ("localhost:9000", "not a multiaddr"),
+            ("/ip4/127.0.0.1", "no port"),
+            ("/ip4/127.0.0.1/udp/9", "QUIC"),
+            ("/ip4/127.0.0.1/sctp/9", "transport"),
+            ("/tcp/9000", "neither"),
+            ("/memory/1", "neither"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!(parse(&"/ip4/1.2.3.4".repeat(1000)).is_err());
+        assert!(parse_peer("12D3KooWnope").is_err());
+    }
+}

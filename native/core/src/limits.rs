@@ -1,0 +1,212 @@
+//! Every size and count bound of the core, each with its reason.
+//!
+//! A bound that lives here is enforced before the memory or the work it limits is spent, and has a test that
+//! exceeds it. Sizes are in bytes.
+
+use std::time::Duration;
+
+/// One DAG-CBOR document. Twice what a direct message may carry (1 MiB), so a full message still fits with its
+/// signed header; nothing larger is ever parsed.
+pub const DAGCBOR_BYTES: usize = 2 * 1024 * 1024;
+
+/// Containers within containers. Our own types need six; 32 leaves room for users' documents while the recursion
+/// stays under 16 KiB of stack.
+pub const DAGCBOR_DEPTH: usize = 32;
+
+/// One map key. Keys are field names and ids; a CID takes 59 bytes, a multiaddr seldom more than 150.
+pub const DAGCBOR_KEY_BYTES: usize = 256;
+
+/// Entries of one list or map. More than a single document of ours ever lists (a sync batch stays below 4,096).
+pub const DAGCBOR_ENTRIES: usize = 65_536;
+
+/// Data items of one document, keys and containers included. In Python an item takes about 60 bytes, so the largest
+/// accepted document takes about 16 MiB once decoded.
+pub const DAGCBOR_ITEMS: usize = 262_144;
+
+/// One signed envelope: a direct message of 1 MiB and 64 KiB for headers, key and signature.
+pub const ENVELOPE_BYTES: usize = 1024 * 1024 + 64 * 1024;
+
+/// What a batch of envelopes must weigh for each further thread, in units of one small Ed25519 operation. Starting a
+/// thread costs about as much as one, so from eight on the split pays.
+pub const ENVELOPES_PER_THREAD: usize = 8;
+
+/// Bytes that take about as long to hash twice as one Ed25519 operation takes: large payloads count for more than
+/// one when a batch is split over threads.
+pub const ENVELOPE_HASH_UNIT_BYTES: usize = 16 * 1024;
+
+/// Threads that one batch of envelopes may use. Beyond eight the batch is too small to feed them.
+pub const ENVELOPE_THREADS: usize = 8;
+
+/// The key file. Version 1 takes about 250 bytes; anything larger is not a key file and is not read.
+pub const KEY_FILE_BYTES: usize = 1024;
+
+// --- the gate and the join protocol ---
+
+/// Addresses of a peer that is not admitted yet, kept for the moment in which it is. As many as libp2p's own
+/// address cache keeps of a peer: what is beyond that would be thrown away on the other side of the gate too.
+pub const HIDDEN_PEER_ADDRESSES: usize = 10;
+
+/// The largest frame of the join protocol, kind byte included: a HELLO names versions, digests and positions,
+/// and a stranger may not make us hold more than a page of memory for it.
+pub const JOIN_FRAME: usize = 4096;
+
+/// The largest HELLO: a frame without its kind byte.
+pub const JOIN_HELLO: usize = JOIN_FRAME - 1;
+
+/// The longest reason in a REFUSED frame, in bytes: one line to show to an operator.
+pub const JOIN_REASON: usize = 256;
+
+/// From the establishment of a connection until both sides have said READY: several round trips around the
+/// world and a busy receiver fit in, a stranger that says nothing does not keep its place for long.
+pub const JOIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// From the decision to refuse until the connection closes: long enough for the reason to arrive, no longer.
+pub const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Inbound connections that have not been admitted, at once. With frames of one page and five seconds each, this
+/// is what strangers can cost; a federation's members join within milliseconds.
+pub const STRANGERS_INBOUND: usize = 16;
+
+// ---- framed streams -------------------------------------------------------------------------
+
+/// Largest frame of a stream: a direct message of 1 MiB, with its envelope and framing.
+pub const STREAM_FRAME: usize = (1 << 20) + (64 << 10);
+
+/// Bytes a stream holds for its owner, each way: a round trip of 100 ms at 80 Mbit/s fits, and a thousand
+/// stalled streams cost 1 GiB at the very most.
+pub const STREAM_BUFFER: usize = 1 << 20;
+
+/// Frames a reader hands out before they are released: an allocation costs some 60 bytes, so tiny frames
+/// must not turn 1 MiB of credit into 60 MiB of memory.
+pub const STREAM_FRAMES: usize = 16_384;
+
+/// Largest batch one `send` takes: one buffer and one frame, so that a sender cannot overrun its buffer
+/// further than that, and the largest frame always goes.
+pub const STREAM_BATCH: usize = STREAM_BUFFER + STREAM_FRAME;
+
+/// Bytes asked of the transport in one read: a few Yamux frames (16 KiB), few enough to keep per stream.
+pub const STREAM_READ: usize = 64 << 10;
+
+/// Bytes of a batch at which it is handed over although more could be read: beyond this a batch saves
+/// nothing and its first frame only waits.
+pub const STREAM_HANDOVER: usize = 256 << 10;
+
+/// Inbound streams carried at once on one connection: each of our few protocols needs one, and a second while
+/// a newer replaces an older.
+pub const STREAMS_PER_CONNECTION: usize = 16;
+
+/// Breaches of framing, which no honest peer commits, after which the connection is closed.
+pub const STREAM_STRIKES: u32 = 8;
+
+/// An outbound stream is open within this time, several round trips over a slow relay, or has failed. An inbound
+/// negotiation has as long.
+pub const STREAM_OPEN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// An inbound stream brings its first frame within this time: every protocol of ours begins with HELLO.
+pub const FIRST_FRAME_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A frame is complete within this time of its first byte: the largest at 37 KB/s.
+pub const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A closing stream has flushed, and the peer has closed its half, within this time, or is cut.
+pub const STREAM_CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Streams that Yamux may hold on one connection. It keeps 256 KiB of its 1 GiB receive budget for each of them and
+/// lets windows grow into the rest, which a peer that answers pings late can provoke: 4,032 leaves 16 MiB
+/// for growth in all. The streams themselves are capped by the protocols.
+pub const YAMUX_STREAMS: usize = 4_032;
+
+
+// --- the event queue and commands ---
+
+/// Events that must not be lost, before the swarm is no longer polled. A thousand connections opening and closing fit.
+pub const EVENT_QUEUE: usize = 8192;
+
+/// Received gossip that waits for its owner: two seconds of the largest allowance of one author, and then the oldest
+/// gives way.
+pub const GOSSIP_QUEUE_MESSAGES: usize = 8192;
+
+/// The same in bytes, for large messages.
+pub const GOSSIP_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Commands whose results have not been drained. An owner that awaits its results never has as many.
+pub const COMMANDS_OUTSTANDING: usize = 16_384;
+
+/// Commands taken in one turn before the swarm is polled again.
+pub const COMMANDS_PER_TURN: usize = 64;
+
+// --- gossip ---
+
+/// A gossiped body of 64 KiB with the fields of a message around it, in an envelope (key, signature, kind).
+pub const GOSSIP_ENVELOPE: usize = 68 * 1024;
+
+/// One gossipsub message on the wire: the envelope, its topic, and control messages that travel along.
+pub const GOSSIP_TRANSMIT: usize = 72 * 1024;
+
+/// Messages in a peer's send queue. gossipsub counts messages, not bytes, and copies per peer: 36 MiB at the most.
+pub const GOSSIP_SEND_QUEUE: usize = 512;
+
+/// Topics that a peer may subscribe to; a federation has one, and some types of great volume their own.
+pub const GOSSIP_TOPICS_PER_PEER: usize = 64;
+
+/// Messages given to gossipsub in one turn: an eighth of a send queue, so that connections can empty it meanwhile.
+pub const PUBLISH_PER_TURN: usize = 64;
+
+/// Messages that wait for a verdict. gossipsub forgets a message after five seconds anyway.
+pub const GOSSIP_AWAITING: usize = 65_536;
+
+/// Tasks that verify gossip at once: one for each core of a small machine.
+pub const GOSSIP_VERIFIERS: usize = 2;
+
+/// Envelopes that one verifying task takes at once: about a millisecond of signatures.
+pub const GOSSIP_VERIFY_BATCH: usize = 32;
+
+/// Peers whose application score is kept.
+pub const PENALTIES: usize = 4096;
+
+/// The most that charges add up to: far below every threshold, and forgiven in about ten minutes.
+pub const PENALTY_MOST: f64 = 1_000.0;
+
+/// What is left of a penalty after each interval: half after a minute.
+pub const PENALTY_DECAY: f64 = 0.891;
+
+/// How often penalties decay.
+pub const PENALTY_DECAY_INTERVAL: Duration = Duration::from_secs(10);
+
+// --- connections and hints ---
+
+/// Connections with one peer: both may dial at once, over two transports.
+pub const CONNECTIONS_PER_PEER: u32 = 4;
+
+/// Inbound connections in negotiation.
+pub const PENDING_INBOUND: u32 = 64;
+
+/// Outbound connections in negotiation.
+pub const PENDING_OUTBOUND: u32 = 64;
+
+/// How long a connection that nobody needs stays: the join exchange takes longer than its deadline never.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
+
+/// Inbound streams of one connection in protocol negotiation.
+pub const NEGOTIATING_STREAMS: usize = 64;
+
+/// Addresses kept of what a peer says about itself.
+pub const ADDRESSES_PER_PEER: usize = 16;
+
+/// Protocols kept of what a peer says about itself.
+pub const PROTOCOLS_PER_PEER: usize = 64;
+
+/// Characters kept of a peer's name and version.
+pub const AGENT_CHARS: usize = 128;
+
+/// Hints taken from one answer of mDNS.
+pub const HINTS_PER_TURN: usize = 64;
+
+/// Text of a multiaddr: no real one is longer.
+pub const ADDRESS_TEXT: usize = 1024;
+
+/// A Kademlia bucket, as libp2p's own.
+pub const KADEMLIA_BUCKET: usize = 20;
+
+/// How long `stop` waits for a QUIC endpoint's task to let its port go.
+pub const PORT_FREE_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,0 +1,122 @@
+//! From a connection to an admitted peer: the join exchange decides, the gate opens.
+
+use libp2p::{PeerId, kad, swarm::ConnectionId};
+
+use super::driver::Driver;
+use crate::{event::Event, gate::Phase, join::JoinEvent, limits};
+
+impl Driver {
+    /// Our side says yes. The handler is installed first, then READY is said: the gate stands before the join
+    /// exchange in the behaviour, and what both send to a connection keeps its order.
+    pub(super) fn admit(&mut self, connection: usize) {
+        let id = ConnectionId::new_unchecked(connection);
+        let Some(known) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut known.admitted, true) {
+            return;
+        }
+        let behaviour = self.swarm.behaviour_mut();
+        if behaviour.gate.set_phase(id, Phase::Listening).is_ok() {
+            // It may have closed in between; its end is told as such.
+            let _ = behaviour.join.admit(id);
+            self.open_if_both(id);
+        }
+    }
+
+    /// Our side says no; the join exchange says why and closes.
+    pub(super) fn refuse(&mut self, connection: usize, reason: &str) {
+        let id = ConnectionId::new_unchecked(connection);
+        // It may have closed already; that is as good as refused.
+        let _ = self.swarm.behaviour_mut().join.refuse(id, reason);
+    }
+
+    pub(super) fn on_join_event(&mut self, event: JoinEvent) {
+        match event {
+            JoinEvent::Hello {
+                connection,
+                peer,
+                hello,
+                outbound,
+            } => self.queue.push(Event::Hello {
+                connection,
+                peer,
+                hello,
+                outbound,
+            }),
+            JoinEvent::Ready { connection, .. } => {
+                if let Some(known) = self.connections.get_mut(&connection) {
+                    known.ready = true;
+                    self.open_if_both(connection);
+                }
+            }
+            JoinEvent::Refused {
+                connection,
+                peer,
+                reason,
+            } => self.queue.push(Event::Refused {
+                connection,
+                peer,
+                reason,
+            }),
+            JoinEvent::Failed {
+                connection,
+                peer,
+                reason,
+            } => self.queue.push(Event::JoinFailed {
+                connection,
+                peer,
+                reason: reason.to_string(),
+            }),
+        }
+    }
+
+    fn open_if_both(&mut self, id: ConnectionId) {
+        let Some(known) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if !(known.admitted && known.ready) || known.open {
+            return;
+        }
+        if self
+            .swarm
+            .behaviour_mut()
+            .gate
+            .set_phase(id, Phase::Open)
+            .is_err()
+        {
+            return;
+        }
+        known.open = true;
+        let peer = known.peer;
+        self.queue.push(Event::Admitted {
+            connection: id,
+            peer,
+        });
+        self.gauge();
+        self.tell_kademlia(peer);
+    }
+
+    /// Whether any connection to the peer is open on both sides.
+    pub(super) fn is_open(&self, peer: &PeerId) -> bool {
+        self.connections
+            .values()
+            .any(|connection| connection.open && connection.peer == *peer)
+    }
+
+    /// Kademlia learns the addresses that an admitted peer gave of itself, and of nobody else.
+    pub(super) fn tell_kademlia(&mut self, peer: PeerId) {
+        if !self.is_open(&peer) {
+            return;
+        }
+        let addresses = self.identified.get(&peer).cloned().unwrap_or_default();
+        let guarded = self.swarm.behaviour_mut().gate.inner_mut();
+        let Some(kademlia) = guarded.kademlia.as_mut() else {
+            return;
+        };
+        for address in addresses.into_iter().take(limits::ADDRESSES_PER_PEER) {
+            // An update that is refused (a full bucket) leaves the table as it was.
+            let _: kad::RoutingUpdate = kademlia.add_address(&peer, address);
+        }
+    }
+}

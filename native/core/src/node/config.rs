@@ -1,0 +1,35 @@
+//! What a node is told when it starts.
+
+use libp2p::{Multiaddr, identity::Keypair};
+
+/// Whether others can reach us from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    /// Found out: Kademlia stays a client until an address is confirmed.
+    Auto,
+    /// Stated by the operator: every listen address counts as confirmed.
+    Public,
+    /// Stated by the operator: nobody can, so we answer no Kademlia queries.
+    Private,
+}
+
+/// A node's settings; all that a federation decides is in here, the rest is in `limits`.
+pub struct NodeConfig {
+    pub keypair: Keypair,
+    /// What the join stream says first.
+    pub hello: Vec<u8>,
+    /// Name and version, shown to others by identify.
+    pub agent: String,
+    /// The kind of envelope that gossip carries.
+    pub gossip_kind: String,
+    /// The protocols on which framed streams are spoken.
+    pub stream_protocols: Vec<String>,
+    /// Kademlia's protocol name, or none to do without.
+    pub kademlia: Option<String>,
+    pub mdns: bool,
+    pub reachability: Reachability,
+    /// Addresses to tell others beside those we listen on.
+    pub announce: Vec<Multiaddr>,
+    /// Connections in all, in and out.
+    pub max_connections: u32,
+}

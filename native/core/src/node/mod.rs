@@ -1,0 +1,353 @@
+//! A node: commands go in without blocking, events come out through the queue.
+//!
+//! `Node` is the owner's handle. The swarm belongs to `driver::Driver`, a task on the process-wide runtime; what
+//! happens there is in `admission` (the gate and the join exchange), `dials` (connecting and listening), `topics`
+//! (gossip) and `swarm_events` (which event goes where). `lifecycle` starts and ends it.
+
+mod admission;
+mod behaviour;
+mod commands;
+mod config;
+mod dials;
+mod driver;
+mod lifecycle;
+mod swarm_events;
+mod topics;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+pub use commands::Verdict;
+use commands::{Command, Work};
+pub use config::{NodeConfig, Reachability};
+use libp2p::{Multiaddr, PeerId, identity::Keypair};
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    envelope,
+    event::{CommandId, Event, GossipHandle, Outcome},
+    executor::TaskExecutor,
+    limits,
+    queue::{Depth, EventQueue, Wake},
+    runtime::{self, Forked},
+    streams::{SendError, StreamId, StreamsHandle},
+};
+
+/// Why a command was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("the node is stopped")]
+    Stopped,
+    #[error(
+        "{} commands already wait for their results; await some before you give more",
+        limits::COMMANDS_OUTSTANDING
+    )]
+    Busy,
+    #[error(transparent)]
+    Forked(#[from] Forked),
+}
+
+/// Figures that the node keeps about itself.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub connections: AtomicUsize,
+    pub admitted_peers: AtomicUsize,
+    pub verifying: AtomicUsize,
+    pub gossip_unverified_dropped: AtomicU64,
+    pub gossip_send_failures: AtomicU64,
+    pub commands: AtomicUsize,
+}
+
+/// The owner's handle of a running node. Dropping it ends the node.
+pub struct Node {
+    peer_id: PeerId,
+    keypair: Keypair,
+    commands: mpsc::UnboundedSender<Command>,
+    queue: Arc<EventQueue>,
+    streams: StreamsHandle,
+    executor: TaskExecutor,
+    gauges: Arc<Gauges>,
+    next_id: AtomicU64,
+}
+
+impl Node {
+    /// Starts a node that listens nowhere yet.
+    ///
+    /// # Errors
+    /// [`Forked`] in a child of the process that started the runtime.
+    pub fn start(config: NodeConfig, wake: Box<dyn Wake>) -> Result<Self, Forked> {
+        let handle = runtime::handle()?;
+        Ok(Self::start_on(handle, config, wake))
+    }
+
+    fn start_on(handle: &Handle, config: NodeConfig, wake: Box<dyn Wake>) -> Self {
+        let queue = Arc::new(EventQueue::new(wake));
+        let executor = TaskExecutor::new(handle.clone());
+        let gauges = Arc::new(Gauges::default());
+        let keypair = config.keypair.clone();
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let parts = lifecycle::Parts {
+            queue: Arc::clone(&queue),
+            executor: executor.clone(),
+            gauges: Arc::clone(&gauges),
+            inbox,
+        };
+        let streams = lifecycle::launch(handle, config, parts);
+        Self {
+            peer_id: keypair.public().to_peer_id(),
+            keypair,
+            commands,
+            queue,
+            streams,
+            executor,
+            gauges,
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Our peer id.
+    #[must_use]
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Takes at most `max` events, in order. Never blocks.
+    ///
+    /// # Errors
+    /// [`Forked`] after a fork.
+    pub fn drain(&self, max: usize) -> Result<Vec<Event>, Forked> {
+        runtime::handle()?;
+        let events = self.queue.drain(max);
+        let results = events
+            .iter()
+            .filter(|event| matches!(event, Event::Done { .. }))
+            .count();
+        self.gauges.commands.fetch_sub(results, Ordering::Relaxed);
+        Ok(events)
+    }
+
+    /// How much waits in the queue.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.queue.depth()
+    }
+
+    /// Figures that the node keeps about itself.
+    #[must_use]
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    fn tell(&self, command: Command) -> Result<(), CommandError> {
+        runtime::handle()?;
+        self.commands
+            .send(command)
+            .map_err(|_| CommandError::Stopped)
+    }
+
+    fn reserve(&self) -> Result<CommandId, CommandError> {
+        runtime::handle()?;
+        if self.commands.is_closed() {
+            return Err(CommandError::Stopped);
+        }
+        let outstanding = self.gauges.commands.fetch_add(1, Ordering::Relaxed);
+        if outstanding >= limits::COMMANDS_OUTSTANDING {
+            self.gauges.commands.fetch_sub(1, Ordering::Relaxed);
+            return Err(CommandError::Busy);
+        }
+        Ok(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn ask(&self, work: Work) -> Result<CommandId, CommandError> {
+        let id = self.reserve()?;
+        self.tell(Command::Ask { id, work }).inspect_err(|_| {
+            self.gauges.commands.fetch_sub(1, Ordering::Relaxed);
+        })?;
+        Ok(id)
+    }
+
+    /// Listens on every address; the result has the addresses that came of it.
+    ///
+    /// # Errors
+    /// [`CommandError`]; so do all commands below.
+    pub fn listen(&self, addresses: Vec<Multiaddr>) -> Result<CommandId, CommandError> {
+        self.ask(Work::Listen(addresses))
+    }
+
+    /// Connects to a peer, or to whoever answers; the result has the peer that did.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn dial(
+        &self,
+        peer: Option<PeerId>,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<CommandId, CommandError> {
+        self.ask(Work::Dial { peer, addresses })
+    }
+
+    /// Closes every connection to a peer.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn disconnect(&self, peer: PeerId) -> Result<CommandId, CommandError> {
+        self.ask(Work::Disconnect(peer))
+    }
+
+    /// Refuses a peer from now on and closes what stands.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn block(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.tell(Command::Block(peer))
+    }
+
+    /// Lifts a block.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn unblock(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.tell(Command::Unblock(peer))
+    }
+
+    /// Answers a HELLO: this side is open.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn admit(&self, connection: usize) -> Result<(), CommandError> {
+        self.tell(Command::Admit(connection))
+    }
+
+    /// Answers a HELLO: no, with the reason.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn refuse(&self, connection: usize, reason: String) -> Result<(), CommandError> {
+        self.tell(Command::Refuse { connection, reason })
+    }
+
+    /// Takes part in a topic.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn subscribe(&self, topic: String) -> Result<CommandId, CommandError> {
+        self.ask(Work::Subscribe(topic))
+    }
+
+    /// Gossips sealed envelopes, in order.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn publish(
+        &self,
+        topic: String,
+        envelopes: Vec<Vec<u8>>,
+    ) -> Result<CommandId, CommandError> {
+        self.ask(Work::Publish { topic, envelopes })
+    }
+
+    /// Gives verdicts on gossip, a batch at once.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn judge(&self, verdicts: Vec<(GossipHandle, Verdict)>) -> Result<(), CommandError> {
+        self.tell(Command::Judge(verdicts))
+    }
+
+    /// Lowers a peer's application score; it recovers with time.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn charge(&self, peer: PeerId, amount: f64) -> Result<(), CommandError> {
+        self.tell(Command::Charge(peer, amount))
+    }
+
+    /// Opens our stream to an admitted peer; the result has its number.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn open_stream(&self, peer: PeerId, protocol: String) -> Result<CommandId, CommandError> {
+        self.ask(Work::OpenStream { peer, protocol })
+    }
+
+    /// Hands frames to a stream: `false` when it has no credit, then nothing was taken and `Writable` follows.
+    ///
+    /// # Errors
+    /// [`SendError`] when the stream ended, or a frame or the batch exceeds its limit.
+    pub fn send<F: AsRef<[u8]>>(
+        &self,
+        stream: StreamId,
+        frames: &[F],
+    ) -> Result<bool, SendError> {
+        self.streams.send(stream, frames)
+    }
+
+    /// Gives a stream's reader credit back.
+    pub fn release(&self, stream: StreamId, bytes: usize) {
+        self.streams.release(stream, bytes);
+    }
+
+    /// Sends what a stream has queued, then closes it.
+    pub fn close_stream(&self, stream: StreamId) {
+        self.streams.close(stream);
+    }
+
+    /// Signs payloads on the core's threads; the result has the envelopes, in order.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn seal(&self, kind: String, payloads: Vec<Vec<u8>>) -> Result<CommandId, CommandError> {
+        let keypair = self.keypair.clone();
+        self.compute(move || Outcome::Sealed(envelope::seal_many(&keypair, &kind, &payloads)))
+    }
+
+    /// Verifies envelopes on the core's threads; the result has author and payload or the reason, in order.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn open(&self, kind: String, envelopes: Vec<Vec<u8>>) -> Result<CommandId, CommandError> {
+        self.compute(move || {
+            let opened = envelope::open_many(&kind, &envelopes);
+            Outcome::Opened(
+                opened
+                    .into_iter()
+                    .map(|one| one.map_err(|error| error.name()))
+                    .collect(),
+            )
+        })
+    }
+
+    fn compute(
+        &self,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Result<CommandId, CommandError> {
+        let id = self.reserve()?;
+        let queue = Arc::clone(&self.queue);
+        self.executor.spawn(async move {
+            queue.push(Event::Done {
+                id,
+                result: Ok(work()),
+            });
+        });
+        Ok(id)
+    }
+
+    /// Ends the node; the result comes when its sockets are closed and its ports free.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn stop(&self) -> Result<CommandId, CommandError> {
+        self.ask(Work::Stop)
+    }
+
+    /// Panics inside the node, in the driver or in one of its tasks, to show what happens then.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    #[cfg(feature = "switches")]
+    pub fn provoke_panic(&self, in_task: bool) -> Result<(), CommandError> {
+        self.tell(Command::Panic { in_task })
+    }
+}

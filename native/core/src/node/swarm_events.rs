@@ -1,0 +1,180 @@
+//! Which event of the swarm goes where.
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    identify, kad, mdns, ping,
+    swarm::{ConnectionId, SwarmEvent},
+};
+
+use super::{
+    behaviour::{BehaviourEvent, GuardedEvent},
+    driver::{Connection, Driver},
+};
+use crate::{
+    addresses,
+    event::{Event, HintSource},
+    limits,
+};
+
+impl Driver {
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => self.on_established(connection_id, peer_id, &endpoint),
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                num_established,
+                cause,
+                ..
+            } => {
+                let reason = cause.map_or_else(|| "closed".into(), |cause| cause.to_string());
+                self.on_closed(connection_id, peer_id, reason, num_established);
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => self.on_dial_error(connection_id, &error),
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => self.on_listen_address(listener_id, address),
+            SwarmEvent::ExpiredListenAddr {
+                listener_id,
+                address,
+            } => self.on_expired_address(listener_id, &address),
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } => self.on_listener_closed(listener_id, &reason),
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::debug!(%error, "a listener had an error");
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(%error, "an inbound connection failed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identified(peer_id, info);
+            }
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                result: Ok(round_trip),
+                ..
+            }) => self.queue.push(Event::Ping { peer, round_trip }),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_mdns(found),
+            BehaviourEvent::Gate(GuardedEvent::Gossipsub(event)) => self.on_gossip_event(event),
+            BehaviourEvent::Gate(GuardedEvent::Kademlia(event)) => self.on_kademlia(event),
+            BehaviourEvent::Join(event) => self.on_join_event(event),
+            _ => {}
+        }
+    }
+
+    fn on_established(&mut self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
+        let connection = Connection {
+            peer,
+            outbound: endpoint.is_dialer(),
+            admitted: false,
+            ready: false,
+            open: false,
+        };
+        self.queue.push(Event::Opened {
+            connection: id,
+            peer,
+            address: endpoint.get_remote_address().clone(),
+            outbound: connection.outbound,
+        });
+        self.connections.insert(id, connection);
+        self.gauge();
+        self.on_dialled(id, peer);
+    }
+
+    fn on_closed(&mut self, id: ConnectionId, peer: PeerId, reason: String, remaining: u32) {
+        let was_open = self
+            .connections
+            .remove(&id)
+            .is_some_and(|connection| connection.open);
+        if was_open && !self.is_open(&peer) {
+            self.forget_topics_of(peer);
+            self.queue.push(Event::Unadmitted { peer });
+        }
+        if remaining == 0 {
+            self.identified.remove(&peer);
+        }
+        self.gauge();
+        self.queue.push(Event::Closed {
+            connection: id,
+            peer,
+            reason,
+            remaining,
+        });
+    }
+
+    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        let known: Vec<Multiaddr> = info
+            .listen_addrs
+            .into_iter()
+            .take(limits::ADDRESSES_PER_PEER)
+            .map(|address| addresses::split_peer(address).0)
+            .collect();
+        self.identified.insert(peer, known.clone());
+        self.tell_kademlia(peer);
+        let agent: String = info
+            .agent_version
+            .chars()
+            .take(limits::AGENT_CHARS)
+            .collect();
+        let protocols = info.protocols.iter().take(limits::PROTOCOLS_PER_PEER);
+        self.queue.push(Event::Identified {
+            peer,
+            agent,
+            protocols: protocols.map(ToString::to_string).collect(),
+            addresses: known,
+            observed: info.observed_addr,
+        });
+    }
+
+    fn on_mdns(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        for (peer, address) in found.into_iter().take(limits::HINTS_PER_TURN) {
+            self.queue.push(Event::Discovered {
+                peer,
+                addresses: vec![addresses::split_peer(address).0],
+                source: HintSource::Mdns,
+            });
+        }
+    }
+
+    fn on_kademlia(&mut self, event: kad::Event) {
+        if let kad::Event::RoutingUpdated {
+            peer,
+            addresses,
+            is_new_peer: true,
+            ..
+        } = event
+        {
+            let addresses = addresses
+                .iter()
+                .take(limits::ADDRESSES_PER_PEER)
+                .map(|address| addresses::split_peer(address.clone()).0)
+                .collect();
+            self.queue.push(Event::Discovered {
+                peer,
+                addresses,
+                source: HintSource::Kademlia,
+            });
+        }
+    }
+}

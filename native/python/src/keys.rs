@@ -1,0 +1,142 @@
+//! Node keys, and the envelopes that they sign. Secrets stay on this side of the border.
+
+use std::path::PathBuf;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use covm_core::did::did_key;
+use covm_core::keyfile::{self, Seed};
+use covm_core::{envelope, limits};
+
+create_exception!(
+    covm._native,
+    KeyFileError,
+    PyException,
+    "A key file could not be read or made. `code` is missing, exists, permissions, owner, symlink, damaged or io."
+);
+
+/// A node's Ed25519 key pair. The secret never reaches Python: it can sign, and show its peer id.
+#[pyclass(frozen, module = "covm._native")]
+pub struct Keypair {
+    inner: keyfile::Keypair,
+    peer_id: String,
+}
+
+impl Keypair {
+    fn wrap(inner: keyfile::Keypair) -> Self {
+        let peer_id = inner.public().to_peer_id().to_base58();
+        Self { inner, peer_id }
+    }
+
+    /// The pair itself, for the core.
+    pub const fn core(&self) -> &keyfile::Keypair {
+        &self.inner
+    }
+}
+
+#[pymethods]
+impl Keypair {
+    /// A new key that lives in memory only.
+    #[staticmethod]
+    fn generate() -> Self {
+        Self::wrap(keyfile::Keypair::generate_ed25519())
+    }
+
+    /// The key that follows from a seed of 32 bytes, for tests and simulations: the seed stays in Python's memory.
+    ///
+    /// Raises ValueError for a seed of another length.
+    #[staticmethod]
+    fn from_seed(seed: &[u8]) -> PyResult<Self> {
+        let message = || PyValueError::new_err(format!("a seed has 32 bytes, not {}", seed.len()));
+        let seed: [u8; 32] = seed.try_into().map_err(|_| message())?;
+        Ok(Self::wrap(keyfile::keypair(&Seed::new(seed))))
+    }
+
+    /// The key in the file at `path`. Raises KeyFileError, also if others can read the file.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let loaded = py.detach(|| keyfile::load(&path));
+        loaded.map(Self::wrap).map_err(|error| raise(py, &error))
+    }
+
+    /// A new key, written to `path`, where nothing may be; on disk when this returns. Missing directories are made with
+    /// mode 0700. Raises KeyFileError.
+    #[staticmethod]
+    fn create(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let created = py.detach(|| keyfile::create(&path));
+        created.map(Self::wrap).map_err(|error| raise(py, &error))
+    }
+
+    /// The peer id, in base58.
+    #[getter]
+    fn peer_id(&self) -> &str {
+        &self.peer_id
+    }
+
+    /// The same public key as a `did:key`.
+    #[getter]
+    fn did_key(&self) -> String {
+        let public = self.inner.public().try_into_ed25519();
+        did_key(&public.expect("nodes have Ed25519 keys"))
+    }
+
+    /// Sign each payload as `kind` and wrap it in an envelope, in the same order.
+    ///
+    /// Other threads run meanwhile, and a large batch is spread over several. Raises ValueError for a payload with which
+    /// an envelope would be larger than anyone opens (1 MiB + 64 KiB).
+    fn seal<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        payloads: Vec<PyBackedBytes>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let sealed = py.detach(|| envelope::seal_many(&self.inner, kind, &payloads));
+        if let Some(large) = sealed.iter().find(|sealed| sealed.len() > limits::ENVELOPE_BYTES) {
+            let (found, limit) = (large.len(), limits::ENVELOPE_BYTES);
+            let message = format!("an envelope would have {found} bytes and {limit} are allowed; send less at once");
+            return Err(PyValueError::new_err(message));
+        }
+        PyList::new(py, sealed.iter().map(|sealed| PyBytes::new(py, sealed)))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Keypair {}>", self.peer_id)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("a Keypair cannot be pickled or copied: its secret does not leave the native core"))
+    }
+}
+
+fn raise(py: Python<'_>, error: &keyfile::KeyFileError) -> PyErr {
+    let raised = KeyFileError::new_err(error.to_string());
+    raised.value(py).setattr("code", error.code()).err().unwrap_or(raised)
+}
+
+/// Open each envelope as `kind`: (author's peer id, payload), or why it was refused.
+///
+/// The reasons are too_large, malformed, not_canonical, wrong_kind, bad_signature and key_type. Other threads run
+/// meanwhile, and a large batch is spread over several.
+#[pyfunction]
+fn open_envelopes<'py>(py: Python<'py>, kind: &str, envelopes: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
+    let opened = py.detach(|| envelope::open_many(kind, &envelopes));
+    let list = PyList::empty(py);
+    for opened in opened {
+        match opened {
+            Ok((peer, payload)) => list.append((peer.to_base58(), PyBytes::new(py, &payload)))?,
+            Err(error) => list.append(PyString::intern(py, error.name()))?,
+        }
+    }
+    Ok(list)
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("KeyFileError", py.get_type::<KeyFileError>())?;
+    module.add_class::<Keypair>()?;
+    module.add_function(wrap_pyfunction!(open_envelopes, module)?)
+}

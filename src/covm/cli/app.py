@@ -1,0 +1,103 @@
+"""The tree of commands, and the one place where what they raise becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from covm.cli.exits import Exit
+from covm.cli.options import common_last
+from covm.cli.output import fail
+from covm.control.failures import ControlError, problem_of
+from covm.control.home import UnusableHome
+from covm.control.schema import Problem
+
+ROOT_HELP = """\
+A node of a federation of cooperatives: it finds the others, proves who it is, and exchanges signed messages with them,
+with no server in the middle.
+
+Begin with `covm demo`, then `covm init` and `covm federation start`.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 no node running, 4 not found, 5 refused, 6 timed out.
+"""
+
+FEDERATION_HELP = """\
+Run this node, and talk to it while it runs.
+
+A PEER is a peer id, the beginning of one (also without its 12D3KooW), or the name that a peer goes by.
+"""
+
+COMMANDS = {
+    "init": ("initialise:init", "Make the node's home: its folder, its key, its configuration."),
+    "demo": ("demo:demo", "Show what covm does: two nodes on this machine and a proposal that travels between them."),
+    "version": ("versions:version", "Print the version of covm."),
+}
+
+CONFIG_COMMANDS = {
+    "show": ("configuration:show", "Show every setting, with its value and where that came from."),
+    "check": ("configuration:check", "Check a configuration file, and list everything that is wrong with it."),
+}
+
+FEDERATION_COMMANDS = {
+    "start": ("lifecycle:start", "Run the node until Ctrl-C, SIGTERM or `covm federation stop`."),
+    "stop": ("lifecycle:stop", "Stop the node."),
+    "status": ("lifecycle:status", "Show who the node is, where it listens, and how it is."),
+    "peers": ("peers:peers", "List the peers that the node knows."),
+    "connect": ("peers:connect", "Connect to a peer."),
+    "disconnect": ("peers:disconnect", "Close every connection to a peer."),
+    "ban": ("bans:ban", "Have nothing more to do with a peer, for a time or until it is unbanned."),
+    "unban": ("bans:unban", "Lift a ban."),
+    "bans": ("bans:bans", "List the bans that stand."),
+    "publish": ("messages:publish", "Publish a message to the whole federation."),
+    "send-msg": ("messages:send_msg", "Send a message to one peer, and wait for its acknowledgement."),
+    "messages": ("messages:messages", "Show the messages received lately, with what is in them."),
+    "gossip-log": ("logs:gossip_log", "Show what was published and received, and how each was judged."),
+    "stats": ("statistics:stats", "Show the node's counters."),
+    "types": ("statistics:types", "List the message types that the node knows."),
+}
+
+
+def command_tree() -> App:
+    """All commands; each is loaded when it is called, or listed in a help page."""
+    root = App(name="covm", help=ROOT_HELP, help_format="markdown", version_flags=[])
+    config = App(name="config", help="Look at the node's configuration.", help_format="markdown")
+    federation = App(name="federation", help=FEDERATION_HELP, help_format="markdown")
+    for app, commands in ((root, COMMANDS), (config, CONFIG_COMMANDS), (federation, FEDERATION_COMMANDS)):
+        for name, (place, summary) in commands.items():
+            app.command(f"covm.cli.{place}", name=name, help=summary)
+    root.command(config)
+    root.command(federation)
+    return root
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; whatever goes wrong has been said."""
+    as_json = "--json" in arguments
+    try:
+        outcome = command_tree()(
+            common_last(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        message = f"{_one_line(error)} Try `covm --help`, or `--help` after the command."
+        return fail(Problem(kind="invalid", code="usage", message=message), as_json=as_json)
+    except (ControlError, UnusableHome) as error:
+        return fail(problem_of(error), as_json=as_json)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    return outcome if isinstance(outcome, int) else Exit.DONE
+
+
+def _one_line(error: CycloptsError) -> str:
+    return " ".join(str(error).split())
+
+
+def _reader_gone() -> int:
+    """The reader of our output (`| head`) has what it wanted; there is nobody to say anything to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.DONE

@@ -1,0 +1,75 @@
+"""`covm init`: a home with a key."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from covm.cli.federation_errors import as_failures
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import safe, say, say_json
+from covm.control.failures import Invalid
+from covm.control.home import config_path, key_path, prepare_home
+from covm.control.schema import Versioned
+
+
+class Initialised(Versioned, kw_only=True, frozen=True):
+    """A home and the node that it belongs to. `created` is False when the key was there already."""
+
+    home: str
+    peer_id: str
+    did_key: str
+    created: bool
+    config: str
+
+
+def init(
+    *,
+    name: Annotated[str | None, Parameter(negative=())] = None,
+    network: Annotated[str | None, Parameter(negative=())] = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Make the node's home: its folder, its key, and a configuration with its name and network.
+
+    A key that is there is kept, always; a configuration that is there is not changed.
+
+    Parameters
+    ----------
+    name
+        The name that other nodes see, such as "Mill Bakery".
+    network
+        The network to take part in; nodes of one network name find each other.
+    """
+    from covm.federation import FederationConfig, Identity
+
+    home = common.folder
+    settings = {key: value for key, value in (("name", name), ("network", network)) if value is not None}
+    prepare_home(home)
+    if settings and config_path(home).exists():
+        raise Invalid(
+            f"{config_path(home)} exists, and init does not change it; write {', '.join(settings)} into it yourself",
+            code="config_exists",
+        )
+    with as_failures():
+        FederationConfig.load(None, environ={}, options=settings)
+        created = not key_path(home).exists()
+        identity = Identity.load_or_create(key_path(home))
+    if settings:
+        # JSON's strings are TOML's basic strings, escapes and all.
+        lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+        config_path(home).write_text("".join(lines), encoding="utf-8")
+    made = Initialised(
+        home=str(home),
+        peer_id=identity.peer_id,
+        did_key=identity.did_key,
+        created=created,
+        config=str(config_path(home)) if config_path(home).exists() else "",
+    )
+    if common.json:
+        say_json(made)
+        return
+    say(f"{'made' if created else 'kept'} the node's key: {identity.peer_id}")
+    say(f"home: {safe(home)}{' with config.toml' if made.config else ''}")
+    say(f"next: covm federation start{'' if common.home == DEFAULT.home else f' --home {safe(home)}'}")

@@ -1,0 +1,145 @@
+"""`covm federation start`, `stop` and `status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import note, safe, say, say_json
+from covm.cli.rendering import duration
+from covm.control import schema
+from covm.control.client import ControlClient
+
+if TYPE_CHECKING:
+    from covm.daemon.node import RunningNode
+    from covm.federation import Identity
+
+
+class Ready(schema.Versioned, kw_only=True, frozen=True):
+    """The line that `start --json` prints once everything answers."""
+
+    state: str
+    name: str
+    peer_id: str
+    addresses: list[str]
+    home: str
+    pid: int
+
+
+class Stopped(schema.Versioned, kw_only=True, frozen=True):
+    """The node that was stopped."""
+
+    home: str
+    pid: int
+
+
+def start(
+    *,
+    name: str | None = None,
+    network: str | None = None,
+    preset: str | None = None,
+    listen: Annotated[list[str] | None, Parameter(negative=())] = None,
+    bootstrap: Annotated[list[str] | None, Parameter(negative=())] = None,
+    receive: Annotated[list[str] | None, Parameter(negative=())] = None,
+    log_level: str | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Run the node in the foreground until Ctrl-C, SIGTERM or `covm federation stop`.
+
+    Prints one line when it is ready. What it logs goes to standard error. A home without a key gets one.
+
+    Parameters
+    ----------
+    name
+        The name that other nodes see.
+    network
+        The network to take part in.
+    preset
+        Settings for a place: local, lan or wan.
+    listen
+        A multiaddr to listen on, such as /ip4/0.0.0.0/tcp/9000. May be given several times.
+    bootstrap
+        A multiaddr of a peer to connect to first. May be given several times.
+    receive
+        A message type to keep for `covm federation messages`, besides proposals and private messages. May be given
+        several times.
+    log_level
+        debug, info, warning or error.
+    """
+    from covm.cli.federation_errors import as_failures
+    from covm.daemon.process import run
+
+    given: dict[str, Any] = {
+        "name": name,
+        "network": network,
+        "preset": preset,
+        "listen_addresses": listen,
+        "bootstrap_peers": bootstrap,
+        "log_level": log_level,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    with as_failures():
+        run(
+            common.folder,
+            options,
+            receive or [],
+            ready=lambda node: _say_ready(node, as_json=common.json),
+            identity_made=_say_made,
+        )
+
+
+def stop(*, common: Common = DEFAULT) -> None:
+    """Stop the node that runs on the home, and wait until its ports and its home are free."""
+    pid = ControlClient(common.folder).stop()
+    if common.json:
+        say_json(Stopped(home=str(common.folder), pid=pid))
+    else:
+        say(f"stopped the node on {safe(common.folder)} (process {pid})")
+
+
+def status(*, common: Common = DEFAULT) -> None:
+    """Show who the node is, where it listens, and how it is."""
+    answer = ControlClient(common.folder).status()
+    if common.json:
+        say_json(answer)
+        return
+    connected = "1 peer" if answer.connected_peers == 1 else f"{answer.connected_peers} peers"
+    facts = [
+        ("name", answer.name),
+        ("peer id", answer.peer_id),
+        ("did", answer.did_key),
+        *(("address", address) for address in answer.addresses),
+        ("connected", connected),
+        ("membership", f"{answer.membership}, network {answer.network}"),
+        ("home", answer.home),
+        ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
+    ]
+    for label, fact in facts:
+        say(f"{label:<11}{safe(fact)}")
+    if answer.warning:
+        say(f"{'note':<11}{safe(answer.warning)}")
+
+
+def _say_ready(node: RunningNode, *, as_json: bool) -> None:
+    import os
+
+    service = node.service
+    ready = Ready(
+        state="ready",
+        name=node.name,
+        peer_id=service.peer_id,
+        addresses=list(service.addresses),
+        home=str(node.home),
+        pid=os.getpid(),
+    )
+    if as_json:
+        say_json(ready)
+    else:
+        addresses = ", ".join(ready.addresses) or "no address"
+        say(f"{safe(ready.name)} is ready: peer id {ready.peer_id}, listening on {safe(addresses)}")
+
+
+def _say_made(identity: Identity) -> None:
+    note(f"the home had no key: made one, {identity.peer_id}")

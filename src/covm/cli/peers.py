@@ -1,0 +1,75 @@
+"""`covm federation peers`, `connect` and `disconnect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import safe, say, say_json
+from covm.cli.rendering import duration, table
+from covm.control import schema
+from covm.control.client import ControlClient
+
+
+def peers(*, connected: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT) -> None:
+    """List the peers that the node knows: their state, how far away they are, and why they are not connected.
+
+    Parameters
+    ----------
+    connected
+        Only those that are connected.
+    """
+    known = ControlClient(common.folder).peers()
+    listed = [peer for peer in known if peer.connected or not connected]
+    if common.json:
+        say_json(schema.Peers(peers=listed))
+        return
+    rows = [
+        (
+            peer.name or "-",
+            peer.peer_id,
+            peer.state,
+            _distance(peer),
+            peer.addresses[0] if peer.addresses else "-",
+            peer.why,
+        )
+        for peer in listed
+    ]
+    empty = "no peer is known yet; connect to one with `covm federation connect ADDRESS`"
+    table(("NAME", "PEER ID", "STATE", "ROUND TRIP", "ADDRESS", "WHY"), rows, empty=empty)
+
+
+def connect(address: str, /, *, common: Common = DEFAULT) -> None:
+    """Connect to a peer and wait until both sides are open. Tries again as configured (connection_retry).
+
+    Parameters
+    ----------
+    address
+        A multiaddr, such as /ip4/203.0.113.5/tcp/9000/p2p/12D3KooW..., or a peer that is known.
+    """
+    answer = ControlClient(common.folder).connect(address)
+    if common.json:
+        say_json(answer)
+    else:
+        say(f"connected to {safe(answer.name or answer.peer)} in {duration(answer.elapsed_ms)} ({answer.peer})")
+
+
+def disconnect(peer: str, /, *, common: Common = DEFAULT) -> None:
+    """Close every connection to a peer. It may connect again; to keep it away, ban it.
+
+    Parameters
+    ----------
+    peer
+        A peer id, the beginning of one, or a name.
+    """
+    answer = ControlClient(common.folder).disconnect(peer)
+    if common.json:
+        say_json(answer)
+    else:
+        say(f"disconnected from {answer.peer}")
+
+
+def _distance(peer: schema.Peer) -> str:
+    return "-" if peer.round_trip_ms is None else duration(peer.round_trip_ms)

@@ -1,0 +1,290 @@
+"""The control API's requests and answers, version 1. Every object says its version.
+
+Durations are milliseconds, times are milliseconds since 1970-01-01 UTC, sizes are bytes. Peers are peer ids in
+base58, addresses multiaddrs. Payloads are JSON; bytes and links in them are spelled as in DAG-JSON
+(`{"/": {"bytes": "<base64>"}}` and `{"/": "<cid>"}`).
+
+| request | body | answer |
+|---|---|---|
+| GET /v1/status | | `Status` |
+| POST /v1/stop | | lines: `Stopping`, `Stopping` |
+| GET /v1/peers | | `Peers` |
+| POST /v1/connect | `Connect` | `Connected` |
+| POST /v1/disconnect | `OnPeer` | `Done` |
+| GET /v1/bans | | `Bans` |
+| POST /v1/ban | `BanPeer` | `Done` |
+| POST /v1/unban | `OnPeer` | `Done` |
+| POST /v1/publish | `Publish` | `Published` |
+| POST /v1/send | `Send` | `Sent` |
+| GET /v1/gossip-log?type&limit&follow | | `GossipLog`, or lines of `GossipLine` |
+| GET /v1/messages?type&limit&follow | | `Messages`, or lines of `MessageLine` |
+| GET /v1/stats | | `Stats` |
+| GET /v1/types | | `Types` |
+
+Anything that goes wrong is a `Failure` with an HTTP status of its kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+VERSION = 1
+"""The version of everything below. Fields may be added within a version; readers ignore what they do not know."""
+
+REQUEST_LIMIT_BYTES = 2 * 1024 * 1024
+"""The largest request body: a direct message's 1 MiB, and as much again for JSON's escapes."""
+
+HOST = "localhost"
+"""The only `Host` the control server answers to."""
+
+LIMIT_DEFAULT = 100
+"""Entries of a log that are answered unless the caller says how many."""
+
+LIMIT_MOST = 1000
+"""The most entries of a log in one answer: what a node keeps by default."""
+
+
+class Versioned(Struct, kw_only=True, frozen=True):
+    """What all requests and answers begin with."""
+
+    version: int = VERSION
+
+
+class Problem(Struct, kw_only=True, frozen=True):
+    """What went wrong. `kind` sorts it (see `control.failures`), `code` names it, `message` tells it."""
+
+    kind: str
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Failure(Versioned, kw_only=True, frozen=True):
+    """The answer when something went wrong."""
+
+    error: Problem
+
+
+class Done(Versioned, kw_only=True, frozen=True):
+    """It is done; `peer` is the full id of whom it concerned."""
+
+    peer: str
+
+
+class Status(Versioned, kw_only=True, frozen=True):
+    """Who the node is and how it is."""
+
+    name: str
+    peer_id: str
+    did_key: str
+    addresses: list[str]
+    home: str
+    pid: int
+    membership: str
+    network: str
+    federation: str
+    warning: str
+    connected_peers: int
+    started_at: int
+    uptime_ms: int
+    software: str
+
+
+class Stopping(Versioned, kw_only=True, frozen=True):
+    """A line of the answer to a stop: first `stopping`, then `stopped`, when ports and home are free."""
+
+    state: Literal["stopping", "stopped"]
+    pid: int
+
+
+class Peer(Struct, kw_only=True, frozen=True):
+    """A peer as this node sees it. Name, version and agent are the peer's own words: to be shown escaped."""
+
+    peer_id: str
+    name: str
+    state: str
+    """known, dialling, connected, suspect, lost, backing off or banned."""
+    why: str
+    since: int
+    connected: bool
+    addresses: list[str]
+    """The connection's first, then what else is known."""
+    direction: str
+    """`outbound`, `inbound`, `both`, or empty."""
+    round_trip_ms: float | None
+    clock_offset_ms: float | None
+    """How far the peer's clock is ahead."""
+    software: str
+    agent: str
+    kept: bool
+    """Whether it is dialled again after a loss."""
+    queued: int
+    messages_in: int
+    bytes_in: int
+    messages_out: int
+    bytes_out: int
+
+
+class Peers(Versioned, kw_only=True, frozen=True):
+    """All peers that the node knows."""
+
+    peers: list[Peer]
+
+
+class Connect(Versioned, kw_only=True, frozen=True):
+    """`target` is a multiaddr, or a known peer's id, a unique beginning of it, or its name."""
+
+    target: str
+
+
+class Connected(Versioned, kw_only=True, frozen=True):
+    """Both sides are open: what is published next reaches the peer."""
+
+    peer: str
+    name: str
+    elapsed_ms: float
+
+
+class OnPeer(Versioned, kw_only=True, frozen=True):
+    """A request about one peer, given by id, a unique beginning of it, or name."""
+
+    peer: str
+
+
+class BanPeer(Versioned, kw_only=True, frozen=True):
+    """Bans a peer, for a time or (None) until it is lifted."""
+
+    peer: str
+    duration_ms: int | None = None
+    reason: str = ""
+
+
+class Ban(Struct, kw_only=True, frozen=True):
+    """A ban that stands. `until` is None when it has no end."""
+
+    peer_id: str
+    reason: str
+    since: int
+    until: int | None
+
+
+class Bans(Versioned, kw_only=True, frozen=True):
+    """All bans that stand."""
+
+    bans: list[Ban]
+
+
+class Publish(Versioned, kw_only=True, frozen=True):
+    """A message for the whole federation."""
+
+    type: str
+    payload: Any
+
+
+class Published(Versioned, kw_only=True, frozen=True):
+    """The message's id and to how many connected peers it could go; none is no error."""
+
+    id: str
+    type: str
+    peers: int
+
+
+class Send(Versioned, kw_only=True, frozen=True):
+    """A message for one peer; the answer comes when it is `wait`, or `timeout_ms` have passed."""
+
+    peer: str
+    type: str
+    payload: Any
+    wait: Literal["stored", "handled"] = "stored"
+    timeout_ms: int = 10_000
+
+
+class Sent(Versioned, kw_only=True, frozen=True):
+    """What became of a direct message, and how long it took to become that."""
+
+    id: str
+    type: str
+    peer: str
+    state: str
+    """`stored` or `handled`; `refused` or `quarantined` when it was stored and then not handled, with the reason."""
+    reason: str
+    elapsed_ms: float
+
+
+class GossipEntry(Struct, kw_only=True, frozen=True):
+    """One line of the gossip log."""
+
+    time: int
+    direction: str
+    type: str
+    id: str
+    author: str
+    author_name: str
+    carrier: str
+    size_bytes: int
+    verdict: str
+    reason: str
+
+
+class GossipLog(Versioned, kw_only=True, frozen=True):
+    """The newest entries, the oldest of them first."""
+
+    entries: list[GossipEntry]
+
+
+class GossipLine(Versioned, kw_only=True, frozen=True):
+    """One entry as it is made, while following."""
+
+    entry: GossipEntry
+
+
+class Received(Struct, kw_only=True, frozen=True):
+    """A message that the node took, with its payload. `to` is None for what was published to all."""
+
+    id: str
+    type: str
+    author: str
+    author_name: str
+    sent_at: int
+    received_at: int
+    to: str | None
+    via: str
+    payload: Any
+
+
+class Messages(Versioned, kw_only=True, frozen=True):
+    """The newest messages that are still held, the oldest of them first. `forgotten` counts what no longer is."""
+
+    messages: list[Received]
+    forgotten: int
+
+
+class MessageLine(Versioned, kw_only=True, frozen=True):
+    """One message as it arrives, while following. `skipped` counts those lost before it to a reader too slow."""
+
+    message: Received
+    skipped: int = 0
+
+
+class Stats(Versioned, kw_only=True, frozen=True):
+    """The node's counters, as `FederationService.stats()` gives them."""
+
+    stats: dict[str, Any]
+
+
+class TypeInfo(Struct, kw_only=True, frozen=True):
+    """A message type that is registered at the node, with its JSON Schema."""
+
+    name: str
+    version: int
+    size_limit_bytes: int | None
+    schema: dict[str, Any]
+
+
+class Types(Versioned, kw_only=True, frozen=True):
+    """All registered types, and those whose messages the node takes into its `messages`."""
+
+    types: list[TypeInfo]
+    received: list[str]

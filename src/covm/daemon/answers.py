@@ -1,0 +1,148 @@
+"""What the service says, put into the control API's schema."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from covm._native import Link
+from covm.control import schema
+from covm.federation import FederationService, GossipLogEntry, PeerStatus, Receipt
+from covm.federation.version import software_version
+
+if TYPE_CHECKING:
+    from covm.daemon.node import RunningNode
+
+
+def plain(value: Any) -> Any:
+    """A payload as JSON can carry it: Structs as objects, bytes and links as DAG-JSON spells them."""
+    match value:
+        case bytes():
+            return {"/": {"bytes": base64.b64encode(value).rstrip(b"=").decode()}}
+        case Link():
+            return {"/": str(value)}
+        case msgspec.Struct():
+            return {name: plain(field) for name, field in msgspec.structs.asdict(value).items()}
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def status(node: RunningNode) -> schema.Status:
+    """Who the node is and how it is."""
+    service = node.service
+    said = service.status()
+    return schema.Status(
+        name=node.name,
+        peer_id=service.peer_id,
+        did_key=node.did_key,
+        addresses=list(service.addresses),
+        home=str(node.home),
+        pid=os.getpid(),
+        membership=said["membership"],
+        network=said["network"],
+        federation=str(service.federation_id.cid),
+        warning=said["warning"],
+        connected_peers=len(service.connected_peers()),
+        started_at=node.started_at_ms,
+        uptime_ms=round((time.monotonic() - node.started_s) * 1000),
+        software=f"covm {software_version()}",
+    )
+
+
+def peers(service: FederationService) -> schema.Peers:
+    """All peers that the node knows, the connected first."""
+    known = sorted(service.peers(), key=lambda peer: (not peer.is_connected, peer.name.casefold(), peer.peer_id))
+    return schema.Peers(peers=[_peer(peer) for peer in known])
+
+
+def bans(service: FederationService) -> schema.Bans:
+    """All bans that stand."""
+    standing = [
+        schema.Ban(peer_id=ban.peer, reason=ban.reason, since=ban.since_ms, until=ban.until_ms)
+        for ban in service.bans()
+    ]
+    return schema.Bans(bans=standing)
+
+
+def sent(receipt: Receipt, elapsed_ms: float) -> schema.Sent:
+    """What became of a direct message so far."""
+    return schema.Sent(
+        id=receipt.id,
+        type=receipt.type,
+        peer=receipt.peer,
+        state=receipt.state,
+        reason=receipt.reason,
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def gossip_log(node: RunningNode, type_name: str | None, limit: int) -> schema.GossipLog:
+    """The newest entries of the gossip log."""
+    entries = node.service.gossip_log(limit, type_name)
+    names = {**node.names(), node.service.peer_id: node.name}
+    return schema.GossipLog(entries=[_gossip_entry(entry, names.get(entry.author, "")) for entry in entries])
+
+
+async def gossip_lines(node: RunningNode, type_name: str | None, limit: int) -> AsyncIterator[schema.GossipLine]:
+    """The newest entries, then each as it is made."""
+    coming = node.service.follow_gossip_log(type_name)
+    for made in gossip_log(node, type_name, limit).entries:
+        yield schema.GossipLine(entry=made)
+    async for entry in coming:
+        yield schema.GossipLine(entry=_gossip_entry(entry, node.name_of(entry.author)))
+
+
+def types(node: RunningNode) -> schema.Types:
+    """The registered types, and those whose messages are held."""
+    registered = [
+        schema.TypeInfo(name=each.name, version=each.version, size_limit_bytes=each.size_limit, schema=each.json_schema)
+        for each in node.service.types()
+    ]
+    return schema.Types(types=registered, received=list(node.received_types))
+
+
+def _peer(peer: PeerStatus) -> schema.Peer:
+    return schema.Peer(
+        peer_id=peer.peer_id,
+        name=peer.name,
+        state=peer.state,
+        why=peer.why,
+        since=peer.since_ms,
+        connected=peer.is_connected,
+        addresses=list(peer.addresses),
+        direction=peer.direction,
+        round_trip_ms=peer.round_trip_ms,
+        clock_offset_ms=peer.clock_offset_ms,
+        software=peer.version,
+        agent=peer.agent,
+        kept=peer.kept,
+        queued=peer.queued,
+        messages_in=peer.messages_in,
+        bytes_in=peer.bytes_in,
+        messages_out=peer.messages_out,
+        bytes_out=peer.bytes_out,
+    )
+
+
+def _gossip_entry(entry: GossipLogEntry, author_name: str) -> schema.GossipEntry:
+    return schema.GossipEntry(
+        time=entry.time_ms,
+        direction=entry.direction,
+        type=entry.type,
+        id=entry.id,
+        author=entry.author,
+        author_name=author_name,
+        carrier=entry.carrier,
+        size_bytes=entry.size_bytes,
+        verdict=entry.verdict,
+        reason=entry.reason,
+    )

@@ -1,0 +1,68 @@
+"""The running node, as the routes see it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from covm._native import parse_peer_id
+from covm.daemon.peer_names import find_peer
+from covm.daemon.received import ReceivedMessages
+from covm.federation import FederationService
+from covm.federation.errors import UnknownPeer
+
+
+@dataclass
+class RunningNode:
+    """A started service and what the process keeps around it."""
+
+    service: FederationService
+    did_key: str
+    home: Path
+    received_types: tuple[str, ...]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the node is asked to stop, by a signal or a request."""
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when ports and home are free."""
+    received: ReceivedMessages = field(init=False)
+    started_at_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.received = ReceivedMessages(self.name_of)
+
+    @property
+    def name(self) -> str:
+        """What the node calls itself: its configured name, or the end of its peer id."""
+        return self.service.name
+
+    def names(self) -> dict[str, str]:
+        """The name that each known peer goes by, by peer id; "" for those that gave none."""
+        return {peer.peer_id: peer.name for peer in self.service.peers()}
+
+    def name_of(self, peer: str) -> str:
+        """The name that a peer goes by, "" if it has none here."""
+        if peer == self.service.peer_id:
+            return self.name
+        try:
+            return self.service.get_peer_info(peer).name
+        except UnknownPeer:
+            return ""
+
+    def find(self, text: str) -> str:
+        """The full id of the peer that `text` means. Raises `NotFound`, `Invalid`."""
+        return find_peer(text, self.names())
+
+    def find_banned(self, text: str) -> str:
+        """The full id of the banned peer that `text` means."""
+        names = self.names()
+        return find_peer(text, {ban.peer: names.get(ban.peer, "") for ban in self.service.bans()})
+
+    def find_anyone(self, text: str) -> str:
+        """As `find`; a whole peer id needs nobody to know it."""
+        try:
+            return parse_peer_id(text)
+        except ValueError:
+            return self.find(text)

@@ -1,0 +1,48 @@
+"""Whom a person means: a peer's id, a unique beginning of it, or the name that the peer goes by.
+
+Names are claims that any peer may make, so an id or a beginning of one always goes before a name, and a name that two
+peers claim names neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from covm.control.failures import Invalid, NotFound
+
+ED25519_PREFIX = "12D3KooW"
+"""How every peer id of an Ed25519 key begins in base58; people leave it out."""
+
+SHOWN_MATCHES = 8
+"""Peers that an ambiguity names: enough to choose from, no flood."""
+
+
+def find_peer(text: str, names: Mapping[str, str]) -> str:
+    """The full id of the one peer that `text` means, among `names` (id to name).
+
+    Raises `NotFound` when there is none, `Invalid` listing them when there are several.
+    """
+    wanted = text.strip()
+    if wanted in names:
+        return wanted
+    matches = [peer for peer in names if wanted and _begins(peer, wanted)]
+    if not matches:
+        matches = [peer for peer, name in names.items() if name and name.casefold() == wanted.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise NotFound(
+            f"no peer here is called {text!r}; see `covm federation peers`, or give the full peer id",
+            code="unknown_peer",
+            details={"peer": text},
+        )
+    listed = "; ".join(f"{peer} ({names[peer] or 'no name'})" for peer in sorted(matches)[:SHOWN_MATCHES])
+    raise Invalid(
+        f"{text!r} may mean {len(matches)} peers: {listed}; give more of the peer id",
+        code="ambiguous_peer",
+        details={"peer": text, "matches": sorted(matches)[:SHOWN_MATCHES]},
+    )
+
+
+def _begins(peer: str, beginning: str) -> bool:
+    return peer.startswith(beginning) or peer.removeprefix(ED25519_PREFIX).startswith(beginning)

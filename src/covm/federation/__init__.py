@@ -1,0 +1,104 @@
+"""What programs import: a node of a federation.
+
+    from covm.federation import FederationConfig, FederationService, Identity, Message
+
+    identity = Identity.load_or_create("~/.covm/identity.key")
+    async with FederationService(identity, FederationConfig(home="~/.covm")) as federation:
+        await federation.publish("governance.proposal", proposal)
+
+The map of the house:
+
+    service     `FederationService`, the public face              wiring   puts a node together
+    peers/      who is let in, dialled, connected, banned         dispatch/  messages to handlers and to one peer
+    gossip/     messages to everyone                              network/   libp2p · simulated
+    wire/       what travels: types, bodies, frames, limits       identity/  the node's key
+    config/     how a node is set up                              ports     how components see each other
+    router      the network's events to their components          home      the lock and what outlives a restart
+    supervisor  owns the tasks, catches what nobody expected      errors · events · clock
+    counters · status · version: what a node says of itself
+
+Names are loaded when they are first used, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from covm._native import Link as Link
+    from covm.federation import errors as errors
+    from covm.federation import events as events
+    from covm.federation.config import ConnectionRetry as ConnectionRetry
+    from covm.federation.config import FederationConfig as FederationConfig
+    from covm.federation.dispatch.receipts import Receipt as Receipt
+    from covm.federation.dispatch.subscriptions import Subscription as Subscription
+    from covm.federation.errors import FederationError as FederationError
+    from covm.federation.events import EventStream as EventStream
+    from covm.federation.gossip.log import GossipLogEntry as GossipLogEntry
+    from covm.federation.gossip.log import GossipLogStream as GossipLogStream
+    from covm.federation.gossip.protocol import PublishedMessage as PublishedMessage
+    from covm.federation.identity import Identity as Identity
+    from covm.federation.peers.bans import Ban as Ban
+    from covm.federation.peers.record import PeerStatus as PeerStatus
+    from covm.federation.service import FederationService as FederationService
+    from covm.federation.status import TypeInfo as TypeInfo
+    from covm.federation.wire.message_type import message_type as message_type
+    from covm.federation.wire.received import Message as Message
+
+_HOMES = {
+    "Ban": "covm.federation.peers.bans",
+    "ConnectionRetry": "covm.federation.config",
+    "EventStream": "covm.federation.events",
+    "FederationConfig": "covm.federation.config",
+    "FederationError": "covm.federation.errors",
+    "FederationService": "covm.federation.service",
+    "GossipLogEntry": "covm.federation.gossip.log",
+    "GossipLogStream": "covm.federation.gossip.log",
+    "Identity": "covm.federation.identity",
+    "Link": "covm._native",
+    "Message": "covm.federation.wire.received",
+    "PeerStatus": "covm.federation.peers.record",
+    "PublishedMessage": "covm.federation.gossip.protocol",
+    "Receipt": "covm.federation.dispatch.receipts",
+    "Subscription": "covm.federation.dispatch.subscriptions",
+    "TypeInfo": "covm.federation.status",
+    "errors": "",
+    "events": "",
+    "message_type": "covm.federation.wire.message_type",
+}
+
+__all__ = [
+    "Ban",
+    "ConnectionRetry",
+    "EventStream",
+    "FederationConfig",
+    "FederationError",
+    "FederationService",
+    "GossipLogEntry",
+    "GossipLogStream",
+    "Identity",
+    "Link",
+    "Message",
+    "PeerStatus",
+    "PublishedMessage",
+    "Receipt",
+    "Subscription",
+    "TypeInfo",
+    "errors",
+    "events",
+    "message_type",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name) if home else import_module(f"{__name__}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

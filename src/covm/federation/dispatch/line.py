@@ -1,0 +1,120 @@
+"""One peer's line: what goes out to it, what came in from it, and the streams that carry both at the moment."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from covm.federation.clock import Clock
+from covm.federation.counters import Counters
+from covm.federation.dispatch.inbox import Inbox
+from covm.federation.dispatch.outbox import Budget, Outbox
+from covm.federation.errors import NodeFailed, NotStarted
+from covm.federation.events import EventHub
+from covm.federation.network.interface import Network
+from covm.federation.ports import Inbound, Presence
+from covm.federation.supervisor import Supervisor
+from covm.federation.wire.federation_id import FederationId
+from covm.federation.wire.frames import Outcome
+from covm.federation.wire.incarnation import Incarnation
+
+if TYPE_CHECKING:
+    from covm.federation.dispatch.receiving import Receiver
+    from covm.federation.dispatch.sending import Sender
+
+CHARGE_VIOLATION = 10.0
+"""What a frame that no honest node sends costs its sender: a few of them and gossip avoids the peer."""
+
+STREAM_ATTEMPTS = 3
+"""Streams that are tried before an admitted peer is given up: a restart of its side takes one."""
+
+HELLO_DEADLINE_S = 10.0
+"""A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
+
+
+@dataclass(slots=True)
+class Post:
+    """What every line needs of its surroundings."""
+
+    network: Network
+    presence: Presence
+    inbound: Inbound
+    supervisor: Supervisor
+    counters: Counters
+    hub: EventHub
+    clock: Clock
+    federation: FederationId
+    peer_id: str
+    types_digest: Callable[[], bytes]
+    incarnation: Incarnation | None = None
+
+    @property
+    def own_incarnation(self) -> Incarnation:
+        if self.incarnation is None:
+            raise NotStarted
+        return self.incarnation
+
+    def close_stream(self, stream: int) -> None:
+        """Closes a stream; that the whole network is gone already is as good."""
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.close_stream(stream)
+
+    def violation(self, peer: str, reason: str) -> None:
+        """Counts, tells and charges what no honest peer does."""
+        self.counters.drop(reason)
+        self.hub.reject(peer, reason)
+        self.network.charge(peer, CHARGE_VIOLATION)
+
+
+class Line:
+    """Outbox and inbox live as long as this node remembers the peer; sender and receiver as long as it is admitted."""
+
+    __slots__ = (
+        "admitted",
+        "bytes_in",
+        "bytes_out",
+        "inbox",
+        "messages_in",
+        "messages_out",
+        "outbox",
+        "peer",
+        "ready",
+        "receiver",
+        "sender",
+        "violations",
+    )
+
+    def __init__(self, peer: str, budget: Budget, next_seq: int = 1) -> None:
+        self.peer = peer
+        self.outbox = Outbox(budget, next_seq)
+        self.inbox = Inbox()
+        self.sender: Sender | None = None
+        self.receiver: Receiver | None = None
+        self.admitted = False
+        self.ready = False
+        self.violations = 0
+        self.messages_in = self.bytes_in = self.messages_out = self.bytes_out = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost when this node forgets the peer's line."""
+        return not self.admitted and not len(self.outbox)
+
+    def update_ready(self, post: Post, reason: str = "") -> None:
+        """Tells the peer manager when HELLO is done on both streams, and when that ends."""
+        sender, receiver = self.sender, self.receiver
+        ready = sender is not None and sender.greeted and receiver is not None and receiver.greeted
+        if ready and not self.ready:
+            self.ready = True
+            post.presence.direct_ready(self.peer)
+        elif not ready and self.ready:
+            self.ready = False
+            if self.admitted:
+                post.presence.direct_lost(self.peer, reason)
+
+    def tell_outcome(self, outcome: Outcome) -> None:
+        """Says an outcome on the stream that stands now; without one, the next HELLO says it."""
+        if self.receiver is not None:
+            self.receiver.add_outcome(outcome)

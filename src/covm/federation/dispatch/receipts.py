@@ -1,0 +1,126 @@
+"""Receipts: what became of a message that was sent to one peer.
+
+queued ──> stored ──> handled
+   │          ├─────> refused       nobody there handles it, or it does not fit the type there
+   │          └─────> quarantined   its handler failed
+   ├────────> expired               a receipt follows what the receiver says, so a late word can still move it on
+   └────────> cancelled             this node stopped
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from covm.federation.errors import (
+    DeliveryTimeout,
+    FederationError,
+    MessageCancelled,
+    MessageExpired,
+    MessageQuarantined,
+    MessageRefused,
+)
+
+QUEUED = "queued"
+STORED = "stored"
+HANDLED = "handled"
+REFUSED = "refused"
+EXPIRED = "expired"
+CANCELLED = "cancelled"
+QUARANTINED = "quarantined"
+
+_SETTLED = frozenset({HANDLED, REFUSED, EXPIRED, CANCELLED, QUARANTINED})
+_NOT_STORED = frozenset({QUEUED, EXPIRED, CANCELLED})
+
+
+class Receipt:
+    """Follows one message. `state` says where it is; `stored` and `handled` wait for it."""
+
+    __slots__ = ("_default_timeout_s", "_mid", "_reason", "_state", "_stored", "_waiters", "peer", "type")
+
+    def __init__(self, mid: bytes, peer: str, type_name: str, default_timeout_s: float) -> None:
+        self._mid = mid
+        self.peer = peer
+        self.type = type_name
+        self._default_timeout_s = default_timeout_s
+        self._state = QUEUED
+        self._reason = ""
+        self._stored = False
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.id} of {self.type} for {self.peer}: {self._state}>"
+
+    @property
+    def id(self) -> str:
+        """The message's id, in hexadecimal."""
+        return self._mid.hex()
+
+    @property
+    def state(self) -> str:
+        """`queued`, `stored`, `handled`, `refused`, `expired`, `cancelled` or `quarantined`."""
+        return self._state
+
+    @property
+    def reason(self) -> str:
+        """Why it is refused, quarantined or cancelled; otherwise empty."""
+        return self._reason
+
+    async def stored(self, timeout: timedelta | None = None) -> None:
+        """Returns once the receiver has accepted the message.
+
+        `timeout` defaults to `message_timeout`. Raises `DeliveryTimeout` (the message stays under way),
+        `MessageRefused`, `MessageExpired`, or `MessageCancelled` when this node stopped.
+        """
+        if not self._stored:
+            await self._settle(STORED, timeout)
+            if not self._stored:
+                raise self._failure()
+
+    async def handled(self, timeout: timedelta | None = None) -> None:
+        """Returns once every handler there has dealt with the message.
+
+        Raises what `stored` raises, and `MessageQuarantined` when a handler there failed on it.
+        """
+        await self._settle(HANDLED, timeout)
+        if self._state != HANDLED:
+            raise self._failure()
+
+    def advance(self, state: str, reason: str = "") -> None:
+        """Takes the message to a later state and wakes who waits. (The dispatcher's side)"""
+        if self._state == state or (self._state in _SETTLED and self._state != EXPIRED):
+            return
+        self._state = state
+        self._reason = reason
+        # A late outcome of an expired message tells that the receiver had it.
+        self._stored = self._stored or state not in _NOT_STORED
+        if self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def _settle(self, awaited: str, timeout: timedelta | None) -> None:
+        timeout_s = self._default_timeout_s if timeout is None else timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (self._state in _SETTLED or (awaited == STORED and self._stored)):
+                    await self._changed()
+        except TimeoutError:
+            raise DeliveryTimeout(self.id, awaited, self._state, timeout_s) from None
+
+    async def _changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        await waiter
+
+    def _failure(self) -> FederationError:
+        if self._state == REFUSED:
+            return MessageRefused(self.id, self.peer, self._reason)
+        if self._state == QUARANTINED:
+            return MessageQuarantined(self.id, self.peer, self._reason)
+        if self._state == CANCELLED:
+            return MessageCancelled(self.id, self.peer, self._reason)
+        return MessageExpired(self.id, self.peer)

@@ -1,0 +1,277 @@
+"""What happened, told to whoever listens: `async for event in federation.events()`.
+
+Events are plain frozen values in the past tense. Each listener has a bounded queue of its own; one that does not keep
+up loses its oldest events and is told how many (`EventsDropped`), so a forgotten listener costs nothing but memory
+with a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import Counter, deque
+from dataclasses import dataclass
+
+EVENT_QUEUE = 1_000
+"""Events that wait for one listener: some seconds of a busy node, well under a megabyte."""
+
+TALLIES_AT_ONCE = 256
+"""Pairs (peer and reason, type and author) that one second's summed-up events tell apart; the rest is `many`."""
+
+TALLY_PERIOD_S = 1.0
+"""How long is summed up: an attack of any rate makes one event a second for each pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    """The peer is admitted, its direct stream stands and it listens to the federation's topic."""
+
+    peer: str
+    address: str
+    outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDisconnected:
+    """A peer that was connected is so no more."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSuspected:
+    """A connected peer has been silent for two heartbeats."""
+
+    peer: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecovered:
+    """A suspected peer was heard again."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """A peer was silent for four heartbeats; its connections were closed."""
+
+    peer: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """One side refused the other. `by` is the peer id of the side that refused."""
+
+    peer: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerWasBanned:
+    """The peer is banned at this node until `until_ms` (None: until it is lifted)."""
+
+    peer: str
+    reason: str
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerWasUnbanned:
+    """A ban ended: lifted, or its time was over."""
+
+    peer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesUpdated:
+    """The addresses at which this node listens changed."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailed:
+    """A handler of this node raised. The message counts as quarantined; the node goes on."""
+
+    handler: str
+    type: str
+    message_id: str
+    author: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSlow:
+    """A handler has been busy with one message for a long time; its lane waits for it."""
+
+    handler: str
+    type: str
+    message_id: str
+    author: str
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadMismatched:
+    """A message of a registered type arrived whose payload does not fit that type here; no handler saw it."""
+
+    type: str
+    message_id: str
+    author: str
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRejected:
+    """Messages from a peer were turned away. Said at most once a second for each peer and reason, with the count."""
+
+    peer: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesDropped:
+    """Gossip was dropped because this node's handlers for the type do not keep up. Said as `MessageRejected` is."""
+
+    type: str
+    author: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDropped:
+    """This listener did not keep up; its oldest `count` events are gone."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailed:
+    """The network core ended by itself; the process lives, this node does not."""
+
+    reason: str
+
+
+Event = (
+    PeerConnected
+    | PeerDisconnected
+    | PeerSuspected
+    | PeerRecovered
+    | PeerLost
+    | PeerRefused
+    | PeerWasBanned
+    | PeerWasUnbanned
+    | AddressesUpdated
+    | HandlerFailed
+    | HandlerSlow
+    | PayloadMismatched
+    | MessageRejected
+    | MessagesDropped
+    | EventsDropped
+    | NodeFailed
+)
+
+
+class EventStream:
+    """One listener's view of the events, from the moment it was made. Iterate it; it ends when the node stops."""
+
+    def __init__(self, limit: int = EVENT_QUEUE) -> None:
+        self._events: deque[Event] = deque()
+        self._limit = limit
+        self._dropped = 0
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events and not self._dropped:
+            if self._closed:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            return EventsDropped(dropped)
+        return self._events.popleft()
+
+    def push(self, event: Event) -> None:
+        if len(self._events) >= self._limit:
+            self._events.popleft()
+            self._dropped += 1
+        self._events.append(event)
+        self._wake()
+
+    def close(self) -> None:
+        """Ends the iteration once what is queued has been read."""
+        self._closed = True
+        self._wake()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class EventHub:
+    """Hands each event to every listener. A listener that nobody holds any more disappears by itself."""
+
+    def __init__(self) -> None:
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._tally: Counter[tuple[type[MessageRejected | MessagesDropped], str, str]] = Counter()
+        self._flush: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def emit(self, event: Event) -> None:
+        for stream in tuple(self._streams):
+            stream.push(event)
+
+    def listen(self) -> EventStream:
+        stream = EventStream()
+        if self._closed:
+            stream.close()
+        else:
+            self._streams.add(stream)
+        return stream
+
+    def reject(self, peer: str, reason: str, count: int = 1) -> None:
+        """Counts messages that were turned away; the event follows within a second, summed up."""
+        self._sum_up(MessageRejected, peer, reason, count)
+
+    def drop(self, type_name: str, author: str) -> None:
+        """Counts a message that handlers were too slow for; the event follows within a second, summed up."""
+        self._sum_up(MessagesDropped, type_name, author, 1)
+
+    def _sum_up(self, kind: type[MessageRejected | MessagesDropped], first: str, second: str, count: int) -> None:
+        key = (kind, first, second)
+        if key not in self._tally and len(self._tally) >= TALLIES_AT_ONCE:
+            key = (kind, "", "many")
+        self._tally[key] += count
+        if self._flush is None and not self._closed:
+            self._flush = asyncio.get_running_loop().call_later(TALLY_PERIOD_S, self._flush_tally)
+
+    def close(self) -> None:
+        """Says what is still to be said and ends every listener's iteration."""
+        self._flush_tally()
+        self._closed = True
+        for stream in tuple(self._streams):
+            stream.close()
+
+    def _flush_tally(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        tally, self._tally = self._tally, Counter()
+        for (kind, first, second), count in tally.items():
+            self.emit(kind(first, second, count))

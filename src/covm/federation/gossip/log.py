@@ -1,0 +1,100 @@
+"""The gossip log: what passed, when, from whom, and what became of it. A ring in memory, and followers with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from itertools import islice
+from typing import NamedTuple
+
+FOLLOWER_QUEUE = 1_000
+"""Entries that wait for one follower; the oldest make room, as they do in the log itself."""
+
+
+class GossipLogEntry(NamedTuple):
+    """One message that was published or received."""
+
+    time_ms: int
+    direction: str
+    """`in` or `out`."""
+    type: str
+    """Empty when the body could not be read."""
+    id: str
+    author: str
+    carrier: str
+    """The peer that handed it over; this node itself for what it published."""
+    size_bytes: int
+    verdict: str
+    """`accept`, `ignore` or `reject`."""
+    reason: str
+
+
+class GossipLogStream:
+    """Follows the log from the moment it was made; ends when the node stops."""
+
+    def __init__(self, type_name: str | None) -> None:
+        self._type = type_name
+        self._entries: deque[GossipLogEntry] = deque(maxlen=FOLLOWER_QUEUE)
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> GossipLogStream:
+        return self
+
+    async def __anext__(self) -> GossipLogEntry:
+        while not self._entries:
+            if self._closed:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._entries.popleft()
+
+    def push(self, entry: GossipLogEntry) -> None:
+        if self._type is None or entry.type == self._type:
+            self._entries.append(entry)
+            self._wake()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class GossipLog:
+    """The latest entries. A follower that nobody holds any more disappears by itself."""
+
+    def __init__(self, size: int) -> None:
+        self._entries: deque[GossipLogEntry] = deque(maxlen=size)
+        self._followers: weakref.WeakSet[GossipLogStream] = weakref.WeakSet()
+        self._closed = False
+
+    def add(self, entry: GossipLogEntry) -> None:
+        self._entries.append(entry)
+        if self._followers:
+            for follower in tuple(self._followers):
+                follower.push(entry)
+
+    def latest(self, limit: int, type_name: str | None = None) -> list[GossipLogEntry]:
+        """At most `limit` entries, of one type if given, the oldest first."""
+        fitting = (entry for entry in reversed(self._entries) if type_name is None or entry.type == type_name)
+        return list(islice(fitting, max(0, limit)))[::-1]
+
+    def follow(self, type_name: str | None = None) -> GossipLogStream:
+        follower = GossipLogStream(type_name)
+        if self._closed:
+            follower.close()
+        else:
+            self._followers.add(follower)
+        return follower
+
+    def close(self) -> None:
+        self._closed = True
+        for follower in tuple(self._followers):
+            follower.close()

@@ -1,0 +1,224 @@
+"""The gossip protocol: publishes to the federation's topic, judges what arrives, hands on what is accepted.
+
+Everything published in one turn of the loop is sealed and sent as one batch; everything that arrived in one batch is
+judged in one call. The verdict does not wait for handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from covm.federation.clock import Clock, Random
+from covm.federation.counters import Counters
+from covm.federation.errors import FederationError, NotStarted
+from covm.federation.events import EventHub
+from covm.federation.gossip.log import GossipLog, GossipLogEntry
+from covm.federation.gossip.verdicts import Judge, Judgement
+from covm.federation.network.interface import GossipReceived, GossipRejected, Network, Verdict
+from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Inbound
+from covm.federation.supervisor import Supervisor
+from covm.federation.wire.federation_id import FederationId
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.kinds import Kind
+from covm.federation.wire.limits import MAX_GOSSIP_BODY, MID_SIZE
+from covm.federation.wire.message import MessageBody, encode_body
+
+MAX_BATCH = 512
+"""Messages sealed and published at once: as many as gossipsub queues for a peer."""
+
+MAX_PENDING = 10_000
+"""Publications that wait for the network; who publishes more has to wait for them."""
+
+CHARGE_OVER_ALLOWANCE = 0.1
+"""What a message above its allowance costs an author who hands it over in person. A forwarder pays nothing."""
+
+_SAID = {Verdict.ACCEPT: "accept", Verdict.IGNORE: "ignore", Verdict.REJECT: "reject"}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMessage:
+    """A message on its way to the federation: its id, and how many subscribed connected peers it went towards."""
+
+    id: str
+    peers: int
+
+
+class _Pending:
+    __slots__ = ("body", "done", "encoded")
+
+    def __init__(self, body: MessageBody, encoded: bytes, done: asyncio.Future[PublishedMessage]) -> None:
+        self.body = body
+        self.encoded = encoded
+        self.done = done
+
+
+class GossipProtocol:
+    """The shell around `Judge`, for the one topic of the federation."""
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        federation: FederationId,
+        access: Access,
+        inbound: Inbound,
+        supervisor: Supervisor,
+        counters: Counters,
+        hub: EventHub,
+        clock: Clock,
+        random: Random,
+        allowance_per_s: float,
+        log_size: int,
+    ) -> None:
+        self._network = network
+        self._federation = federation
+        self._inbound = inbound
+        self._supervisor = supervisor
+        self._counters = counters
+        self._hub = hub
+        self._clock = clock
+        self._random = random
+        self._peer_id = network.peer_id
+        self._judge = Judge(federation, network.peer_id, allowance_per_s, access.is_banned)
+        self._incarnation: Incarnation | None = None
+        self._seq = 0
+        self._pending: list[_Pending] = []
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self.log = GossipLog(log_size)
+
+    async def start(self, incarnation: Incarnation) -> None:
+        self._incarnation = incarnation
+        await self._network.subscribe(self._federation.topic)
+        self._supervisor.keep(self._flush, "gossip publisher")
+
+    def stop(self) -> None:
+        for pending in self._pending:
+            _fail(pending, NotStarted())
+        self._pending.clear()
+        self._incarnation = None
+        self._room.set()
+        self.log.close()
+
+    async def publish(self, type_name: str, payload: object, limit_bytes: int) -> PublishedMessage:
+        """Publishes one message. Raises `MessageTooLarge` or `InvalidMessage` before anything is sent."""
+        while len(self._pending) >= MAX_PENDING:
+            self._room.clear()
+            await self._room.wait()
+        if self._incarnation is None:
+            raise NotStarted
+        body = MessageBody(
+            federation=self._federation.cid,
+            type=type_name,
+            author=self._peer_id,
+            incarnation=self._incarnation,
+            seq=self._seq + 1,
+            mid=self._random.bytes(MID_SIZE),
+            to=None,
+            sent_at=self._clock.now_ms(),
+            expires_at=None,
+            payload=payload,
+        )
+        encoded = encode_body(body, min(limit_bytes, MAX_GOSSIP_BODY))
+        self._seq += 1
+        done: asyncio.Future[PublishedMessage] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Pending(body, encoded, done))
+        self._wake.set()
+        return await done
+
+    def on_gossip(self, batch: Sequence[GossipReceived]) -> None:
+        """Judges a batch in one call and hands the accepted on."""
+        now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        verdicts: list[tuple[int, Verdict]] = []
+        arrivals: list[Arrival] = []
+        in_person: Counter[str] = Counter()
+        for received in batch:
+            judgement = self._judge.judge(received, now_ms, now_s)
+            verdicts.append((received.handle, judgement.verdict))
+            self._note(received, judgement, now_ms)
+            body = judgement.body
+            if judgement.verdict is Verdict.ACCEPT and body is not None:
+                self._counters.gossip_in.add(body.type, received.size_bytes)
+                arrivals.append(Arrival(body, GOSSIP, received.size_bytes))
+            else:
+                self._turned_away(received, judgement, in_person)
+        self._network.judge(verdicts)
+        for peer, count in in_person.items():
+            self._network.charge(peer, CHARGE_OVER_ALLOWANCE * count)
+        if arrivals:
+            self._inbound.deliver(arrivals)
+
+    def on_rejected(self, event: GossipRejected) -> None:
+        """The core refused an envelope by itself and charged its source."""
+        self._counters.drop(event.reason)
+        self._hub.reject(event.source, event.reason)
+        now_ms = self._clock.now_ms()
+        self.log.add(GossipLogEntry(now_ms, "in", "", "", "", event.source, event.size_bytes, "reject", event.reason))
+
+    def _turned_away(self, received: GossipReceived, judgement: Judgement, in_person: Counter[str]) -> None:
+        self._counters.drop(judgement.reason)
+        if judgement.verdict is Verdict.REJECT:
+            self._hub.reject(received.source, judgement.reason)
+        elif judgement.reason == "over_allowance" and received.source == received.author:
+            in_person[received.source] += 1
+
+    def _note(self, received: GossipReceived, judgement: Judgement, now_ms: int) -> None:
+        body = judgement.body
+        self.log.add(
+            GossipLogEntry(
+                now_ms,
+                "in",
+                body.type if body is not None else "",
+                body.mid.hex() if body is not None else "",
+                received.author,
+                received.source,
+                received.size_bytes,
+                _SAID[judgement.verdict],
+                judgement.reason,
+            )
+        )
+
+    async def _flush(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch = self._pending[:MAX_BATCH]
+                del self._pending[:MAX_BATCH]
+                self._room.set()
+                try:
+                    await self._send(batch)
+                except FederationError as error:
+                    for pending in batch:
+                        _fail(pending, error)
+                finally:
+                    for pending in batch:
+                        _fail(pending, NotStarted())
+
+    async def _send(self, batch: Sequence[_Pending]) -> None:
+        network, topic = self._network, self._federation.topic
+        envelopes = await network.seal(Kind.MESSAGE, [pending.encoded for pending in batch])
+        published = await network.publish(topic, envelopes)
+        now_ms = self._clock.now_ms()
+        arrivals: list[Arrival] = []
+        for pending, envelope, result in zip(batch, envelopes, published, strict=True):
+            body, size_bytes = pending.body, len(envelope)
+            message_id = body.mid.hex()
+            self._counters.gossip_out.add(body.type, size_bytes)
+            self.log.add(
+                GossipLogEntry(
+                    now_ms, "out", body.type, message_id, self._peer_id, self._peer_id, size_bytes, "accept", ""
+                )
+            )
+            arrivals.append(Arrival(body, LOCAL, size_bytes))
+            if not pending.done.done():
+                pending.done.set_result(PublishedMessage(message_id, result.peers))
+        self._inbound.deliver(arrivals)
+
+
+def _fail(pending: _Pending, error: FederationError) -> None:
+    if not pending.done.done():
+        pending.done.set_exception(error)

@@ -1,0 +1,173 @@
+"""`interface.Network` on a simulated fabric: the commands, each of which raises outside `start` and `stop`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from covm import _native
+from covm.federation.errors import (
+    AlreadyStarted,
+    MessageTooLarge,
+    NodeFailed,
+    NotStarted,
+    PeerNotConnected,
+)
+from covm.federation.network.interface import Handler, NetworkFailed, NotOpened, Opened, Published, Verdict
+from covm.federation.network.simulated import limits
+from covm.federation.network.simulated.node import Node
+from covm.federation.wire.kinds import Kind
+
+if TYPE_CHECKING:
+    from covm._native import Keypair
+    from covm.federation.network.simulated.fabric import SimulatedFabric
+
+_WHAT = "the simulated network"
+
+
+class SimulatedNetwork:
+    """One node's network, made by `SimulatedFabric.network`; all of `interface.Network`, and two levers for tests.
+
+    `unsubscribe` lets a node leave a topic, `fail` ends the node as a panic of the native core would.
+    """
+
+    def __init__(
+        self,
+        fabric: SimulatedFabric,
+        keypair: Keypair,
+        listen: tuple[str, ...],
+        max_connections: int,
+        protocols: tuple[str, ...],
+    ) -> None:
+        self._fabric = fabric
+        self._keypair = keypair
+        self._listen = listen
+        self._max_connections = max_connections
+        self._protocols = protocols
+        self._node: Node | None = None
+        self._addresses: tuple[str, ...] = ()
+        self._started = False
+        self._failure: str | None = None
+
+    @property
+    def peer_id(self) -> str:
+        return self._keypair.peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self._addresses
+
+    async def start(self, handler: Handler, hello: bytes) -> None:
+        if self._started:
+            raise AlreadyStarted(_WHAT)
+        if len(hello) > limits.JOIN_HELLO_BYTES:
+            raise MessageTooLarge("the join HELLO", len(hello), limits.JOIN_HELLO_BYTES)
+        self._node = Node(
+            self._fabric,
+            self.peer_id,
+            handler,
+            hello,
+            listen=self._listen,
+            max_connections=self._max_connections,
+            protocols=self._protocols,
+        )
+        self._started = True
+        self._addresses = self._node.addresses
+
+    async def stop(self) -> None:
+        if self._node is not None:
+            node, self._node = self._node, None
+            node.shut(NotStarted(_WHAT))
+
+    def fail(self, reason: str) -> None:
+        """Ends the node at once, as a panic does: `NetworkFailed` is the last event, calls raise `NodeFailed`."""
+        node = self._running()
+        self._node, self._failure = None, reason
+        node.shut(NodeFailed(reason), last_word=NetworkFailed(reason))
+
+    # --- connections ---
+
+    async def dial(self, peer: str | None, addresses: Sequence[str]) -> str:
+        return await self._running().dial(peer, addresses)
+
+    async def disconnect(self, peer: str) -> None:
+        self._running().disconnect(peer)
+
+    def block(self, peer: str) -> None:
+        self._running().block(peer)
+
+    def unblock(self, peer: str) -> None:
+        self._running().unblock(peer)
+
+    def admit(self, connection: int) -> None:
+        if (end := self._running().end(connection)) is not None:
+            end.admit()
+
+    def refuse(self, connection: int, reason: str) -> None:
+        if (end := self._running().end(connection)) is not None:
+            end.refuse(reason)
+
+    # --- envelopes ---
+
+    async def seal(self, kind: Kind, bodies: Sequence[bytes]) -> list[bytes]:
+        self._running()
+        return self._keypair.seal(kind.value, bodies)
+
+    async def open(self, kind: Kind, envelopes: Sequence[bytes]) -> list[Opened | NotOpened]:
+        self._running()
+        return [
+            NotOpened(opened) if isinstance(opened, str) else Opened(*opened)
+            for opened in _native.open_envelopes(kind.value, envelopes)
+        ]
+
+    # --- gossip ---
+
+    async def subscribe(self, topic: str) -> None:
+        self._running().gossip.subscribe(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Leaves a topic; neighbours hear `TopicLeft`."""
+        self._running().gossip.unsubscribe(topic)
+
+    async def publish(self, topic: str, envelopes: Sequence[bytes]) -> list[Published]:
+        return self._running().gossip.publish(topic, envelopes)
+
+    def judge(self, verdicts: Sequence[tuple[int, Verdict]]) -> None:
+        self._running().gossip.judge(verdicts)
+
+    def charge(self, peer: str, amount: float) -> None:
+        self._running().gossip.charge(peer, amount)
+
+    # --- streams ---
+
+    async def open_stream(self, peer: str, protocol: str) -> int:
+        try:
+            return await self._running().open_stream(peer, protocol)
+        except PeerNotConnected:
+            self._running()  # says so when it is this node that is gone
+            raise
+
+    def try_send(self, stream: int, frames: Sequence[bytes]) -> bool:
+        found = self._running().stream(stream)
+        if found is None:
+            raise PeerNotConnected("at the other end", f"stream {stream} has ended")
+        return found.try_send(frames)
+
+    def release(self, stream: int, size_bytes: int) -> None:
+        if (found := self._running().stream(stream)) is not None:
+            found.release(size_bytes)
+
+    def close_stream(self, stream: int) -> None:
+        if (found := self._running().stream(stream)) is not None:
+            found.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of connections, admitted peers, streams, waiting events and verdicts, and drops by reason."""
+        return self._running().stats()
+
+    def _running(self) -> Node:
+        if self._failure is not None:
+            raise NodeFailed(self._failure)
+        if self._node is None:
+            raise NotStarted(_WHAT)
+        return self._node

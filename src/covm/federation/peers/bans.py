@@ -1,0 +1,65 @@
+"""Bans: which peers this node will have nothing to do with, until when and why. They bind this node alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from covm.federation.errors import PeerBanned
+
+MAX_BANS = 10_000
+"""Bans at once: far more than an operator sets by hand; the state file stays near a megabyte."""
+
+MAX_BAN_REASON = 256
+"""Characters of a ban's reason; it is said to the peer."""
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """One ban. `until_ms` is wall-clock time; None means until it is lifted."""
+
+    peer: str
+    reason: str
+    since_ms: int
+    until_ms: int | None
+
+    @property
+    def until(self) -> str:
+        """The end for people: a date in UTC, or that it is open."""
+        if self.until_ms is None:
+            return "it is lifted"
+        return datetime.fromtimestamp(self.until_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    def as_error(self) -> PeerBanned:
+        return PeerBanned(self.peer, self.reason, self.until)
+
+
+class Bans:
+    """The standing bans, at most one a peer."""
+
+    def __init__(self, bans: Iterable[Ban] = ()) -> None:
+        self._bans = {ban.peer: ban for ban in bans}
+
+    def __len__(self) -> int:
+        return len(self._bans)
+
+    def add(self, ban: Ban) -> None:
+        self._bans[ban.peer] = ban
+
+    def lift(self, peer: str) -> Ban | None:
+        return self._bans.pop(peer, None)
+
+    def get(self, peer: str) -> Ban | None:
+        return self._bans.get(peer)
+
+    def __contains__(self, peer: str) -> bool:
+        return peer in self._bans
+
+    def expired(self, now_ms: int) -> list[Ban]:
+        """The bans whose time is over."""
+        return [ban for ban in self._bans.values() if ban.until_ms is not None and ban.until_ms <= now_ms]
+
+    def all(self) -> list[Ban]:
+        """Every standing ban, the oldest first."""
+        return sorted(self._bans.values(), key=lambda ban: (ban.since_ms, ban.peer))

@@ -1,0 +1,105 @@
+"""Is a connected peer well? Judged by its silence, and by how much this node may trust its own sense of time.
+
+A peer is heard whenever anything of it arrives. Two missed heartbeats make it suspect, four lost. A node that was
+itself slow doubts itself first (Lifeguard, Dadgar et al. 2018): each of its own late rounds makes it more patient
+with everybody, each timely one less.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import median
+
+SUSPECT_AFTER_MISSED = 2
+LOST_AFTER_MISSED = 4
+MAX_DOUBT = 8
+"""A node that was slow eight rounds in a row waits nine times as long; beyond that it would never notice a loss."""
+
+ESTIMATES = 8
+"""Round trips and offsets kept for the median: one odd sample changes nothing."""
+
+UNANSWERED = 8
+"""Own heartbeats that may still be answered: twice as many as make a peer lost."""
+
+
+class Health(StrEnum):
+    """How a connected peer is."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    LOST = "lost"
+
+
+def judge(silent_s: float, interval_s: float, doubt: int) -> Health:
+    """How a peer is that has been silent for so long.
+
+    A heartbeat counts as missed once half an interval has passed since it was due, so that a peer whose rounds fall
+    just after ours is not suspected for it.
+    """
+    missed = silent_s / interval_s - 0.5
+    patience = 1 + doubt
+    if missed >= LOST_AFTER_MISSED * patience:
+        return Health.LOST
+    if missed >= SUSPECT_AFTER_MISSED * patience:
+        return Health.SUSPECT
+    return Health.HEALTHY
+
+
+def next_doubt(doubt: int, late_s: float, interval_s: float) -> int:
+    """This node's doubt in itself after a round that began `late_s` after it was due."""
+    if late_s > interval_s / 2:
+        return min(doubt + 1, MAX_DOUBT)
+    return max(doubt - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One exchange: round trip, and how far the peer's clock is ahead of ours."""
+
+    round_trip_ms: float
+    clock_offset_ms: float
+
+
+def estimate(sent_ms: int, received_there_ms: int, sent_there_ms: int, received_ms: int, elapsed_ms: float) -> Estimate:
+    """From the four times of an exchange (NTP, RFC 5905 section 8); `elapsed_ms` is measured on a monotonic clock."""
+    held_there_ms = max(0, sent_there_ms - received_there_ms)
+    offset_ms = ((received_there_ms - sent_ms) + (sent_there_ms - received_ms)) / 2
+    return Estimate(round_trip_ms=max(0.0, elapsed_ms - held_there_ms), clock_offset_ms=offset_ms)
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What is known of one connected peer's health."""
+
+    heard_s: float
+    """When it was last heard, on our monotonic clock."""
+    health: Health = Health.HEALTHY
+    estimates: deque[Estimate] = field(default_factory=lambda: deque(maxlen=ESTIMATES))
+    sent: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Own heartbeats without an answer yet: sequence -> (wall ms, monotonic s), bounded by `UNANSWERED`."""
+
+    def note_sent(self, sequence: int, wall_ms: int, monotonic_s: float) -> None:
+        self.sent[sequence] = (wall_ms, monotonic_s)
+        while len(self.sent) > UNANSWERED:
+            del self.sent[next(iter(self.sent))]
+
+    def note_answer(
+        self, sequence: int, received_there_ms: int, sent_there_ms: int, wall_ms: int, monotonic_s: float
+    ) -> bool:
+        """Takes an answer into account; False when nothing of ours waits for it."""
+        asked = self.sent.pop(sequence, None)
+        if asked is None:
+            return False
+        elapsed_ms = (monotonic_s - asked[1]) * 1000
+        self.estimates.append(estimate(asked[0], received_there_ms, sent_there_ms, wall_ms, elapsed_ms))
+        return True
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        return median(sample.round_trip_ms for sample in self.estimates) if self.estimates else None
+
+    @property
+    def clock_offset_ms(self) -> float | None:
+        return median(sample.clock_offset_ms for sample in self.estimates) if self.estimates else None

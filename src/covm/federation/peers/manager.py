@@ -1,0 +1,393 @@
+"""The peer manager: who is let in, who is dialled, who counts as connected, who is banned.
+
+A peer counts as *connected* when both sides admitted each other, HELLO is done on both direct streams, and the peer
+listens to the federation's topic: what is published next reaches it.
+
+    known ──> dialling ──> connected <──> suspect ──> lost ──> backing off ──> dialling ...
+                  └──> backing off                                        banned: from anywhere
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from covm.federation.clock import Clock
+from covm.federation.counters import Counters
+from covm.federation.errors import (
+    ConnectionFailed,
+    NetworkError,
+    NotAdmitted,
+    PeerNotConnected,
+    UnknownPeer,
+)
+from covm.federation.events import (
+    EventHub,
+    PeerConnected,
+    PeerDisconnected,
+    PeerLost,
+    PeerRecovered,
+    PeerRefused,
+    PeerSuspected,
+)
+from covm.federation.network import interface as net
+from covm.federation.peers.admission import Ground, refusal
+from covm.federation.peers.bans import Ban, Bans
+from covm.federation.peers.book import Source
+from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
+from covm.federation.peers.health import Pulse
+from covm.federation.peers.heartbeat import Heartbeats
+from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
+from covm.federation.peers.roster import Roster
+from covm.federation.peers.target import parse_address
+from covm.federation.peers.warden import Warden
+from covm.federation.ports import Control
+from covm.federation.supervisor import Supervisor
+from covm.federation.wire.display import shown
+from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
+from covm.federation.wire.system import Heartbeat, PeerInfo
+
+logger = logging.getLogger("covm.federation.peers")
+
+UPKEEP_PERIOD_S = 1.0
+"""How often bans, deadlines and hints are looked at; each may be that late."""
+
+PING_WEIGHT = 0.25
+"""Weight of libp2p's newest ping in the estimate that stands until heartbeats gave one."""
+
+_SOURCES = {"mdns": Source.MDNS, "kademlia": Source.KADEMLIA}
+
+
+class PeerManager:
+    """The shell around admission, bans, book, health and backoff. It is the `Access` and `Presence` of the others."""
+
+    def __init__(
+        self,
+        *,
+        network: net.Network,
+        roster: Roster,
+        bans: Bans,
+        dialler: Dialler,
+        hello: JoinHello,
+        topic: str,
+        max_connections: int,
+        heartbeat_interval_s: float,
+        describe: Callable[[], PeerInfo],
+        load: Callable[[], int],
+        warden: Warden,
+        supervisor: Supervisor,
+        clock: Clock,
+        hub: EventHub,
+        counters: Counters,
+    ) -> None:
+        self._network = network
+        self._roster = roster
+        self._bans = bans
+        self._dialler = dialler
+        self._hello = hello
+        self._topic = topic
+        self._max_connections = max_connections
+        self._interval_s = heartbeat_interval_s
+        self._describe = describe
+        self._load = load
+        self._warden = warden
+        self._supervisor = supervisor
+        self._clock = clock
+        self._hub = hub
+        self._counters = counters
+        self._control: Control
+        self._heartbeats: Heartbeats
+
+    def meet(self, control: Control) -> None:
+        """Takes the port to the direct streams, which in turn need this manager's."""
+        self._control = control
+        self._heartbeats = Heartbeats(self, control, self._clock, self._interval_s, self._load)
+
+    def start(self, bootstrap: Iterable[str]) -> None:
+        """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
+        self._warden.start()
+        self._supervisor.keep(self._heartbeats.run, "heartbeats")
+        self._supervisor.keep(self._upkeep, "upkeep of peers")
+        for address in bootstrap:
+            self._dialler.keep(address)
+
+    # --- for users ---
+
+    async def connect(self, target: str) -> str:
+        return await self._dialler.connect(target)
+
+    async def disconnect(self, peer: str) -> None:
+        record = self._roster.get(peer)
+        if record is None and peer not in self._roster.book:
+            raise UnknownPeer(peer)
+        if record is None or not (record.connections or record.kept):
+            raise PeerNotConnected(peer)
+        record.let_go()
+        record.parked = True
+        # At once and not when the last connection has closed, so that a connect that follows begins anew.
+        if record.is_connected:
+            self._disconnected(record, PeerState.KNOWN, "disconnected by the operator")
+        else:
+            record.become(PeerState.KNOWN, "disconnected by the operator", self._clock.now_ms())
+        await self._network.disconnect(peer)
+
+    async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
+        return self._warden.ban(peer, duration, reason)
+
+    async def unban(self, peer: str) -> None:
+        self._warden.unban(peer)
+
+    def bans(self) -> list[Ban]:
+        return self._bans.all()
+
+    def connected_peers(self) -> list[str]:
+        return [record.peer for record in self._roster.connected()]
+
+    def statuses(self) -> list[PeerStatus]:
+        return self._roster.statuses(self._control)
+
+    def status(self, peer: str) -> PeerStatus:
+        """Raises `UnknownPeer`."""
+        record = self._roster.get(peer)
+        if record is None:
+            if peer not in self._roster.book:
+                raise UnknownPeer(peer)
+            record = PeerRecord(peer, 0)
+        return self._roster.status(record, self._control)
+
+    def count_by_state(self) -> dict[str, int]:
+        counts: Counter[str] = Counter({"connected": 0, "suspect": 0})
+        counts.update(record.state.value for record in self._roster)
+        return dict(counts)
+
+    def announce(self) -> None:
+        """Something that `PeerInfo` says has changed: tells everyone connected."""
+        info = self._describe()
+        for record in self._roster.connected():
+            self._control.send_control(record.peer, info)
+
+    # --- ports ---
+
+    def is_banned(self, peer: str) -> bool:
+        return peer in self._bans
+
+    def require_connected(self, peer: str) -> None:
+        record = self._roster.get(peer)
+        if record is not None and record.is_connected:
+            return
+        if (ban := self._bans.get(peer)) is not None:
+            raise ban.as_error()
+        if record is None and peer not in self._roster.book:
+            raise UnknownPeer(peer)
+        raise PeerNotConnected(peer, record.why if record is not None and record.why else "there is no open connection")
+
+    def heard(self, peer: str) -> None:
+        record = self._roster.get(peer)
+        if record is not None:
+            self._heartbeats.heard(record)
+
+    def direct_ready(self, peer: str) -> None:
+        record = self._roster.obtain(peer)
+        record.direct_ready = True
+        self._settle(record)
+
+    def direct_lost(self, peer: str, reason: str) -> None:
+        record = self._roster.obtain(peer)
+        record.direct_ready = False
+        record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
+        logger.debug("direct stream with %s ended: %s", peer, shown(reason))
+
+    def heartbeat_received(self, peer: str, heartbeat: Heartbeat) -> None:
+        record = self._roster.get(peer)
+        if record is not None:
+            self._heartbeats.received(record, heartbeat)
+
+    def peer_info_received(self, peer: str, info: PeerInfo) -> None:
+        record = self._roster.get(peer)
+        if record is not None:
+            record.info = info
+            self._note_addresses(peer, info.addresses, Source.PEER_INFO)
+
+    def give_up(self, peer: str, reason: str) -> None:
+        record = self._roster.obtain(peer)
+        record.why = reason
+        self._supervisor.launch(self._drop(record, reason), f"disconnect of {peer}")
+
+    # --- judged by heartbeats ---
+
+    def connected_records(self) -> Iterable[PeerRecord]:
+        return self._roster.connected()
+
+    def suspect(self, record: PeerRecord, silent_s: float) -> None:
+        record.become(PeerState.SUSPECT, f"silent for {silent_s:.0f} s", self._clock.now_ms())
+        self._hub.emit(PeerSuspected(record.peer, silent_s))
+
+    def recovered(self, record: PeerRecord) -> None:
+        record.become(PeerState.CONNECTED, "", self._clock.now_ms())
+        self._hub.emit(PeerRecovered(record.peer))
+
+    def lost(self, record: PeerRecord, silent_s: float) -> None:
+        why = f"silent for {silent_s:.0f} s"
+        self._hub.emit(PeerLost(record.peer, silent_s))
+        self._disconnected(record, PeerState.LOST, why)
+        self._supervisor.launch(self._drop(record, why), f"disconnect of {record.peer}")
+
+    # --- events of the network ---
+
+    def on_opened(self, event: net.ConnectionOpened) -> None:
+        record = self._roster.obtain(event.peer)
+        record.connections[event.connection] = (event.address, event.outbound)
+        if not record.is_connected and record.deadline_s is None:
+            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
+        if event.outbound:
+            self._note_addresses(event.peer, [event.address], Source.CONNECTED)
+
+    def on_hello(self, event: net.HelloReceived) -> None:
+        record = self._roster.obtain(event.peer)
+        try:
+            theirs = decode_join_hello(event.hello)
+        except Malformed as error:
+            self._counters.drop("malformed_hello")
+            self._refuse(event.connection, record, f"your HELLO cannot be read: {error.reason}")
+            return
+        record.name, record.agent = theirs.name, theirs.agent
+        ban = self._bans.get(event.peer)
+        ground = Ground(
+            banned=ban.reason if ban is not None else None,
+            pinned=record.kept or bool(record.waiters),
+            known=record.admitted,
+            taken=self._roster.places_taken,
+            places=self._max_connections,
+        )
+        reason = refusal(self._hello, theirs, ground)
+        if reason is None:
+            self._network.admit(event.connection)
+        else:
+            self._refuse(event.connection, record, reason)
+
+    def on_join_refused(self, event: net.JoinRefused) -> None:
+        reason = shown(event.reason)
+        self._hub.emit(PeerRefused(event.peer, event.peer, reason))
+        self._turned_away(self._roster.obtain(event.peer), NotAdmitted(event.peer, event.peer, reason))
+
+    def on_join_failed(self, event: net.JoinFailed) -> None:
+        record = self._roster.obtain(event.peer)
+        record.resolve(ConnectionFailed(event.peer, {record.address or event.peer: f"join failed: {event.reason}"}))
+
+    def on_admitted(self, event: net.PeerAdmitted) -> None:
+        record = self._roster.obtain(event.peer)
+        record.admitted = True
+        self._settle(record)
+
+    def on_unadmitted(self, event: net.PeerUnadmitted) -> None:
+        record = self._roster.obtain(event.peer)
+        record.admitted = record.topic_joined = record.direct_ready = False
+        if record.is_connected:
+            self._disconnected(record, PeerState.LOST, record.why or "the connection was closed")
+
+    def on_topic_joined(self, event: net.TopicJoined) -> None:
+        if event.topic == self._topic:
+            record = self._roster.obtain(event.peer)
+            record.topic_joined = True
+            self._settle(record)
+
+    def on_topic_left(self, event: net.TopicLeft) -> None:
+        if event.topic == self._topic:
+            record = self._roster.obtain(event.peer)
+            record.topic_joined = False
+            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
+
+    def on_closed(self, event: net.ConnectionClosed) -> None:
+        record = self._roster.obtain(event.peer)
+        address, _ = record.connections.pop(event.connection, (event.peer, False))
+        if event.remaining:
+            return
+        record.connections.clear()
+        record.deadline_s = None
+        why = f"the connection was closed: {event.reason}"
+        record.resolve(ConnectionFailed(event.peer, {address: why}))
+        if record.is_connected:
+            self._disconnected(record, PeerState.LOST, record.why or why)
+        elif record.state is PeerState.DIALLING:
+            record.become(PeerState.KNOWN, record.why or why, self._clock.now_ms())
+        self._dialler.redial(record)
+
+    def on_identified(self, event: net.PeerIdentified) -> None:
+        record = self._roster.get(event.peer)
+        if record is not None and not record.agent:
+            record.agent = shown(event.agent, limit=64)
+
+    def on_discovered(self, event: net.PeerDiscovered) -> None:
+        if event.peer != self._network.peer_id:
+            self._note_addresses(event.peer, event.addresses, _SOURCES.get(event.source, Source.MDNS))
+            self._dialler.consider_hints()
+
+    def on_ping(self, event: net.PingMeasured) -> None:
+        record = self._roster.get(event.peer)
+        if record is not None:
+            newest, before = event.round_trip_s * 1000, record.round_trip_ms
+            record.round_trip_ms = newest if before is None else before + PING_WEIGHT * (newest - before)
+
+    # --- inside ---
+
+    def _settle(self, record: PeerRecord) -> None:
+        """Everything may be there now that makes a peer *connected*."""
+        if not record.is_complete:
+            return
+        record.deadline_s = None
+        if record.is_connected:
+            return
+        record.pulse = Pulse(self._clock.monotonic_s())
+        record.failures = 0
+        record.become(PeerState.CONNECTED, "", self._clock.now_ms())
+        self._control.send_control(record.peer, self._describe())
+        self._heartbeats.ask(record)
+        outbound = any(outbound for _, outbound in record.connections.values())
+        self._hub.emit(PeerConnected(record.peer, record.address, outbound))
+        record.resolve()
+
+    def _disconnected(self, record: PeerRecord, state: PeerState, why: str) -> None:
+        record.pulse = None
+        record.become(PeerState.KNOWN if record.parked else state, why, self._clock.now_ms())
+        self._dialler.postpone(record)
+        self._hub.emit(PeerDisconnected(record.peer, why))
+
+    def _refuse(self, connection: int, record: PeerRecord, reason: str) -> None:
+        self._network.refuse(connection, reason)
+        self._hub.emit(PeerRefused(record.peer, self._network.peer_id, reason))
+        self._turned_away(record, NotAdmitted(record.peer, self._network.peer_id, reason))
+
+    def _turned_away(self, record: PeerRecord, error: NotAdmitted) -> None:
+        if not record.is_connected:
+            record.why = error.why
+        record.resolve(error)
+
+    async def _drop(self, record: PeerRecord, why: str) -> None:
+        await self._network.disconnect(record.peer)
+        record.resolve(ConnectionFailed(record.peer, {record.peer: why}))
+
+    def _note_addresses(self, peer: str, addresses: Iterable[str], source: Source) -> None:
+        """Keeps those that are addresses of this peer."""
+        fitting = []
+        for text in addresses:
+            try:
+                address, named = parse_address(text)
+            except NetworkError:
+                continue
+            if named is None or named == peer:
+                fitting.append(address)
+        self._roster.book.add(peer, fitting, source, self._clock.now_ms())
+
+    async def _upkeep(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_PERIOD_S)
+            self._warden.expire()
+            now_s = self._clock.monotonic_s()
+            for record in self._roster:
+                if record.deadline_s is not None and record.deadline_s <= now_s:
+                    record.deadline_s = None
+                    await self._drop(record, f"not ready within {SETTLE_DEADLINE_S:g} s of connecting")
+            self._dialler.consider_hints()

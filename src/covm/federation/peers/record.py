@@ -1,0 +1,133 @@
+"""What this node holds of one peer, and the part of it that users see."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from covm.federation.peers.health import Pulse
+from covm.federation.wire.system import PeerInfo
+
+
+class PeerState(StrEnum):
+    """Where this node stands with a peer."""
+
+    KNOWN = "known"
+    DIALLING = "dialling"
+    CONNECTED = "connected"
+    SUSPECT = "suspect"
+    LOST = "lost"
+    BACKING_OFF = "backing off"
+    BANNED = "banned"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """What this node knows about a peer. Name, version and agent are the peer's own words."""
+
+    peer_id: str
+    name: str
+    state: str
+    """known, dialling, connected, suspect, lost, backing off or banned."""
+    why: str
+    since_ms: int
+    """Since when the state holds, in milliseconds since 1970-01-01 UTC."""
+    addresses: tuple[str, ...]
+    """The connection's address first, then what else is known; each ends in `/p2p/<peer id>`."""
+    direction: str
+    """`outbound`, `inbound` or `both`; empty when there is no connection."""
+    round_trip_ms: float | None
+    clock_offset_ms: float | None
+    """How far the peer's clock is ahead of ours."""
+    version: str
+    agent: str
+    kept: bool
+    """Whether the operator or the configuration asked for it: it is dialled again after a loss."""
+    queued: int
+    """Messages that wait to be sent to it or to be acknowledged by it."""
+    messages_in: int
+    bytes_in: int
+    messages_out: int
+    bytes_out: int
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state in (PeerState.CONNECTED, PeerState.SUSPECT)
+
+
+@dataclass(slots=True, eq=False)
+class PeerRecord:
+    """The live state of a peer that is, was or shall be connected, or is banned."""
+
+    peer: str
+    since_ms: int
+    state: PeerState = PeerState.KNOWN
+    why: str = ""
+    connections: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    """Connection -> address, and whether we opened it."""
+    admitted: bool = False
+    topic_joined: bool = False
+    direct_ready: bool = False
+    deadline_s: float | None = None
+    """Until when a peer that has connections must be *connected*, or it is disconnected."""
+    kept: bool = False
+    parked: bool = False
+    """The operator disconnected it: hints alone do not bring it back."""
+    failures: int = 0
+    retry_at_s: float = 0.0
+    pulse: Pulse | None = None
+    info: PeerInfo | None = None
+    name: str = ""
+    agent: str = ""
+    round_trip_ms: float | None = None
+    """libp2p's own measurement, until heartbeats have given one."""
+    redial: asyncio.Task[None] | None = None
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state in (PeerState.CONNECTED, PeerState.SUSPECT)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is there that makes a peer *connected* (both sides open, HELLO done, topic joined)."""
+        return self.admitted and self.topic_joined and self.direct_ready
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost when the record is forgotten."""
+        return not (self.connections or self.kept or self.parked or self.waiters or self.redial) and (
+            self.state is not PeerState.BANNED
+        )
+
+    @property
+    def direction(self) -> str:
+        ways = {outbound for _, outbound in self.connections.values()}
+        return "both" if len(ways) == 2 else {True: "outbound", False: "inbound", None: ""}[next(iter(ways), None)]
+
+    @property
+    def address(self) -> str:
+        return next((address for address, _ in self.connections.values()), "")
+
+    def become(self, state: PeerState, why: str, now_ms: int) -> None:
+        if state is not self.state:
+            self.since_ms = now_ms
+        self.state, self.why = state, why
+
+    def let_go(self) -> None:
+        """It is no longer kept: nobody dials it again by itself."""
+        self.kept = False
+        if self.redial is not None:
+            self.redial.cancel()
+
+    def resolve(self, error: Exception | None = None) -> None:
+        """Wakes who waits for the peer to be connected."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)

@@ -1,0 +1,92 @@
+"""Every peer this node has to do with: live records, and the address book behind them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from covm.federation.clock import Clock
+from covm.federation.peers.book import AddressBook
+from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
+from covm.federation.ports import Control
+
+MAX_RECORDS = 2_000
+"""Live records: everyone connected, kept or banned lately, and the latest strangers."""
+
+
+class Roster:
+    """Records by peer id. One that nothing depends on makes room when there are too many."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._records: OrderedDict[str, PeerRecord] = OrderedDict()
+        self.book = AddressBook(needed=self._is_needed)
+
+    def __iter__(self) -> Iterator[PeerRecord]:
+        return iter(list(self._records.values()))
+
+    def get(self, peer: str) -> PeerRecord | None:
+        return self._records.get(peer)
+
+    def obtain(self, peer: str) -> PeerRecord:
+        """The peer's record, made if there is none."""
+        record = self._records.get(peer)
+        if record is None:
+            self._make_room()
+            record = self._records[peer] = PeerRecord(peer, self._clock.now_ms())
+        return record
+
+    def connected(self) -> list[PeerRecord]:
+        return [record for record in self._records.values() if record.is_connected]
+
+    @property
+    def places_taken(self) -> int:
+        """Peers that hold a connection, whether they are *connected* yet or not."""
+        return sum(1 for record in self._records.values() if record.admitted)
+
+    def statuses(self, control: Control) -> list[PeerStatus]:
+        """Everyone known, connected ones first."""
+        records = [*self._records.values()]
+        records += [PeerRecord(peer, 0) for peer in self.book.peers() if peer not in self._records]
+        order = list(PeerState)
+        front = (PeerState.CONNECTED, PeerState.SUSPECT)
+        records.sort(key=lambda record: (record.state not in front, order.index(record.state), record.peer))
+        return [self.status(record, control) for record in records]
+
+    def status(self, record: PeerRecord, control: Control) -> PeerStatus:
+        pulse, info = record.pulse, record.info
+        known = self.book.addresses(record.peer)
+        messages_in, bytes_in, messages_out, bytes_out = control.traffic(record.peer)
+        ending = f"/p2p/{record.peer}"
+        live = [address.removesuffix(ending) for address, _ in record.connections.values()]
+        return PeerStatus(
+            peer_id=record.peer,
+            name=info.name if info is not None else record.name,
+            state=record.state.value,
+            why=record.why,
+            since_ms=record.since_ms,
+            addresses=tuple(f"{address}{ending}" for address in dict.fromkeys([*live, *known])),
+            direction=record.direction,
+            round_trip_ms=pulse.round_trip_ms if pulse and pulse.estimates else record.round_trip_ms,
+            clock_offset_ms=pulse.clock_offset_ms if pulse is not None else None,
+            version=info.version if info is not None else "",
+            agent=record.agent,
+            kept=record.kept,
+            queued=control.queued(record.peer),
+            messages_in=messages_in,
+            bytes_in=bytes_in,
+            messages_out=messages_out,
+            bytes_out=bytes_out,
+        )
+
+    def _is_needed(self, peer: str) -> bool:
+        record = self._records.get(peer)
+        return record is not None and not record.is_idle
+
+    def _make_room(self) -> None:
+        if len(self._records) < MAX_RECORDS:
+            return
+        for peer, record in self._records.items():
+            if record.is_idle:
+                del self._records[peer]
+                return

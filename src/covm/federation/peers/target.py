@@ -1,0 +1,22 @@
+"""What an operator may name as a peer: a peer id, or an address with or without one at its end."""
+
+from __future__ import annotations
+
+from covm import _native
+from covm.federation.errors import InvalidAddress
+
+
+def parse_address(text: str) -> tuple[str, str | None]:
+    """The multiaddr without a peer id, and the peer id at its end. Raises `InvalidAddress`."""
+    try:
+        return _native.parse_multiaddr(text)
+    except ValueError as error:
+        raise InvalidAddress(text, str(error)) from None
+
+
+def parse_peer_id(text: str) -> str:
+    """The peer id in base58. Raises `InvalidAddress`."""
+    try:
+        return _native.parse_peer_id(text)
+    except ValueError as error:
+        raise InvalidAddress(text, f"it is neither an address nor a peer id: {error}") from None

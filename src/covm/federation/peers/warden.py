@@ -1,0 +1,90 @@
+"""The warden: sets bans, lifts them, and sees to it that they end in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from covm.federation.clock import Clock
+from covm.federation.errors import NotAuthorized, UnknownPeer
+from covm.federation.events import EventHub, PeerDisconnected, PeerWasBanned, PeerWasUnbanned
+from covm.federation.network.interface import Network
+from covm.federation.peers.bans import MAX_BAN_REASON, MAX_BANS, Ban, Bans
+from covm.federation.peers.record import PeerState
+from covm.federation.peers.roster import Roster
+from covm.federation.peers.target import parse_peer_id
+from covm.federation.wire.limits import MAX_TIME_MS
+
+
+class Warden:
+    """The shell around `Bans`: what is decided is saved first, then done."""
+
+    def __init__(
+        self,
+        network: Network,
+        roster: Roster,
+        bans: Bans,
+        save: Callable[[Sequence[Ban]], None],
+        clock: Clock,
+        hub: EventHub,
+    ) -> None:
+        self._network = network
+        self._roster = roster
+        self._bans = bans
+        self._save = save
+        self._clock = clock
+        self._hub = hub
+
+    def start(self) -> None:
+        """Puts the bans of an earlier life in force."""
+        for ban in self._bans.all():
+            self._enforce(ban)
+
+    def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
+        """Raises `NotAuthorized` for this node itself, `InvalidAddress` for what is no peer id."""
+        peer = parse_peer_id(peer)
+        if peer == self._network.peer_id:
+            raise NotAuthorized("banning this node itself", "a node needs itself")
+        if duration is not None and duration <= timedelta(0):
+            raise ValueError(f"a ban cannot last {duration}; give a positive duration, or none at all")
+        if len(self._bans) >= MAX_BANS and peer not in self._bans:
+            raise NotAuthorized("another ban", f"{MAX_BANS:,} peers are banned already; lift some first")
+        now_ms = self._clock.now_ms()
+        until_ms = None if duration is None else min(now_ms + int(duration.total_seconds() * 1000), MAX_TIME_MS)
+        ban = Ban(peer, reason[:MAX_BAN_REASON], now_ms, until_ms)
+        self._save([*(each for each in self._bans.all() if each.peer != peer), ban])
+        self._bans.add(ban)
+        self._enforce(ban)
+        self._hub.emit(PeerWasBanned(peer, ban.reason, until_ms))
+        return ban
+
+    def unban(self, peer: str) -> None:
+        """Raises `UnknownPeer` when it is not banned."""
+        if peer not in self._bans:
+            raise UnknownPeer(peer)
+        self._save([ban for ban in self._bans.all() if ban.peer != peer])
+        self._release(peer, "lifted by the operator")
+
+    def expire(self) -> None:
+        """Ends the bans whose time is over."""
+        over = self._bans.expired(self._clock.now_ms())
+        if over:
+            self._save([ban for ban in self._bans.all() if ban not in over])
+        for ban in over:
+            self._release(ban.peer, "over")
+
+    def _enforce(self, ban: Ban) -> None:
+        record = self._roster.obtain(ban.peer)
+        record.let_go()
+        record.resolve(ban.as_error())
+        if record.is_connected:
+            self._hub.emit(PeerDisconnected(ban.peer, "banned"))
+        record.become(PeerState.BANNED, ban.reason, self._clock.now_ms())
+        record.pulse = None
+        self._network.block(ban.peer)
+
+    def _release(self, peer: str, why: str) -> None:
+        self._bans.lift(peer)
+        self._network.unblock(peer)
+        self._roster.obtain(peer).become(PeerState.KNOWN, f"the ban was {why}", self._clock.now_ms())
+        self._hub.emit(PeerWasUnbanned(peer, why))

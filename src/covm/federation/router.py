@@ -1,0 +1,78 @@
+"""Hands each event of the network to the component it is for, in order; consecutive gossip goes as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from covm.federation.dispatch.direct import DirectProtocol
+from covm.federation.errors import NodeFailed
+from covm.federation.gossip.protocol import GossipProtocol
+from covm.federation.network import interface as net
+from covm.federation.peers.manager import PeerManager
+
+
+class Router:
+    """The network's `Handler`."""
+
+    def __init__(
+        self,
+        peers: PeerManager,
+        direct: DirectProtocol,
+        gossip: GossipProtocol,
+        addresses_changed: Callable[[net.AddressesChanged], None],
+        failed: Callable[[net.NetworkFailed], None],
+    ) -> None:
+        self._gossip = gossip
+        self._failed = failed
+        self._is_open = True
+        self._routes: dict[type, tuple[Callable[[Any], None], ...]] = {
+            net.AddressesChanged: (addresses_changed,),
+            net.ConnectionOpened: (peers.on_opened,),
+            net.ConnectionClosed: (peers.on_closed,),
+            net.HelloReceived: (peers.on_hello,),
+            net.JoinRefused: (peers.on_join_refused,),
+            net.JoinFailed: (peers.on_join_failed,),
+            net.PeerAdmitted: (peers.on_admitted, direct.on_admitted),
+            net.PeerUnadmitted: (direct.on_unadmitted, peers.on_unadmitted),
+            net.TopicJoined: (peers.on_topic_joined,),
+            net.TopicLeft: (peers.on_topic_left,),
+            net.GossipRejected: (gossip.on_rejected,),
+            net.StreamOpened: (direct.on_stream_opened,),
+            net.FramesReceived: (direct.on_frames,),
+            net.StreamWritable: (direct.on_writable,),
+            net.StreamClosed: (direct.on_closed,),
+            net.PeerIdentified: (peers.on_identified,),
+            net.PeerDiscovered: (peers.on_discovered,),
+            net.PingMeasured: (peers.on_ping,),
+            net.NetworkFailed: (failed,),
+        }
+
+    def close(self) -> None:
+        """What comes from now on is dropped: the node is stopping."""
+        self._is_open = False
+
+    def on_network_events(self, events: Sequence[net.NetworkEvent]) -> None:
+        try:
+            self._hand_out(events)
+        except NodeFailed:
+            # Whoever was at work noticed before the event came that says so; nothing else of the batch matters.
+            for event in events:
+                if type(event) is net.NetworkFailed:
+                    self._failed(event)
+
+    def _hand_out(self, events: Sequence[net.NetworkEvent]) -> None:
+        gossip: list[net.GossipReceived] = []
+        for event in events:
+            if not self._is_open:
+                return
+            if type(event) is net.GossipReceived:
+                gossip.append(event)
+                continue
+            if gossip:
+                self._gossip.on_gossip(gossip)
+                gossip = []
+            for take in self._routes[type(event)]:
+                take(event)
+        if gossip and self._is_open:
+            self._gossip.on_gossip(gossip)

@@ -1,0 +1,262 @@
+"""`FederationService`: what programs use. It forwards and holds no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import msgspec
+
+from covm.federation import status
+from covm.federation.clock import Clock, Random
+from covm.federation.config import FederationConfig
+from covm.federation.dispatch.receipts import Receipt
+from covm.federation.dispatch.subscriptions import Handler, Subscription
+from covm.federation.errors import InvalidMessage
+from covm.federation.events import EventStream
+from covm.federation.gossip.log import GossipLogEntry, GossipLogStream
+from covm.federation.gossip.protocol import PublishedMessage
+from covm.federation.identity import Identity
+from covm.federation.network.interface import Network
+from covm.federation.peers.bans import Ban
+from covm.federation.peers.record import PeerStatus
+from covm.federation.status import TypeInfo
+from covm.federation.wire.federation_id import FederationId
+from covm.federation.wiring import Node
+
+H = TypeVar("H", bound=Callable[..., object])
+TypeOrName = str | type[msgspec.Struct]
+
+_LEFT_OUT: Any = object()
+
+
+class FederationService:
+    """One node of a federation.
+
+    Use it in `async with`, or call `start` and `stop`. `types` are the Structs that this node's application sends and
+    handles (see `message_type`). `network`, `clock` and `random` are for tests; without them it is libp2p, the
+    machine's clock and the operating system's randomness.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: FederationConfig | None = None,
+        *,
+        types: Sequence[type[msgspec.Struct]] = (),
+        network: Network | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """Makes nothing but objects; raises `InvalidMessage` for a type that cannot be one."""
+        self._node = Node(identity, config or FederationConfig(), types, network, clock, random)
+
+    def __repr__(self) -> str:
+        return f"<FederationService {self.name} {self.peer_id} in {self.config.network!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- the node ---
+
+    @property
+    def peer_id(self) -> str:
+        """This node's peer id, base58."""
+        return self._node.identity.peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node listens; each ends in `/p2p/<peer id>`. Empty unless it runs."""
+        return tuple(self._node.network.addresses) if self._node.is_running else ()
+
+    @property
+    def config(self) -> FederationConfig:
+        """The configuration it was made with."""
+        return self._node.config
+
+    @property
+    def name(self) -> str:
+        """The node's shown name: the configured one, or the end of its peer id."""
+        return self._node.name
+
+    @property
+    def federation_id(self) -> FederationId:
+        """Which federation this node takes part in."""
+        return self._node.federation
+
+    async def start(self) -> None:
+        """Listens, and dials the bootstrap peers. Whatever fails leaves nothing running.
+
+        Raises `AlreadyStarted`, `HomeInUse`, `StateDamaged`, `StoreError`, `InvalidAddress`, and `NetworkError` when
+        an address cannot be bound.
+        """
+        await self._node.start()
+
+    async def stop(self) -> None:
+        """Ends every task and frees ports and home. Messages not yet acknowledged are given up (`cancelled`).
+
+        Twice is once. A stopped service is not started again.
+        """
+        await self._node.stop()
+
+    # --- messages ---
+
+    async def publish(self, type: TypeOrName | msgspec.Struct, value: Any = _LEFT_OUT) -> PublishedMessage:
+        """Publishes to every member: under a type name or class, or an instance of a registered Struct alone.
+
+        This node's own handlers get it too. That no peer is connected is no error: see `.peers` of what is returned.
+        Raises, before anything is sent, `MessageTooLarge` (64 KiB of payload), `InvalidMessage` with the path of what
+        does not fit, `UnknownMessageType` for a Struct that is not registered.
+        """
+        node = self._node
+        node.require_running()
+        name, payload = self._payload(type, value)
+        return await node.gossip.publish(name, payload, node.registry.size_limit(name))
+
+    async def send_direct(
+        self,
+        peer: str,
+        type: TypeOrName | msgspec.Struct,
+        value: Any = _LEFT_OUT,
+        *,
+        time_to_live: timedelta | None = None,
+    ) -> Receipt:
+        """Queues a message for one connected peer, up to 1 MiB; the receipt tells what becomes of it.
+
+        It is sent again over new connections until the peer has it or `time_to_live` (default `message_timeout`) is
+        over. Without a store it does not outlive this process. Raises, before anything is queued, `PeerNotConnected`,
+        `UnknownPeer`, `PeerBanned`, `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`.
+        """
+        node = self._node
+        node.require_running()
+        name, payload = self._payload(type, value)
+        if time_to_live is not None and time_to_live <= timedelta(0):
+            raise ValueError(f"a message cannot live {time_to_live}; give a positive duration, or none at all")
+        lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
+        return node.direct.send(peer, name, payload, lifetime_s, node.registry.size_limit(name))
+
+    @overload
+    def subscribe(self, type: TypeOrName, handler: None = None, *, name: str | None = None) -> Callable[[H], H]: ...
+
+    @overload
+    def subscribe(self, type: TypeOrName, handler: Handler, *, name: str | None = None) -> Subscription: ...
+
+    def subscribe(
+        self, type: TypeOrName, handler: Handler | None = None, *, name: str | None = None
+    ) -> Subscription | Callable[[H], H]:
+        """Hands messages of a type to a handler, which takes one `Message`; as a decorator without `handler`.
+
+        Handlers may be synchronous or asynchronous, several for a type. Messages of one sender and type come in
+        order, one at a time. What a handler raises is logged and counted, and told to the sender of a direct message
+        (`quarantined`). `name` is what logs and events call it.
+        """
+        type_name = self._node.registry.name_of(type)
+        subscriptions = self._node.dispatcher.subscriptions
+        if handler is not None:
+            return subscriptions.add(Subscription(type_name, handler, name))
+
+        def decorate(function: H) -> H:
+            subscriptions.add(Subscription(type_name, function, name))
+            return function
+
+        return decorate
+
+    def unsubscribe(self, what: Subscription | Handler) -> int:
+        """Ends a subscription, or every one of a handler; returns how many ended. What runs is not interrupted."""
+        return self._node.dispatcher.subscriptions.remove(what)
+
+    def types(self) -> list[TypeInfo]:
+        """The registered types, with their limits and JSON Schemas."""
+        return status.types(self._node.registry)
+
+    # --- peers ---
+
+    def connected_peers(self) -> list[str]:
+        """Peers that what is published next reaches: both sides open, HELLO done, topic joined."""
+        return self._node.peers.connected_peers()
+
+    def get_peer_info(self, peer: str) -> PeerStatus:
+        """What is known of a peer. Raises `UnknownPeer`."""
+        return self._node.peers.status(peer)
+
+    def peers(self) -> list[PeerStatus]:
+        """Everyone known, the connected first."""
+        return self._node.peers.statuses()
+
+    async def connect_peer(self, target: str) -> str:
+        """Connects to an address, or to a known peer by its id, and returns the peer id once it is *connected*.
+
+        Tries again as `connection_retry` says; from then on the peer is kept: dialled again after a loss. Raises
+        `ConnectionFailed` with each address's error, `WrongPeer`, `InvalidAddress`, `UnknownPeer`, `PeerBanned`,
+        `NotAdmitted` with the reason of the side that refused, `ConnectionLimitReached`.
+        """
+        self._node.require_running()
+        return await self._node.peers.connect(target)
+
+    async def disconnect_peer(self, peer: str) -> None:
+        """Closes every connection to a peer and does not dial it again; it may come back by itself (see `ban_peer`).
+
+        Raises `UnknownPeer`, `PeerNotConnected`.
+        """
+        self._node.require_running()
+        await self._node.peers.disconnect(peer)
+
+    async def ban_peer(self, peer: str, duration: timedelta | None = None, reason: str = "") -> Ban:
+        """Has nothing to do with a peer for a time, or until it is lifted; kept over restarts when there is a home.
+
+        Raises `InvalidAddress` for what is no peer id, `NotAuthorized` for this node itself, `StoreError`.
+        """
+        self._node.require_running()
+        return await self._node.peers.ban(peer, duration, reason)
+
+    async def unban_peer(self, peer: str) -> None:
+        """Lifts a ban. Raises `UnknownPeer` when there is none."""
+        self._node.require_running()
+        await self._node.peers.unban(peer)
+
+    def bans(self) -> list[Ban]:
+        """The standing bans, the oldest first."""
+        return self._node.peers.bans()
+
+    # --- what happens ---
+
+    def events(self) -> EventStream:
+        """What happens from now on, to iterate with `async for`; it ends when the node stops.
+
+        At most 1,000 events wait; then the oldest are dropped, and `EventsDropped` says how many.
+        """
+        return self._node.hub.listen()
+
+    def gossip_log(self, limit: int = 100, type: str | None = None) -> list[GossipLogEntry]:
+        """The newest entries of the gossip log, at most `limit`, of one type if given; the oldest of them first."""
+        return self._node.gossip.log.latest(limit, type)
+
+    def follow_gossip_log(self, type: str | None = None) -> GossipLogStream:
+        """Entries of the gossip log as they are made, to iterate with `async for`."""
+        return self._node.gossip.log.follow(type)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters: messages and bytes by type and direction, peers, queues, drops by reason, uptime, versions."""
+        return status.stats(self._node)
+
+    def status(self) -> dict[str, Any]:
+        """Who this node is, where it listens, and who may take part."""
+        return status.status(self._node)
+
+    def _payload(self, type: TypeOrName | msgspec.Struct, value: Any) -> tuple[str, Any]:
+        if value is not _LEFT_OUT:
+            if isinstance(type, msgspec.Struct):
+                raise TypeError("give a type and a value, or an instance of a registered Struct alone")
+            return self._node.registry.to_payload(type, value)
+        if isinstance(type, msgspec.Struct):
+            return self._node.registry.to_payload(None, type)
+        name = self._node.registry.name_of(type)
+        raise InvalidMessage(name, "payload", "is missing: give a value after the type")

@@ -1,0 +1,94 @@
+"""What a node says about itself: status, statistics, types."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from covm.federation.version import software_version
+from covm.federation.wire.registry import TypeRegistry
+from covm.federation.wire.system import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from covm.federation.counters import Counters
+    from covm.federation.wiring import Node
+
+OPEN_WARNING = (
+    "membership is open: any node that states the same network name may take part; "
+    "use it for trials, not for what only members may see"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInfo:
+    """A registered message type."""
+
+    name: str
+    version: int
+    size_limit: int
+    """Bytes of the largest encoded payload; gossip has 64 KiB besides."""
+    json_schema: dict[str, Any]
+
+
+def types(registry: TypeRegistry) -> list[TypeInfo]:
+    return [
+        TypeInfo(each.name, each.version, each.size_limit_bytes, registry.json_schema(each.name))
+        for each in registry.types()
+    ]
+
+
+def status(node: Node) -> dict[str, Any]:
+    return {
+        "peer_id": node.identity.peer_id,
+        "name": node.name,
+        "addresses": list(node.network.addresses) if node.is_running else [],
+        "membership": node.config.membership,
+        "warning": OPEN_WARNING,
+        "network": node.config.network,
+        "federation": str(node.federation.cid),
+        "uptime_s": _uptime_s(node),
+        "connected": len(node.peers.connected_peers()),
+        "running": node.is_running,
+    }
+
+
+def stats(node: Node) -> dict[str, Any]:
+    counters = node.counters
+    waiting, waiting_bytes = node.direct.waiting()
+    return {
+        "uptime_s": _uptime_s(node),
+        "versions": {
+            "covm": software_version(),
+            "protocol": ".".join(map(str, PROTOCOL_VERSION)),
+            "python": platform.python_version(),
+        },
+        "messages": _messages(counters),
+        "peers": {**node.peers.count_by_state(), "banned": len(node.peers.bans())},
+        "queues": {
+            "outbox": {"messages": waiting, "bytes": waiting_bytes},
+            "handlers": node.dispatcher.queued(),
+        },
+        "dropped": dict(sorted(counters.dropped.items())),
+        "handlers": dict(sorted(counters.handlers.items())),
+        "faults": node.supervisor.failures,
+        "network": node.network.stats(),
+    }
+
+
+def _messages(counters: Counters) -> dict[str, Any]:
+    ways = {
+        "gossip": {"in": counters.gossip_in, "out": counters.gossip_out},
+        "direct": {"in": counters.direct_in, "out": counters.direct_out},
+    }
+    return {
+        way: {
+            direction: {"messages": traffic.messages, "bytes": traffic.bytes, "by_type": traffic.by_type()}
+            for direction, traffic in directions.items()
+        }
+        for way, directions in ways.items()
+    }
+
+
+def _uptime_s(node: Node) -> float:
+    return 0.0 if node.started_s is None else node.clock.monotonic_s() - node.started_s

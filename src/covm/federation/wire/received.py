@@ -1,0 +1,61 @@
+"""`Message`: what a handler gets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.message import MessageBody
+
+T = TypeVar("T")
+
+Via = Literal["gossip", "direct", "local"]
+"""How a message came: published by another node, sent to this one, or published by this node itself."""
+
+
+class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A message whose author's signature holds, with its payload in the registered type.
+
+    Unregistered types carry what was sent: JSON-like values, text or bytes.
+    """
+
+    id: str
+    """32 hexadecimal digits; the same when the author sends the message again."""
+    type: str
+    author: str
+    """The author's peer id, proven by the signature, whoever carried the message."""
+    member: str | None = None
+    """The author's organisation; None while the federation is open to everyone."""
+    to: str | None
+    """The recipient's peer id; None for a published message."""
+    via: Via
+    attempt: int = 1
+    """1 at first; more when a handler failed and the message is handed over again."""
+    payload: T
+    sent_at_ms: int
+    """Milliseconds since 1970-01-01 UTC by the author's clock, which may be wrong."""
+    incarnation: Incarnation
+    seq: int
+
+    @property
+    def sent_at(self) -> datetime:
+        """When the author says it was sent, in UTC. It orders what is shown; it proves nothing."""
+        return datetime.fromtimestamp(self.sent_at_ms / 1000, UTC)
+
+
+def received(body: MessageBody, payload: Any, via: Via) -> Message[Any]:
+    """The message that a body carries, with its payload already typed."""
+    return Message(
+        id=body.mid.hex(),
+        type=body.type,
+        author=body.author,
+        to=body.to,
+        via=via,
+        payload=payload,
+        sent_at_ms=body.sent_at,
+        incarnation=body.incarnation,
+        seq=body.seq,
+    )

@@ -1,0 +1,136 @@
+"""The `covm` command and its nodes as the processes that users run, on homes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_S = 60.0
+"""A node is ready in under a second; a machine that compiles beside the tests may take longer."""
+
+COVM = [sys.executable, "-m", "covm"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        lines = self.out.splitlines()
+        assert len(lines) == 1, f"not one object alone on standard output: {self.out!r} {self.err!r}"
+        answer: dict[str, Any] = json.loads(lines[0])
+        assert answer["version"] == 1
+        return answer
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of a command with --json, after which nothing stands on standard error."""
+        assert self.err == ""
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment without its `COVM_*`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("COVM_")}
+    return {**kept, "NO_COLOR": "1", **extra}
+
+
+def covm(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
+    """Runs one command to its end."""
+    command = [*COVM, *map(str, arguments)]
+    ended = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=environment(**extra), check=False)
+    return Outcome(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+class Node:
+    """A daemon on a home, ready when made. `log` is what it wrote to standard error."""
+
+    def __init__(self, home: Path, *arguments: str, **extra: str) -> None:
+        self.home = home
+        self.log_path = home.with_name(home.name + ".log")
+        command = [*COVM, "federation", "start", "--json", "--home", str(home), "--preset", "local", *arguments]
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment(**extra))
+        self.ready = json.loads(self.line())
+
+    def line(self) -> bytes:
+        """The next line on standard output."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + START_S
+        line = b""
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self.process.stdout], [], [], max(deadline - time.monotonic(), 0))
+            chunk = os.read(self.process.stdout.fileno(), 65536) if readable else b""
+            assert chunk, f"the node is not ready: {self.log}"
+            line += chunk
+        return line
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def peer_id(self) -> str:
+        return str(self.ready["peer_id"])
+
+    @property
+    def address(self) -> str:
+        return str(self.ready["addresses"][0])
+
+    def run(self, *arguments: str | Path, stdin: bytes = b"") -> Outcome:
+        """`covm federation ...` on this node."""
+        command, *rest = arguments
+        return covm("federation", command, "--home", self.home, *rest, stdin=stdin)
+
+    def ask(self, *arguments: str | Path, stdin: bytes = b"") -> dict[str, Any]:
+        """The same with --json; it must succeed."""
+        command, *rest = arguments
+        outcome = self.run(command, "--json", *rest, stdin=stdin)
+        assert outcome.code == 0, outcome
+        return outcome.json
+
+    def signal(self, number: int) -> int:
+        """Sends a signal and returns the exit code that follows."""
+        self.process.send_signal(number)
+        return self.process.wait(START_S)
+
+    def end(self) -> None:
+        """Ends the process whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Follower:
+    """A command that goes on, such as `gossip-log --follow`; its lines one by one."""
+
+    def __init__(self, node: Node, *arguments: str) -> None:
+        command = [*COVM, "federation", *arguments, "--follow", "--json", "--home", str(node.home)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+
+    def next(self) -> dict[str, Any]:
+        """The next object. Ends when the command does."""
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def end(self) -> int:
+        """Waits for the command's own end."""
+        _, _ = self.process.communicate(timeout=START_S)
+        return self.process.returncode

@@ -1,0 +1,38 @@
+"""Whom a person means by what they type."""
+
+from __future__ import annotations
+
+import pytest
+
+from covm.control.failures import Invalid, NotFound
+from covm.daemon.peer_names import find_peer
+
+A, B, C = "12D3KooWAbcDef", "12D3KooWAbcXyz", "12D3KooWQrs"
+NAMES = {A: "Mill Bakery", B: "Farm", C: "farm"}
+
+
+@pytest.mark.parametrize(
+    ("text", "peer"),
+    [(A, A), ("12D3KooWAbcD", A), ("AbcX", B), ("Q", C), ("mill bakery", A), ("  Mill Bakery ", A)],
+)
+def test_an_id_its_beginning_or_a_name_is_enough(text: str, peer: str) -> None:
+    assert find_peer(text, NAMES) == peer
+
+
+@pytest.mark.parametrize("text", ["12D3KooW", "Abc", "FARM"])
+def test_what_may_mean_several_is_refused_with_the_list(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        find_peer(text, NAMES)
+    assert caught.value.code == "ambiguous_peer"
+    assert all(peer in NAMES for peer in caught.value.details["matches"])
+
+
+@pytest.mark.parametrize("text", ["", "  ", "nobody", "Mill", A + "x"])
+def test_what_means_nobody_is_not_found(text: str) -> None:
+    with pytest.raises(NotFound):
+        find_peer(text, NAMES)
+
+
+def test_a_peer_cannot_take_anothers_id_for_its_name() -> None:
+    assert find_peer("Abc", {A: "Mill", C: "Abc"}) == A
+    assert find_peer(A, {A: "Mill", C: A}) == A

@@ -1,0 +1,103 @@
+"""Whole nodes on the simulated network, on a loop whose time leaps: an hour of heartbeats takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from covm.federation import FederationConfig, FederationService, Identity
+from covm.federation.clock import SeededRandom
+from covm.federation.network.simulated import SimulatedFabric
+from covm.testing import until
+
+EPOCH_MS = 1_800_000_000_000
+
+
+class LoopClock:
+    """The loop's time, so that clocks leap with it; `ahead_ms` sets the wall clock wrong."""
+
+    def __init__(self, ahead_ms: int = 0) -> None:
+        self.ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        return EPOCH_MS + self.ahead_ms + int(self.monotonic_s() * 1000)
+
+    def monotonic_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class World:
+    """Makes nodes on one fabric and stops those that still run when the story ends."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.fabric = SimulatedFabric(random=SeededRandom(1))
+        self._stack = stack
+
+    def make(
+        self, name: str, *, types: Any = (), clock: Any = None, seed: str = "", **changes: Any
+    ) -> FederationService:
+        origin = hashlib.sha256((seed or name).encode()).digest()
+        identity = Identity.from_seed(origin)
+        config = FederationConfig.preset("local", **{"name": name, **changes})
+        return FederationService(
+            identity,
+            config,
+            types=types,
+            network=self.fabric.network(
+                identity.keypair, listen=["/ip4/127.0.0.1/tcp/0"], max_connections=config.max_connections + 1
+            ),
+            clock=clock or LoopClock(),
+            random=SeededRandom(int.from_bytes(origin[:4], "big")),
+        )
+
+    async def start(self, name: str, **changes: Any) -> FederationService:
+        return await self._stack.enter_async_context(self.make(name, **changes))
+
+    async def pair(self, **changes: Any) -> tuple[FederationService, FederationService]:
+        ada, ben = await self.start("ada", **changes), await self.start("ben", **changes)
+        await connect(ada, ben)
+        return ada, ben
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(stack)
+
+
+async def connect(one: FederationService, other: FederationService) -> None:
+    await one.connect_peer(other.addresses[0])
+    await until(lambda: both_see(one, other))
+
+
+def both_see(one: FederationService, other: FederationService) -> bool:
+    return other.peer_id in one.connected_peers() and one.peer_id in other.connected_peers()
+
+
+async def in_the_end(condition: Callable[[], object], timeout: timedelta = timedelta(hours=1)) -> None:
+    """For what takes minutes of the loop's time: looks once a second of it."""
+    for _ in range(int(timeout.total_seconds())):
+        if condition():
+            return
+        await asyncio.sleep(1)
+    raise AssertionError(f"it did not come true within {timeout}")
+
+
+class Heard:
+    """Collects a node's events from the moment it is made."""
+
+    def __init__(self, service: FederationService) -> None:
+        self.events: list[Any] = []
+        self._stream = service.events()
+        self.task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        async for event in self._stream:
+            self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]

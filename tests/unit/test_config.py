@@ -1,0 +1,136 @@
+"""A configuration made in Python: defaults, presets, and every problem at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covm.federation.config import PRESETS, ConnectionRetry, FederationConfig
+from covm.federation.errors import ConfigError
+
+PEER = "12D3KooWH3uVF6wv47WnArKHk5p6cvgCJEb74UTmxztmQDc298L3"
+
+
+def problems(**fields: Any) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        FederationConfig(**fields)
+    return {problem.field: problem.allowed for problem in caught.value.problems}
+
+
+def test_the_defaults_are_those_that_the_documentation_promises() -> None:
+    config = FederationConfig()
+    assert config.listen_addresses == ["/ip4/0.0.0.0/tcp/9000", "/ip4/0.0.0.0/udp/9000/quic-v1"]
+    assert (config.enable_mdns, config.enable_kademlia, config.bootstrap_peers) == (True, True, [])
+    assert config.max_connections == 50
+    assert config.heartbeat_interval == timedelta(seconds=30)
+    assert config.sync_interval == timedelta(seconds=300)
+    assert config.message_timeout == timedelta(seconds=60)
+    assert config.connection_retry == ConnectionRetry(
+        max_retries=5, base_delay=timedelta(seconds=1), max_delay=timedelta(seconds=60)
+    )
+    assert (config.home, config.membership, config.network, config.reachability) == (None, "open", "covm", "auto")
+    assert (config.announce_addresses, config.gossip_allowance, config.gossip_log_size) == ([], 5000, 1000)
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(AttributeError):
+        FederationConfig().max_connections = 3  # type: ignore[misc]
+
+
+def test_two_configurations_share_no_list() -> None:
+    FederationConfig().bootstrap_peers.append("/ip4/192.0.2.1/tcp/1")
+    assert FederationConfig().bootstrap_peers == []
+
+
+def test_every_problem_is_told_at_once_with_value_source_and_what_is_allowed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        FederationConfig(max_connections=0, network="My Coop", heartbeat_interval=timedelta(0))
+    told = str(caught.value)
+    assert "3 problems" in told
+    assert "max_connections = 0 (argument): must be a whole number from 1 to 10,000" in told
+    assert 'network = "My Coop" (argument)' in told
+    assert 'heartbeat_interval = "0s" (argument): must be a duration from 100ms to 1h' in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("max_connections", True, "whole number"),
+        ("max_connections", "50", "whole number"),
+        ("enable_mdns", 1, "true or false"),
+        ("heartbeat_interval", "30s", "in Python a timedelta"),
+        ("heartbeat_interval", 30, "in Python a timedelta"),
+        ("membership", "closed", "must be open"),
+        ("reachability", "publik", "did you mean public?"),
+        ("log_level", "INFO", "one of debug, info, warning, error, critical"),
+        ("network", "", "1 to 64 of a-z"),
+        ("network", "Föderation", "1 to 64 of a-z"),
+        ("name", "x" * 65, "at most 64"),
+        ("name", "a\x1b[31m", "all of them visible"),
+        ("home", "", "path of a directory"),
+        ("home", Path("/home"), "must be text"),
+        ("listen_addresses", "/ip4/0.0.0.0/tcp/1", "must be a list"),
+        ("gossip_log_size", 10**9, "whole number"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
+    assert allowed in problems(**{field: value})[field]
+
+
+def test_the_bad_address_in_a_list_is_named() -> None:
+    found = problems(
+        listen_addresses=["/ip4/0.0.0.0/tcp/9000", "0.0.0.0:9000", f"/ip4/0.0.0.0/tcp/9001/p2p/{PEER}"],
+        bootstrap_peers=["/ip4/192.0.2.1/tcp/9000", 7],
+        announce_addresses=["/dns4/coop.example/tcp/9000", "/dns4/coop.example/tcp/9000"],
+    )
+    assert found.keys() == {
+        "listen_addresses[1]",
+        "listen_addresses[2]",
+        "bootstrap_peers[0]",
+        "bootstrap_peers[1]",
+        "announce_addresses[1]",
+    }
+    assert "an address looks like /ip4" in found["listen_addresses[1]"]
+    assert "the node adds its own peer id" in found["listen_addresses[2]"]
+    assert "/p2p/<peer id>" in found["bootstrap_peers[0]"]
+    assert "twice" in found["announce_addresses[1]"]
+
+
+def test_more_addresses_than_a_node_may_have_are_refused() -> None:
+    many = [f"/ip4/192.0.2.1/tcp/{port}" for port in range(1, 100)]
+    assert "at most 32" in problems(listen_addresses=many)["listen_addresses"]
+
+
+def test_settings_that_contradict_each_other_are_told() -> None:
+    retry = ConnectionRetry(base_delay=timedelta(minutes=2))
+    assert "must not be below" in problems(connection_retry=retry)["connection_retry.max_delay"]
+    assert "connection_retry.base_delay" in problems(connection_retry=5)
+
+
+def test_an_escape_sequence_in_a_bad_value_never_reaches_the_terminal() -> None:
+    with pytest.raises(ConfigError) as caught:
+        FederationConfig(network="\x1b[2Jcoop")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", PRESETS)
+def test_each_preset_is_a_configuration(place: str) -> None:
+    assert FederationConfig.preset(place).membership == "open"
+
+
+def test_the_local_preset_stays_on_this_machine() -> None:
+    config = FederationConfig.preset("local", name="ada", home="~/node")
+    assert all("/127.0.0.1/" in address for address in config.listen_addresses)
+    assert not config.enable_mdns
+    assert config.reachability == "public"
+    assert config.heartbeat_interval == timedelta(seconds=5)
+    assert config.name == "ada"
+    assert config.home_path == Path.home() / "node"
+
+
+def test_a_preset_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(ConfigError, match="one of local, lan, wan; did you mean local"):
+        FederationConfig.preset("locl")

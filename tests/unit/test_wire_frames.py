@@ -1,0 +1,146 @@
+"""Frames of the direct stream and the HELLO to strangers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from covm import _native
+from covm.federation.wire.federation_id import open_federation
+from covm.federation.wire.frames import (
+    Ack,
+    Hello,
+    Malformed,
+    Messages,
+    Outcome,
+    OutcomeState,
+    Position,
+    Unknown,
+    decode_frame,
+    encode_frame,
+)
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.join import JoinHello, decode_join_hello, encode_join_hello, refusal
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_FRAME, MAX_JOIN_HELLO
+from covm.federation.wire.system import Heartbeat, PeerInfo
+
+MID = b"sixteen bytes id"
+LIFE = Incarnation(7, b"nonce-of")
+DIGEST = bytes(32)
+FRAMES: list[Any] = [
+    Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, first=1),
+    Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, stored=Position(3, MID), outcomes=[Outcome(3, MID, "handled")]),
+    Messages([b"one", b"two"]),
+    Ack(upto=Position(2**63 - 1, MID)),
+    Ack(outcomes=[Outcome(1, MID, OutcomeState.REFUSED, "no such type here"), Outcome(2, MID, "of-a-newer-node")]),
+    Heartbeat(sequence=0, sent_at=1),
+    Heartbeat(sequence=5, sent_at=9, reply_to=4, received_at=8, load=1000),
+    PeerInfo(name="ada", version="covm/0.1", addresses=["/ip4/127.0.0.1/tcp/1"], capabilities=[], types_digest=DIGEST),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
+def test_a_frame_comes_back_as_it_was_sent(frame: Any) -> None:
+    assert decode_frame(encode_frame(frame)) == frame
+
+
+def changed(frame: Any, **changes: Any) -> bytes:
+    fields = _native.decode(encode_frame(frame))
+    assert isinstance(fields, dict)
+    return _native.encode(fields | changes)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xf6",
+        _native.encode([1]),
+        _native.encode({}),
+        _native.encode({"t": 5}),
+        _native.encode({"t": "messages"}),
+        _native.encode({"t": "heartbeat"}),
+        changed(Messages([b"x"]), envelopes=[]),
+        changed(Messages([b"x"]), envelopes=["eA=="]),
+        changed(Messages([b"x"]), envelopes=[b"x"] * 4097),
+        changed(FRAMES[0], v=[1]),
+        changed(FRAMES[0], v=[1, 0, 0]),
+        changed(FRAMES[0], types=bytes(31)),
+        changed(FRAMES[0], incarnation=None),
+        changed(Ack(), upto=[1]),
+        changed(Ack(), upto=[-1, MID]),
+        changed(Ack(), upto=[1, MID, 2]),
+        changed(Ack(), outcomes=[[1, MID, "handled", "x" * 257]]),
+        changed(FRAMES[5], body={"sequence": 0, "sent_at": 1, "load": 1001}),
+        changed(FRAMES[7], body={"name": "x" * 65}),
+    ],
+    ids=lambda data: data[:24].hex(),
+)
+def test_a_frame_that_does_not_fit_is_refused(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_frame(data)
+
+
+def test_a_frame_of_an_unknown_kind_is_left_to_be_ignored() -> None:
+    assert decode_frame(_native.encode({"t": "hologram", "x": 1})) == Unknown("hologram")
+    assert decode_frame(_native.encode({"t": "x" * 1000})) == Unknown("x" * 32)
+
+
+def test_unknown_keys_in_a_frame_are_ignored() -> None:
+    assert decode_frame(changed(Ack(), later=1)) == Ack()
+
+
+def test_the_largest_message_fits_a_frame_and_a_larger_frame_is_refused_on_both_sides() -> None:
+    largest = Messages([bytes(MAX_DIRECT_PAYLOAD + 2048)])
+    assert decode_frame(encode_frame(largest)) == largest
+    with pytest.raises(ValueError, match="exceeds the limit"):
+        encode_frame(Messages([bytes(MAX_FRAME)]))
+    with pytest.raises(Malformed, match="exceeds the limit"):
+        decode_frame(bytes(MAX_FRAME + 1))
+
+
+OURS = JoinHello(federation=open_federation("covm").cid, agent="covm/0.1", name="ada")
+
+
+def test_a_hello_comes_back_as_it_was_said() -> None:
+    assert decode_join_hello(encode_join_hello(OURS)) == OURS
+
+
+def test_the_longest_hello_fits_the_join_stream() -> None:
+    longest = JoinHello(v=(65535, 65535), federation=OURS.federation, agent="é" * 64, name="🥖" * 64)
+    assert len(encode_join_hello(longest)) <= MAX_JOIN_HELLO
+
+
+def test_the_same_federation_is_let_in() -> None:
+    assert refusal(OURS, JoinHello(v=(1, 7), federation=OURS.federation, name="bea")) is None
+
+
+def test_another_major_version_is_refused_naming_both() -> None:
+    assert "version 2.1, this node 1.0" in (refusal(OURS, JoinHello(v=(2, 1), federation=OURS.federation)) or "")
+
+
+def test_another_network_is_refused_naming_both() -> None:
+    theirs = JoinHello(federation=open_federation("bakers").cid)
+    told = refusal(OURS, theirs) or ""
+    assert str(theirs.federation) in told
+    assert str(OURS.federation) in told
+    assert len(told.encode()) <= 256
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        _native.encode({"federation": OURS.federation}),
+        _native.encode({"v": [1, 0]}),
+        _native.encode({"v": [1], "federation": OURS.federation}),
+        _native.encode({"v": [1, 0], "federation": "covm"}),
+        _native.encode({"v": [1, 0], "federation": OURS.federation, "name": "x" * 65}),
+        _native.encode({"v": [1, 0], "federation": OURS.federation, "later": "x" * 4096}),
+    ],
+    ids=lambda data: data[:24].hex(),
+)
+def test_a_hello_that_does_not_fit_is_refused(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_join_hello(data)

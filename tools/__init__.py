@@ -1,0 +1,1 @@
+"""What `make` runs: setting up, testing, checking, building wheels. Standard library only, one file per task."""
