@@ -252,3 +252,27 @@ async def test_heartbeats_measure_the_round_trip_between_nodes(world: World) -> 
     info = mill.get_peer_info(farm.peer_id)
     assert info.name == "Riverside Farm"
     assert info.round_trip_ms is not None
+
+
+async def test_a_peer_that_left_while_a_handler_was_slow_is_not_slowed_for_ever(world: World) -> None:
+    mill, farm = await world.pair()
+    release = asyncio.Event()
+    handled: list[int] = []
+
+    @farm.subscribe("slow.work")
+    async def _slow(message: Message[bytes]) -> None:
+        await release.wait()
+        handled.append(len(message.payload))
+
+    part = bytes(300_000)
+    for _ in range(3):
+        receipt = await mill.send_direct(farm.peer_id, "slow.work", part)
+        await receipt.stored(timeout=PATIENCE)
+    await mill.disconnect_peer(farm.peer_id)
+    await until(lambda: not mill.connected_peers() and not farm.connected_peers(), timeout=PATIENCE)
+    await meet(mill, farm)
+    release.set()
+    for _ in range(6):
+        receipt = await mill.send_direct(farm.peer_id, "slow.work", part)
+        await receipt.handled(timeout=PATIENCE)
+    assert handled == [300_000] * 9

@@ -141,3 +141,11 @@ async def test_a_follower_gets_what_comes_loses_the_oldest_and_ends_with_the_log
     log.close()
     assert [each.time_ms async for each in follower] == list(range(5, FOLLOWER_QUEUE + 5))
     assert [each async for each in log.follow()] == []
+
+
+def test_repeating_an_authors_old_messages_leaves_its_allowance_alone() -> None:
+    judging = judge(allowance_per_s=3)
+    assert judging.judge(gossip(seq=1), 0, 0.0).verdict is Verdict.ACCEPT
+    for _ in range(100):
+        assert judging.judge(gossip(seq=1), 0, 0.0).reason == Seen.DUPLICATE.value
+    assert [judging.judge(gossip(seq=seq), 0, 0.0).reason for seq in (2, 3, 4)] == ["", "", "over_allowance"]

@@ -42,6 +42,7 @@ class Router:
             net.FramesReceived: (direct.on_frames,),
             net.StreamWritable: (direct.on_writable,),
             net.StreamClosed: (direct.on_closed,),
+            net.StreamRefused: (direct.on_refused,),
             net.PeerIdentified: (peers.on_identified,),
             net.PeerDiscovered: (peers.on_discovered,),
             net.PingMeasured: (peers.on_ping,),

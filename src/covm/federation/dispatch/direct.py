@@ -33,6 +33,7 @@ from covm.federation.network.interface import (
     PeerUnadmitted,
     StreamClosed,
     StreamOpened,
+    StreamRefused,
     StreamWritable,
 )
 from covm.federation.wire.frames import Frame, Unknown, encode_frame
@@ -45,6 +46,9 @@ MAX_LINES = 1_000
 
 MAX_SEQUENCES = 100_000
 """Forgotten peers whose next number is still known, some ten megabytes: only peers that this node wrote to."""
+
+BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
+"""Ends of a stream that its peer brought about by breaking the framing."""
 
 EXPIRY_PERIOD_S = 1.0
 """How often expiry is looked at: a message lives at most this much longer than it should."""
@@ -175,7 +179,13 @@ class DirectProtocol:
         elif (sender := self._senders.get(event.stream)) is not None:
             sender.on_writable()
 
+    def on_refused(self, event: StreamRefused) -> None:
+        """A stream that broke the framing before it said anything was never shown; its peer pays all the same."""
+        self._post.violation(event.peer, _counter(event.reason))
+
     def on_closed(self, event: StreamClosed) -> None:
+        if event.reason in BREACHES and (line := self._line_of(event.stream)) is not None:
+            self._post.violation(line.peer, _counter(event.reason))
         if (receiver := self._receivers.get(event.stream)) is not None:
             line = receiver.line
             if line.receiver is receiver:
@@ -183,6 +193,12 @@ class DirectProtocol:
                 line.update_ready(self._post, event.reason)
         elif (sender := self._senders.get(event.stream)) is not None:
             sender.on_closed(event.reason)
+
+    def _line_of(self, stream: int) -> Line | None:
+        if (receiver := self._receivers.get(stream)) is not None:
+            return receiver.line
+        sender = self._senders.get(stream)
+        return sender.line if sender is not None else None
 
     def _drop_receiver(self, line: Line) -> None:
         receiver, line.receiver = line.receiver, None
@@ -240,3 +256,7 @@ class DirectProtocol:
 
 def _renumbered(body: bytes, seq: int) -> bytes:
     return encode_body(msgspec.structs.replace(decode_body(body), seq=seq))
+
+
+def _counter(reason: str) -> str:
+    return reason.replace(" ", "_")

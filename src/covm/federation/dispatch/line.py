@@ -61,6 +61,11 @@ class Post:
         with contextlib.suppress(NotStarted, NodeFailed):
             self.network.close_stream(stream)
 
+    def release(self, stream: int, size_bytes: int) -> None:
+        """Gives credit back; that the whole network is gone already is as good."""
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.release(stream, size_bytes)
+
     def violation(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""
         self.counters.drop(reason)

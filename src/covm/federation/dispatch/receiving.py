@@ -56,10 +56,17 @@ class Receiver:
         self._said: tuple[int, bytes] | None = None
         self._outcomes: list[Outcome] = []
         self._settled_bytes = 0
+        self._owed_bytes = 0
+        self._in_lanes_bytes = 0
+        self._ended = False
         self._flush_planned = False
 
     def on_frames(self, frames: Sequence[bytes]) -> None:
         """Queues what came; the network's credit bounds it."""
+        self._owed_bytes += sum(map(len, frames))
+        if self._ended:
+            self._let_go()
+            return
         self._frames.extend(frames)
         self._wake.set()
 
@@ -73,10 +80,13 @@ class Receiver:
 
     def settled(self, arrival: Arrival, state: str, reason: str) -> None:
         """A message left the queues: its outcome is told and its credit given back, both in the next flush."""
-        body = arrival.body
+        self._in_lanes_bytes -= arrival.size_bytes
         self._settled_bytes += arrival.size_bytes
-        self._conclude(body, _OUTCOME_STATES.get(state, OutcomeState.REFUSED.value), reason)
-        self._plan_flush()
+        self._conclude(arrival.body, _OUTCOME_STATES.get(state, OutcomeState.REFUSED.value), reason)
+        if self._ended:
+            self._let_go()
+        else:
+            self._plan_flush()
 
     def add_outcome(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
@@ -100,8 +110,7 @@ class Receiver:
 
     def stop(self) -> None:
         """The stream ended, was replaced, or its peer is no longer admitted."""
-        self.greeted = False
-        self._post.close_stream(self.stream)
+        self._finish()
         if self.task is not None:
             self.task.cancel()
 
@@ -121,9 +130,7 @@ class Receiver:
                 return
             self._said = stored
             del self._outcomes[: len(part)]
-        if self._settled_bytes:
-            self._post.network.release(self.stream, self._settled_bytes)
-            self._settled_bytes = 0
+        self._release(self._settled_bytes)
 
     async def _read(self) -> None:
         await self._wake.wait()
@@ -197,6 +204,7 @@ class Receiver:
             line.bytes_in += size_bytes
             traffic.add(body.type, size_bytes)
             if acceptance is Acceptance.NEW:
+                self._in_lanes_bytes += size_bytes
                 arrivals.append(Arrival(body, DIRECT, size_bytes, self))
             else:
                 self._turn_away(body, size_bytes, acceptance)
@@ -247,9 +255,29 @@ class Receiver:
         return self._writable
 
     def _end(self, reason: str) -> None:
-        self.greeted = False
-        self._post.close_stream(self.stream)
+        self._finish()
         self.line.update_ready(self._post, reason)
+
+    def _finish(self) -> None:
+        self.greeted = False
+        self._ended = True
+        self._frames.clear()
+        self._let_go()
+        self._post.close_stream(self.stream)
+
+    def _let_go(self) -> None:
+        """Gives back all credit but that of messages still in the lanes.
+
+        The peer's next stream inherits what this one owes, so that it cannot fill our queues by coming back; what
+        is kept back by mistake would slow it for ever.
+        """
+        self._release(self._owed_bytes - self._in_lanes_bytes)
+
+    def _release(self, size_bytes: int) -> None:
+        if size_bytes:
+            self._owed_bytes -= size_bytes
+            self._settled_bytes = 0
+            self._post.release(self.stream, size_bytes)
 
 
 def _short(reason: str) -> str:

@@ -56,7 +56,7 @@ class Sender:
     """The shell around `Outbox`, one for each admitted peer."""
 
     def __init__(self, line: Line, post: Post, streams: dict[int, Sender]) -> None:
-        self._line = line
+        self.line = line
         self._post = post
         self._streams = streams
         self._stream: int | None = None
@@ -77,7 +77,7 @@ class Sender:
             began_s = self._post.clock.monotonic_s()
             reason = ""
             try:
-                self._begin(await self._post.network.open_stream(self._line.peer, DIRECT_PROTOCOL))
+                self._begin(await self._post.network.open_stream(self.line.peer, DIRECT_PROTOCOL))
                 await self._converse()
             except (NetworkError, TimeoutError) as error:
                 reason = str(error) or f"it did not answer our HELLO within {HELLO_DEADLINE_S:g} s"
@@ -87,18 +87,18 @@ class Sender:
             lasted_s = self._post.clock.monotonic_s() - began_s
             failures = 1 if lasted_s > STEADY_S else failures + 1
             await asyncio.sleep(REOPEN_DELAY_S * failures)
-        self._post.presence.give_up(self._line.peer, f"no direct stream can be kept open: {reason}")
+        self._post.presence.give_up(self.line.peer, f"no direct stream can be kept open: {reason}")
 
     def on_frames(self, frames: Iterable[bytes]) -> None:
         """What the peer says on its half. It is dealt with at once, so its credit is given back at once."""
         size_bytes = 0
-        self._post.presence.heard(self._line.peer)
+        self._post.presence.heard(self.line.peer)
         for data in frames:
             size_bytes += len(data)
             try:
                 self._on_frame(data)
             except Violation as violation:
-                self._post.violation(self._line.peer, violation.reason)
+                self._post.violation(self.line.peer, violation.reason)
         if self._stream is not None:
             self._post.network.release(self._stream, size_bytes)
 
@@ -123,10 +123,10 @@ class Sender:
         self.greeted = False
         if stream is not None and self._streams.pop(stream, None) is not None:
             self._post.close_stream(stream)
-        self._line.update_ready(self._post, reason)
+        self.line.update_ready(self._post, reason)
 
     async def _converse(self) -> None:
-        post, outbox = self._post, self._line.outbox
+        post, outbox = self._post, self.line.outbox
         first = outbox.first_held
         hello = Hello(v=PROTOCOL_VERSION, incarnation=post.own_incarnation, types=post.types_digest(), first=first)
         await self._hand_over([encode_frame(hello)])
@@ -183,9 +183,9 @@ class Sender:
             self._acknowledge(frame.upto)
             self._settle(frame.outcomes)
         elif isinstance(frame, Heartbeat):
-            self._post.presence.heartbeat_received(self._line.peer, frame)
+            self._post.presence.heartbeat_received(self.line.peer, frame)
         elif isinstance(frame, PeerInfo):
-            self._post.presence.peer_info_received(self._line.peer, frame)
+            self._post.presence.peer_info_received(self.line.peer, frame)
         elif not isinstance(frame, Unknown):
             raise Violation("message_on_acknowledging_half")
 
@@ -193,16 +193,16 @@ class Sender:
         if self.greeted:
             raise Violation("second_hello")
         self.greeted = True
-        if hello.stored is not None and not self._line.outbox.is_acknowledged(hello.stored.seq, hello.stored.mid):
+        if hello.stored is not None and not self.line.outbox.is_acknowledged(hello.stored.seq, hello.stored.mid):
             self._acknowledge(hello.stored)
         self._settle(hello.outcomes)
         self._wake.set()
-        self._line.update_ready(self._post)
+        self.line.update_ready(self._post)
 
     def _acknowledge(self, upto: Position | None) -> None:
         if upto is None:
             return
-        for entry in self._line.outbox.acknowledge(upto.seq, upto.mid):
+        for entry in self.line.outbox.acknowledge(upto.seq, upto.mid):
             entry.receipt.advance(receipts.STORED)
 
     def _settle(self, outcomes: Iterable[Outcome]) -> None:
@@ -210,7 +210,7 @@ class Sender:
             state = _RECEIPT_STATES.get(outcome.state)
             if state is None:
                 continue
-            entry = self._line.outbox.settle(outcome.seq, outcome.mid)
+            entry = self.line.outbox.settle(outcome.seq, outcome.mid)
             if entry is not None:
                 entry.receipt.advance(state, outcome.reason)
 

@@ -77,9 +77,10 @@ class Judge:
             return "banned_author"
         if body.type.startswith(SYSTEM_PREFIX):
             return "system_type"
-        if not self._allowances.take(author, now_s):
-            return "over_allowance"
         if body.expires_at is not None and body.expires_at <= now_ms:
             return "expired"
+        # Before the allowance: whoever repeats an author's old messages must not use up what it may say now.
         seen = self._windows.check(author, body.incarnation, body.seq)
-        return "" if seen is Seen.NEW else seen.value
+        if seen is not Seen.NEW:
+            return seen.value
+        return "" if self._allowances.take(author, now_s) else "over_allowance"
