@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.places import ROOT
+from tools.progress import CommandFailed
+
 from benchmarks import floor, machine, profiling, report
 from benchmarks.measuring import Measured, measure
 from benchmarks.rows import Row, rows_named
 from benchmarks.subject import Subject, SubjectFailed
-from tools.progress import CommandFailed
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -39,7 +41,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def service(loop: str, *more: str) -> Subject:
     """The service as a subject: its own interpreter for each process, so memory and processor time are its own."""
-    environment = {"PYTHONPATH": os.pathsep.join([str(floor.ROOT), os.environ.get("PYTHONPATH", "")])}
+    folders = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(folders)}
     return Subject("service", (sys.executable, "-m", "benchmarks.service", "--loop", loop, *more), environment)
 
 

@@ -1,13 +1,11 @@
-"""Builds the floor: the native core's own benchmark program, with the features of the extension that it stands beside."""
+"""Builds the floor: the native core's own benchmark program, with the features of the extension beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tools.places import DEVELOPMENT_FEATURES, ROOT, build_lock, cargo_env, target_dir
+from tools.places import DEVELOPMENT_FEATURES, build_lock, cargo_env, target_dir
 from tools.progress import crates_to_compile, run_showing_progress
-
-__all__ = ["ROOT", "build"]
 
 PACKAGE = "covm-core"
 

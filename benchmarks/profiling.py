@@ -7,17 +7,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.places import BUILD
+
 from benchmarks.measuring import answer_of
 from benchmarks.rows import Row
 from benchmarks.subject import Subject, SubjectFailed
-from tools.places import BUILD
 
 FUNCTIONS = 30
 """Functions shown for each process: below them nothing is worth a change."""
 
 
 def show(row: Row, service: Callable[..., Subject]) -> int:
-    """Prints what took longest by itself, in each process; the files stay in build/profile for other viewers."""
+    """Prints what took longest by itself, in each process; the files stay in build/profile for other viewers.
+
+    Time that the loop waited counts as its `run`; the core's own threads are not seen.
+    """
     folder = BUILD / "profile" / row.name
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.prof"):

@@ -14,16 +14,18 @@ author = "The covm authors"
 copyright = "The covm authors, Apache-2.0"
 release = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "undoc-members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
+# Fields called `type` hide the built-in of that name from the search for its page; there is none to link to anyhow.
+suppress_warnings = ["ref.python"]
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 
@@ -55,6 +57,12 @@ def _in_block(told: list[str]) -> bool:
     return next((line for line in reversed(told) if line.strip()), "").startswith("    ")
 
 
+def not_for_users(_app: object, what: str, name: str, _thing: object, skip: bool, _options: object) -> bool | None:
+    """Bounds have their reason in the source; a page of names is for what one calls."""
+    return True if what == "module" and name.isupper() else skip or None
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this; see `sphinx.ext.autodoc`."""
     app.connect("autodoc-process-docstring", written_for_people, priority=100)
+    app.connect("autodoc-skip-member", not_for_users)

@@ -39,9 +39,10 @@ async def main() -> None:
             print(f"{mill.name} reads: {message.payload}")
 
         await mill.connect_peer(farm.addresses[0])
+        print(f"{mill.name} publishes a proposal")
         published = await mill.publish(PROPOSAL)
-        print(f"{mill.name} published {published.id[:8]} to {published.peers} peer")
         await asyncio.wait_for(answered.wait(), timeout=10)
+        print(f"That was message {published.id[:8]}, to {published.peers} peer")
 
 
 asyncio.run(main())

@@ -20,7 +20,7 @@ async def serve() -> Figures:
     """Prints an address, takes what comes, and answers when its peer has gone."""
     taken = 0
 
-    def take(message: Message[Sample] | Message[Chunk]) -> None:
+    def take(_: Message[Sample] | Message[Chunk]) -> None:
         nonlocal taken
         taken += 1
 

@@ -52,7 +52,7 @@ async def gossip(nodes: int, messages: int, per_s: int) -> Figures:
             async with asyncio.timeout(LAST_S):
                 await tally.complete.wait()
         spent_s = cpu_s() - spent_s
-        figures = {
+        return {
             "nodes": nodes,
             "expected": tally.expected,
             "delivered": len(tally.latencies_ms),
@@ -61,7 +61,6 @@ async def gossip(nodes: int, messages: int, per_s: int) -> Figures:
             "cpu_ms": spent_s * 1000 / max(len(tally.latencies_ms), 1),
             "rss_mib": rss_mib(),
         }
-    return figures
 
 
 async def _publish(services: list[FederationService], messages: int, per_s: int) -> None:

@@ -7,6 +7,7 @@ bytes on the direct stream, any envelope over gossip, any answer on the acknowle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Self
@@ -25,7 +26,7 @@ from covm.federation.wire.message import MessageBody, decode_body, encode_body
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 NOTE = "garden.note"
-PATIENCE_S = 20.0
+PATIENCE_S = 5.0
 """The longest that anything may take on a machine that is busy with other things."""
 
 MOST_EVENTS = 1024
@@ -44,6 +45,11 @@ class Attacker:
         self.life = Incarnation(1, b"\x00" * 8)
         self.answers = True
         """Whether it answers the victim's HELLO as an honest acceptor does."""
+        self.reads = True
+        """Whether it gives credit for what it got."""
+        self.refuses = ""
+        """With a text, it refuses every HELLO for that reason."""
+        self.address = ""
         self.events: list[tuple[Any, ...]] = []
         self.gossiped = self.sent = 0
         self._node = _native.Node(
@@ -55,6 +61,7 @@ class Attacker:
             announce=[],
         )
         self._changed = asyncio.Event()
+        self._inbound: set[int] = set()
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().add_reader(self._node.fileno(), self._on_readable)
@@ -91,21 +98,31 @@ class Attacker:
     def _on_readable(self) -> None:
         for event in self._node.drain(MOST_EVENTS):
             match event:
+                case ("hello", connection, _, _, _) if self.refuses:
+                    self._node.refuse(connection, self.refuses)
                 case ("hello", connection, _, _, _):
                     self._node.admit(connection)
                 case ("gossip", handle, *_):
                     self._node.judge([(handle, 0)])
+                case ("stream_opened", stream, _, _):
+                    self._inbound.add(stream)
                 case ("frames", stream, _, frames):
                     self._on_frames(stream, frames)
             self.events.append(event)
         self._changed.set()
 
     def _on_frames(self, stream: int, frames: list[bytes]) -> None:
-        self._node.release(stream, sum(map(len, frames)))
-        if self.answers and any(_is_opening(data) for data in frames):
-            self._node.send(stream, [encode_frame(self.hello())])
+        if self.reads:
+            self._node.release(stream, sum(map(len, frames)))
+        if self.answers and stream in self._inbound and any(_is_opening(data) for data in frames):
+            with contextlib.suppress(ConnectionError):  # the victim may have closed it by now
+                self._node.send(stream, [encode_frame(self.hello())])
 
     # --- how it gets in
+
+    async def listen(self) -> None:
+        addresses = await self.result(self._node.listen(["/ip4/127.0.0.1/tcp/0"]))
+        self.address = f"{addresses[0]}/p2p/{self.peer_id}"
 
     async def dial(self, service: FederationService) -> None:
         """Connects, and waits for no more than that."""
@@ -121,6 +138,7 @@ class Attacker:
     async def leave(self, service: FederationService) -> None:
         await self.result(self._node.disconnect(service.peer_id))
         await self.take("unadmitted")
+        self.events.clear()
 
     async def open(self, service: FederationService, *, greets: bool = True) -> int:
         """Opens the direct stream; `greets`: says HELLO and waits for the answer."""

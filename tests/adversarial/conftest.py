@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,12 +13,20 @@ import pytest
 
 from covm import _native
 from covm.federation import FederationConfig, FederationService, Identity, Message
+from covm.federation.clock import SystemClock
 from covm.federation.network.libp2p import Libp2pNetwork
 from covm.testing import until
 from tests.adversarial.attacker import NOTE, PATIENCE_S, Attacker
 
 PATIENCE = timedelta(seconds=PATIENCE_S)
 LOOPBACK = ["/ip4/127.0.0.1/tcp/0"]
+
+
+class Standstill(SystemClock):
+    """Time that does not pass, so that no allowance is renewed."""
+
+    def monotonic_s(self) -> float:
+        return 1_000.0
 
 
 class Scene:
@@ -138,9 +145,3 @@ def switch_off() -> Iterator[Callable[[str], None]]:
     yield turn_off
     for name in turned_off:
         _native.switch_on(name)
-
-
-async def turns(count: int = 50) -> None:
-    """Lets everything happen that needs no more than the loop."""
-    for _ in range(count):
-        await asyncio.sleep(0)

@@ -17,7 +17,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from tests.cli.conftest import bakery, farm, folder, pair, start
+from tests.cli.conftest import bakery, farm, folder, pair, shop, start
 from tests.cli.processes import Node, covm
 
 from covm.daemon.credentials import is_own_user, peer_uid

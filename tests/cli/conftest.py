@@ -32,8 +32,8 @@ def start(folder: Path) -> Iterator[NodeStarter]:
     """Starts nodes: `start("a", "--name", "Mill Bakery")`."""
     nodes: list[Node] = []
 
-    def start_node(place: str, *arguments: str, **extra: str) -> Node:
-        nodes.append(Node(folder / place, *arguments, **extra))
+    def start_node(place: str, *arguments: str, as_json: bool = True) -> Node:
+        nodes.append(Node(folder / place, *arguments, as_json=as_json))
         return nodes[-1]
 
     yield start_node

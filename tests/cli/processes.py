@@ -59,13 +59,16 @@ def covm(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
 class Node:
     """A daemon on a home, ready when made. `log` is what it wrote to standard error."""
 
-    def __init__(self, home: Path, *arguments: str, **extra: str) -> None:
+    def __init__(self, home: Path, *arguments: str, as_json: bool = True) -> None:
         self.home = home
         self.log_path = home.with_name(home.name + ".log")
-        command = [*COVM, "federation", "start", "--json", "--home", str(home), "--preset", "local", *arguments]
+        command = [*COVM, "federation", "start", "--home", str(home), "--preset", "local", *arguments]
+        if as_json:
+            command.append("--json")
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment(**extra))
-        self.ready = json.loads(self.line())
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
+        self.first_line = self.line().decode()
+        self.ready = json.loads(self.first_line) if as_json else {}
 
     def line(self) -> bytes:
         """The next line on standard output."""

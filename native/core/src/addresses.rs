@@ -1,6 +1,9 @@
 //! Multiaddrs and peer ids as people write them, checked for what this core can dial or listen on.
 
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use libp2p::{Multiaddr, PeerId, identity::PublicKey, multiaddr::Protocol};
+
+/// Multihash code of a digest that is the content itself.
+const IDENTITY_HASH: u64 = 0;
 
 /// An address that can be used, and the peer that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +22,11 @@ pub fn parse(text: &str) -> Result<ParsedAddress, String> {
     if text.len() > crate::limits::ADDRESS_TEXT {
         return Err("it is longer than any address".into());
     }
-    let address: Multiaddr = text
-        .parse()
-        .map_err(|error| format!("it is not a multiaddr ({error})"))?;
+    let address: Multiaddr = text.parse().map_err(|error| format!("it is not a multiaddr ({error})"))?;
     let (transport, peer) = split_peer(address);
+    if let Some(peer) = &peer {
+        check_peer(peer).map_err(|why| format!("the peer id at its end is wrong: {why}"))?;
+    }
     if transport.is_empty() && peer.is_none() {
         return Err("it is empty".into());
     }
@@ -47,13 +51,7 @@ pub fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) {
 fn check_transport(address: &Multiaddr) -> Result<(), String> {
     let mut parts = address.iter();
     match parts.next() {
-        Some(
-            Protocol::Ip4(_)
-            | Protocol::Ip6(_)
-            | Protocol::Dns(_)
-            | Protocol::Dns4(_)
-            | Protocol::Dns6(_),
-        ) => {}
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => {}
         Some(Protocol::Dnsaddr(_)) => return Ok(()),
         _ => return Err("it begins with neither an IP address nor a DNS name".into()),
     }
@@ -69,22 +67,34 @@ fn check_transport(address: &Multiaddr) -> Result<(), String> {
     }
 }
 
-/// Reads a peer id in base58.
+/// Reads a peer id in base58: one of an Ed25519 key, as every node has.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn parse_peer(text: &str) -> Result<PeerId, String> {
-    text.parse()
-        .map_err(|error| format!("{text:?} is not a peer id ({error}); one looks like 12D3KooW..."))
+    let peer: PeerId =
+        text.parse().map_err(|error| format!("{text:?} is not a peer id ({error}); one looks like 12D3KooW..."))?;
+    check_peer(&peer).map_err(|why| format!("{text:?} is not a node's peer id: {why}; one looks like 12D3KooW..."))?;
+    Ok(peer)
+}
+
+/// A hash with a plausible beginning reads as a peer id, whatever is in it; a node's holds its whole Ed25519 key.
+fn check_peer(peer: &PeerId) -> Result<(), &'static str> {
+    let key = peer.as_ref().digest();
+    let key = (peer.as_ref().code() == IDENTITY_HASH).then_some(key).ok_or("it holds no key")?;
+    let key = PublicKey::try_decode_protobuf(key).map_err(|_| "what it holds is not a key")?;
+    key.try_into_ed25519().map(|_| ()).map_err(|_| "its key is not an Ed25519 key")
 }
 
 #[cfg(test)]
 mod tests {
+    use libp2p::identity::Keypair;
+
     use super::*;
 
     #[test]
     fn usable_addresses_are_read() {
-        let peer = PeerId::random();
+        let peer = Keypair::generate_ed25519().public().to_peer_id();
         for text in [
             "/ip4/127.0.0.1/tcp/0",
             "/ip6/::1/udp/9000/quic-v1",
@@ -114,6 +124,9 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(parse(&"/ip4/1.2.3.4".repeat(1000)).is_err());
-        assert!(parse_peer("12D3KooWnope").is_err());
+        for text in ["", "12D3KooWnope", "mill", &PeerId::random().to_base58()] {
+            assert!(parse_peer(text).is_err(), "{text}");
+            assert!(parse(&format!("/ip4/127.0.0.1/tcp/1/p2p/{text}")).is_err(), "{text}");
+        }
     }
 }

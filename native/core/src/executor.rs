@@ -4,9 +4,7 @@
 //! `failed`, and the node ends with it; the process goes on. `shut_down` cancels and awaits them all, so that when a
 //! stop is reported nothing of the node is left.
 
-use std::{
-    any::Any, fmt::Write as _, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
-};
+use std::{any::Any, fmt::Write as _, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch};

@@ -7,9 +7,12 @@
 use ipld_core::ipld::Ipld;
 use libp2p::identity::Keypair;
 
+use crate::addresses;
 use crate::dagcbor::{self, Limits};
 use crate::envelope::{self, EnvelopeError};
+use crate::join::{self, Frame};
 use crate::keyfile::{self, Seed};
+use crate::streams::frame::{FrameReader, append_frame};
 
 /// A decoder under test.
 pub struct Target {
@@ -26,7 +29,16 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dagcbor", run: dagcbor_document, corpus: dagcbor_corpus },
     Target { name: "envelope", run: signed_envelope, corpus: envelope_corpus },
     Target { name: "keyfile", run: key_file, corpus: keyfile_corpus },
+    Target { name: "frames", run: stream_frames, corpus: frames_corpus },
+    Target { name: "join", run: join_frame, corpus: join_corpus },
+    Target { name: "address", run: address, corpus: address_corpus },
 ];
+
+/// The longest frame that [`stream_frames`] reads: small, so that mutated lengths fall on either side of it.
+const FRAME_BYTES: usize = 1024;
+
+/// Bytes of a join frame's length prefix, which is read apart from the frame.
+const JOIN_PREFIX: usize = 2;
 
 /// The kind that [`signed_envelope`] opens.
 const KIND: &str = "/covm/message";
@@ -73,6 +85,43 @@ pub fn key_file(bytes: &[u8]) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// However the bytes are cut, the same frames come out, and unfinished ones hold no more than what came.
+pub fn stream_frames(bytes: &[u8]) -> bool {
+    let (mut whole, mut cut) = (FrameReader::new(FRAME_BYTES), FrameReader::new(FRAME_BYTES));
+    let (mut frames, mut frames_of_cut) = (Vec::new(), Vec::new());
+    let result = whole.push(bytes, &mut frames);
+    let (left, right) = bytes.split_at(bytes.len() / 3);
+    let result_of_cut = cut.push(left, &mut frames_of_cut).and_then(|()| cut.push(right, &mut frames_of_cut));
+    assert_eq!((&frames, result), (&frames_of_cut, result_of_cut), "the cut changes what is read");
+    let mut again = Vec::new();
+    for frame in &frames {
+        append_frame(&mut again, frame);
+    }
+    assert!(bytes.starts_with(&again), "a frame is not what was sent");
+    result.is_ok()
+}
+
+/// What parses encodes to the same bytes, behind its prefix.
+pub fn join_frame(bytes: &[u8]) -> bool {
+    match join::parse_frame(bytes) {
+        Ok(frame) => {
+            assert!(frame.encode().expect("what parses is within the limits").ends_with(bytes), "a second encoding");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// What is read as an address is written so that it reads the same.
+pub fn address(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let Ok(parsed) = addresses::parse(text) else { return false };
+    let peer = parsed.peer.map(|peer| format!("/p2p/{peer}")).unwrap_or_default();
+    let again = addresses::parse(&format!("{}{peer}", parsed.transport));
+    assert_eq!(again.as_ref(), Ok(&parsed), "written, it reads otherwise");
+    true
 }
 
 fn fuzz_key() -> Keypair {
@@ -138,4 +187,33 @@ fn envelope_corpus() -> Vec<Vec<u8>> {
 
 fn keyfile_corpus() -> Vec<Vec<u8>> {
     (0..4).map(|fill| keyfile::render(&Seed::new([fill; 32])).to_vec()).collect()
+}
+
+fn frames_corpus() -> Vec<Vec<u8>> {
+    let sizes: [&[usize]; 4] = [&[1], &[3, 200, 1], &[FRAME_BYTES], &[40; 20]];
+    let stream = |sizes: &[usize]| {
+        let mut bytes = Vec::new();
+        for size in sizes {
+            append_frame(&mut bytes, &vec![7; *size]);
+        }
+        bytes
+    };
+    sizes.iter().map(|sizes| stream(sizes)).collect()
+}
+
+fn join_corpus() -> Vec<Vec<u8>> {
+    let frames = [Frame::Hello(vec![7; 200]), Frame::Ready, Frame::refused("another federation, wärmer")];
+    frames.iter().map(|frame| frame.encode().expect("within the limits")[JOIN_PREFIX..].to_vec()).collect()
+}
+
+fn address_corpus() -> Vec<Vec<u8>> {
+    let peer = fuzz_key().public().to_peer_id();
+    [
+        format!("/ip4/203.0.113.5/tcp/9000/p2p/{peer}"),
+        format!("/ip6/2001:db8::1/udp/9000/quic-v1/p2p/{peer}"),
+        "/dns4/coop.example/tcp/443/wss".to_owned(),
+        format!("/p2p/{peer}"),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
 }

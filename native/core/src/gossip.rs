@@ -8,8 +8,8 @@ use std::{collections::HashMap, time::Duration};
 
 use libp2p::gossipsub::{
     self, AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentTopic, IdentityTransform,
-    MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
-    PeerScoreThresholds, TopicScoreParams, ValidationMode, score_parameter_decay,
+    MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
+    TopicScoreParams, ValidationMode, score_parameter_decay,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -90,9 +90,7 @@ pub fn behaviour() -> Gossipsub {
     let mut config = ConfigBuilder::default();
     config
         .validation_mode(ValidationMode::Anonymous)
-        .message_id_fn(|message: &Message| {
-            MessageId::new(&gossip_id(message.topic.as_str(), &message.data))
-        })
+        .message_id_fn(|message: &Message| MessageId::new(&gossip_id(message.topic.as_str(), &message.data)))
         .max_transmit_size(limits::GOSSIP_TRANSMIT)
         .connection_handler_queue_len(limits::GOSSIP_SEND_QUEUE)
         // What waits longer than this in a peer's send queue is stale; IHAVE brings it if it is still wanted.
@@ -111,13 +109,10 @@ pub fn behaviour() -> Gossipsub {
         max_subscribed_topics: limits::GOSSIP_TOPICS_PER_PEER,
         max_subscriptions_per_request: limits::GOSSIP_TOPICS_PER_PEER,
     };
-    let mut gossipsub =
-        Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
-            .expect("anonymous messages fit the anonymous validation mode");
+    let mut gossipsub = Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        .expect("anonymous messages fit the anonymous validation mode");
     if switches::on(Defence::Scoring) {
-        gossipsub
-            .with_peer_score(score_params(), thresholds())
-            .expect("the scores above are consistent");
+        gossipsub.with_peer_score(score_params(), thresholds()).expect("the scores above are consistent");
     }
     gossipsub
 }
@@ -128,13 +123,9 @@ pub fn behaviour() -> Gossipsub {
 /// When the topic cannot be subscribed to (never with our filter).
 pub fn subscribe(gossipsub: &mut Gossipsub, topic: &str) -> Result<(), String> {
     let topic = IdentTopic::new(topic);
-    gossipsub
-        .subscribe(&topic)
-        .map_err(|error| error.to_string())?;
+    gossipsub.subscribe(&topic).map_err(|error| error.to_string())?;
     if switches::on(Defence::Scoring) {
-        gossipsub
-            .set_topic_params(topic, topic_params())
-            .map_err(str::to_owned)?;
+        gossipsub.set_topic_params(topic, topic_params()).map_err(str::to_owned)?;
     }
     Ok(())
 }

@@ -116,6 +116,8 @@ pub const STREAM_CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// for growth in all. The streams themselves are capped by the protocols.
 pub const YAMUX_STREAMS: usize = 4_032;
 
+/// What QUIC lets a peer send on one stream ahead of our reading: as much as our own buffer.
+pub const QUIC_STREAM_WINDOW: u32 = 1 << 20;
 
 // --- the event queue and commands ---
 
@@ -208,5 +210,39 @@ pub const ADDRESS_TEXT: usize = 1024;
 /// A Kademlia bucket, as libp2p's own.
 pub const KADEMLIA_BUCKET: usize = 20;
 
+/// A listener on every interface tells its addresses one by one, within a few milliseconds: so long without another,
+/// and they are all there.
+pub const LISTEN_QUIET: Duration = Duration::from_millis(20);
+
 /// How long `stop` waits for a QUIC endpoint's task to let its port go.
 pub const PORT_FREE_DEADLINE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrapped_fits_into_what_wraps_it() {
+        // A full body with its fields fits an envelope, an envelope its transport, a direct message its frame.
+        const { assert!(64 * 1024 + 2 * 1024 < GOSSIP_ENVELOPE) };
+        const { assert!(GOSSIP_ENVELOPE + 1024 < GOSSIP_TRANSMIT) };
+        const { assert!(ENVELOPE_BYTES <= STREAM_FRAME) };
+        const { assert!(ENVELOPE_BYTES < DAGCBOR_BYTES) };
+        const { assert!(JOIN_HELLO < JOIN_FRAME) };
+    }
+
+    #[test]
+    fn strangers_leave_room_for_peers_and_credit_for_frames() {
+        const { assert!(STRANGERS_INBOUND < PENDING_INBOUND as usize) };
+        const { assert!(STREAM_FRAME <= STREAM_BATCH) };
+        const { assert!(PUBLISH_PER_TURN * 8 <= GOSSIP_SEND_QUEUE) };
+        const { assert!(PENALTY_DECAY > 0.0 && PENALTY_DECAY < 1.0) };
+    }
+
+    #[test]
+    fn the_queues_of_one_node_stay_in_a_small_machines_memory() {
+        let streams = 50 * 2 * 2 * STREAM_BUFFER;
+        let gossip = 2 * GOSSIP_QUEUE_BYTES;
+        assert!(streams + gossip < 512 * 1024 * 1024);
+    }
+}

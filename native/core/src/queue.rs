@@ -47,8 +47,7 @@ struct Lanes {
 impl Lanes {
     fn gossip_full(&self) -> bool {
         switches::on(Defence::GossipInboundBound)
-            && (self.gossip.len() > limits::GOSSIP_QUEUE_MESSAGES
-                || self.gossip_bytes > limits::GOSSIP_QUEUE_BYTES)
+            && (self.gossip.len() > limits::GOSSIP_QUEUE_MESSAGES || self.gossip_bytes > limits::GOSSIP_QUEUE_BYTES)
     }
 
     fn take_gossip(&mut self) -> Option<GossipMessage> {
@@ -68,11 +67,7 @@ pub struct EventQueue {
 impl EventQueue {
     #[must_use]
     pub fn new(wake: Box<dyn Wake>) -> Self {
-        Self {
-            lanes: Mutex::default(),
-            room: Notify::new(),
-            wake,
-        }
+        Self { lanes: Mutex::default(), room: Notify::new(), wake }
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
@@ -197,15 +192,7 @@ mod tests {
 
     fn message(handle: u64, size: usize) -> GossipMessage {
         let peer = PeerId::random();
-        GossipMessage {
-            handle,
-            topic: "t".into(),
-            source: peer,
-            author: peer,
-            id: vec![],
-            body: vec![],
-            size,
-        }
+        GossipMessage { handle, topic: "t".into(), source: peer, author: peer, id: vec![], body: vec![], size }
     }
 
     fn queue() -> (EventQueue, Arc<Counting>) {
@@ -221,11 +208,7 @@ mod tests {
         }
         assert_eq!(wake.raises.load(Ordering::SeqCst), 1);
         assert_eq!(queue.drain(60).len(), 60);
-        assert_eq!(
-            wake.level.load(Ordering::SeqCst),
-            1,
-            "stays raised while something waits"
-        );
+        assert_eq!(wake.level.load(Ordering::SeqCst), 1, "stays raised while something waits");
         assert_eq!(queue.drain(60).len(), 40);
         assert_eq!(wake.level.load(Ordering::SeqCst), 0);
     }
@@ -236,10 +219,7 @@ mod tests {
         let count = limits::GOSSIP_QUEUE_MESSAGES as u64;
         let first = queue.push_gossip((0..count).map(|handle| message(handle, 1)).collect());
         assert!(first.is_empty());
-        assert_eq!(
-            queue.push_gossip(vec![message(count, 1), message(count + 1, 1)]),
-            [0, 1]
-        );
+        assert_eq!(queue.push_gossip(vec![message(count, 1), message(count + 1, 1)]), [0, 1]);
         assert_eq!(queue.depth().gossip_dropped, 2);
     }
 

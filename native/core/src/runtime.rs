@@ -17,9 +17,7 @@ static RUNTIME: OnceLock<Owned> = OnceLock::new();
 /// Threads that drive sockets and verify signatures. Two suffice for a small machine; more than four only contend
 /// for the swarm's task.
 fn worker_threads() -> usize {
-    std::thread::available_parallelism()
-        .map_or(2, std::num::NonZero::get)
-        .clamp(2, 4)
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4)
 }
 
 /// The process was forked after the core had started.
@@ -43,9 +41,5 @@ pub fn handle() -> Result<&'static Handle, Forked> {
             .expect("the operating system gives the process threads"),
         pid: std::process::id(),
     });
-    if owned.pid == std::process::id() {
-        Ok(owned.runtime.handle())
-    } else {
-        Err(Forked)
-    }
+    if owned.pid == std::process::id() { Ok(owned.runtime.handle()) } else { Err(Forked) }
 }

@@ -81,8 +81,7 @@ impl Verifier {
         self.waiting_bytes += message.data.len();
         self.waiting.push_back(message);
         while switches::on(Defence::GossipInboundBound)
-            && (self.waiting.len() > limits::GOSSIP_QUEUE_MESSAGES
-                || self.waiting_bytes > limits::GOSSIP_QUEUE_BYTES)
+            && (self.waiting.len() > limits::GOSSIP_QUEUE_MESSAGES || self.waiting_bytes > limits::GOSSIP_QUEUE_BYTES)
         {
             let Some(oldest) = self.waiting.pop_front() else {
                 break;
@@ -137,10 +136,7 @@ struct Checked {
 }
 
 fn check(kind: &str, batch: Vec<Unverified>) -> Checked {
-    let mut checked = Checked {
-        good: Vec::with_capacity(batch.len()),
-        bad: Vec::new(),
-    };
+    let mut checked = Checked { good: Vec::with_capacity(batch.len()), bad: Vec::new() };
     for message in batch {
         let topic = message.topic.as_ref().to_owned();
         let size = message.data.len();

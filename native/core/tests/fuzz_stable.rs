@@ -37,14 +37,17 @@ fn count(bytes: isize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
+        // SAFETY: the caller keeps the promises of `GlobalAlloc`, which are passed on as they are.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
+        // SAFETY: the caller keeps the promises of `GlobalAlloc`, which are passed on as they are.
         unsafe { System.dealloc(pointer, layout) }
     }
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
+        // SAFETY: the caller keeps the promises of `GlobalAlloc`, which are passed on as they are.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -178,4 +181,7 @@ tests! {
     dagcbor => no_bytes_break_the_dagcbor_decoder,
     envelope => no_bytes_break_the_envelope_decoder,
     keyfile => no_bytes_break_the_key_file_parser,
+    frames => no_bytes_break_the_frame_reader,
+    join => no_bytes_break_the_join_frames,
+    address => no_bytes_break_the_address_parser,
 }

@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+#[expect(dead_code, reason = "this binary needs only a part of it")]
 mod owner;
 
 use std::time::Duration;

@@ -17,26 +17,18 @@ use owner::{DIRECT, KIND, Owner, TOPIC, both, connected};
 
 #[tokio::test]
 async fn a_gossiped_message_arrives_with_its_author_proven_over_each_transport() {
-    for address in [
-        "/ip4/127.0.0.1/tcp/0",
-        "/ip4/127.0.0.1/udp/0/quic-v1",
-        "/ip4/127.0.0.1/tcp/0/ws",
-    ] {
+    for address in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"] {
         let (mut a, mut b) = (Owner::new(1), Owner::new(2));
         connected(&mut a, &mut b, address).await;
         let envelope = envelope::seal(&b.keypair, KIND, b"seeds for all");
         let id = b.node.publish(TOPIC.into(), vec![envelope]).unwrap();
-        let Outcome::Published(published) = b.result(id).await.unwrap() else {
-            panic!()
-        };
+        let Outcome::Published(published) = b.result(id).await.unwrap() else { panic!() };
         assert_eq!(published[0].peers, 1);
         let message = a.gossip().await;
         assert_eq!(message.body, b"seeds for all");
         assert_eq!(message.author, b.peer());
         assert_eq!(message.source, b.peer());
-        a.node
-            .judge(vec![(message.handle, Verdict::Accept)])
-            .unwrap();
+        a.node.judge(vec![(message.handle, Verdict::Accept)]).unwrap();
         both(a.stop(), b.stop()).await;
     }
 }
@@ -47,18 +39,11 @@ async fn a_message_travels_on_only_after_it_was_accepted() {
     connected(&mut b, &mut a, "/ip4/127.0.0.1/tcp/0").await;
     connected(&mut c, &mut b, "/ip4/127.0.0.1/tcp/0").await;
     let bodies = [&b"ignored"[..], b"accepted"];
-    let sealed = bodies
-        .iter()
-        .map(|body| envelope::seal(&a.keypair, KIND, body))
-        .collect();
+    let sealed = bodies.iter().map(|body| envelope::seal(&a.keypair, KIND, body)).collect();
     a.node.publish(TOPIC.into(), sealed).unwrap();
     for _ in 0..2 {
         let message = b.gossip().await;
-        let verdict = if message.body == b"accepted" {
-            Verdict::Accept
-        } else {
-            Verdict::Ignore
-        };
+        let verdict = if message.body == b"accepted" { Verdict::Accept } else { Verdict::Ignore };
         b.node.judge(vec![(message.handle, verdict)]).unwrap();
     }
     let message = c.gossip().await;
@@ -89,9 +74,7 @@ async fn frames_go_both_ways_on_one_stream() {
     let (mut a, mut b) = (Owner::new(1), Owner::new(2));
     connected(&mut a, &mut b, "/ip4/127.0.0.1/tcp/0").await;
     let id = b.node.open_stream(a.peer(), DIRECT.into()).unwrap();
-    let Outcome::Stream(ours) = b.result(id).await.unwrap() else {
-        panic!()
-    };
+    let Outcome::Stream(ours) = b.result(id).await.unwrap() else { panic!() };
     assert!(b.node.send(StreamId(ours), &[b"ping"]).unwrap());
     let frames = |event: &Event| match event {
         Event::Frames { stream, frames, .. } => Some((*stream, frames.clone())),
@@ -102,10 +85,8 @@ async fn frames_go_both_ways_on_one_stream() {
     assert!(a.node.send(StreamId(theirs), &[b"pong"]).unwrap());
     assert_eq!(b.take(frames).await, (ours, vec![b"pong".to_vec()]));
     a.stop().await;
-    b.take(|event| matches!(event, Event::StreamClosed { .. }).then_some(()))
-        .await;
-    b.take(|event| matches!(event, Event::Unadmitted { .. }).then_some(()))
-        .await;
+    b.take(|event| matches!(event, Event::StreamClosed { .. }).then_some(())).await;
+    b.take(|event| matches!(event, Event::Unadmitted { .. }).then_some(())).await;
 }
 
 #[tokio::test]

@@ -88,12 +88,7 @@ impl Keypair {
     ///
     /// Other threads run meanwhile, and a large batch is spread over several. Raises ValueError for a payload with which
     /// an envelope would be larger than anyone opens (1 MiB + 64 KiB).
-    fn seal<'py>(
-        &self,
-        py: Python<'py>,
-        kind: &str,
-        payloads: Vec<PyBackedBytes>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    fn seal<'py>(&self, py: Python<'py>, kind: &str, payloads: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
         let sealed = py.detach(|| envelope::seal_many(&self.inner, kind, &payloads));
         if let Some(large) = sealed.iter().find(|sealed| sealed.len() > limits::ENVELOPE_BYTES) {
             let (found, limit) = (large.len(), limits::ENVELOPE_BYTES);

@@ -63,9 +63,7 @@ fn reachability_of(text: &str) -> PyResult<Reachability> {
         "auto" => Ok(Reachability::Auto),
         "public" => Ok(Reachability::Public),
         "private" => Ok(Reachability::Private),
-        _ => Err(PyValueError::new_err(format!(
-            "reachability {text:?} is none of auto, public, private"
-        ))),
+        _ => Err(PyValueError::new_err(format!("reachability {text:?} is none of auto, public, private"))),
     }
 }
 
@@ -103,11 +101,7 @@ impl Node {
         let core = py
             .detach(|| CoreNode::start(config, Box::new(ringer)))
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        Ok(Self {
-            core,
-            bell,
-            names: events::PeerNames::default(),
-        })
+        Ok(Self { core, bell, names: events::PeerNames::default() })
     }
 
     /// Our peer id.
@@ -123,14 +117,9 @@ impl Node {
 
     /// Takes at most `max` events, in order.
     fn drain<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyList>> {
-        let taken = self
-            .core
-            .drain(max)
-            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        let tuples = taken
-            .into_iter()
-            .map(|event| events::tuple(py, &self.names, event))
-            .collect::<PyResult<Vec<_>>>()?;
+        let taken = self.core.drain(max).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let tuples =
+            taken.into_iter().map(|event| events::tuple(py, &self.names, event)).collect::<PyResult<Vec<_>>>()?;
         PyList::new(py, tuples)
     }
 
@@ -142,9 +131,7 @@ impl Node {
     /// Connects to a peer, or to whoever answers.
     fn dial(&self, peer_id: Option<&str>, addresses: Vec<String>) -> PyResult<u64> {
         let expected = peer_id.map(peer).transpose()?;
-        self.core
-            .dial(expected, transports(&addresses)?)
-            .map_err(refused)
+        self.core.dial(expected, transports(&addresses)?).map_err(refused)
     }
 
     /// Closes every connection to a peer.
@@ -203,19 +190,15 @@ impl Node {
 
     /// Opens our stream to an admitted peer.
     fn open_stream(&self, peer_id: &str, protocol: String) -> PyResult<u64> {
-        self.core
-            .open_stream(peer(peer_id)?, protocol)
-            .map_err(refused)
+        self.core.open_stream(peer(peer_id)?, protocol).map_err(refused)
     }
 
     /// Hands frames to a stream.
     fn send(&self, stream: u64, frames: Vec<PyBackedBytes>) -> PyResult<bool> {
-        self.core
-            .send(StreamId(stream), &frames)
-            .map_err(|error| match error {
-                SendError::StreamGone => pyo3::exceptions::PyConnectionError::new_err(error.to_string()),
-                other => PyValueError::new_err(other.to_string()),
-            })
+        self.core.send(StreamId(stream), &frames).map_err(|error| match error {
+            SendError::StreamGone => pyo3::exceptions::PyConnectionError::new_err(error.to_string()),
+            other => PyValueError::new_err(other.to_string()),
+        })
     }
 
     /// Gives a stream's reader credit back.
@@ -290,9 +273,7 @@ fn parse_multiaddr(text: &str) -> PyResult<(String, Option<String>)> {
 /// Reads a peer id.
 #[pyfunction]
 fn parse_peer_id(text: &str) -> PyResult<String> {
-    addresses::parse_peer(text)
-        .map(|peer| peer.to_base58())
-        .map_err(PyValueError::new_err)
+    addresses::parse_peer(text).map(|peer| peer.to_base58()).map_err(PyValueError::new_err)
 }
 
 /// Adds what stands here to the module.

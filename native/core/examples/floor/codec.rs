@@ -28,10 +28,7 @@ pub fn codec(count: usize) -> String {
         ("seal_per_s", per_s(count, || !envelope::seal(&keypair, KIND, &encoded).is_empty())),
         ("open_per_s", per_s(count, || envelope::open(KIND, &sealed).is_ok())),
         ("seal_batch_per_s", per_batch_s(count, || envelope::seal_many(&keypair, KIND, &bodies).len() == BATCH)),
-        (
-            "open_batch_per_s",
-            per_batch_s(count, || envelope::open_many(KIND, &envelopes).iter().all(Result::is_ok)),
-        ),
+        ("open_batch_per_s", per_batch_s(count, || envelope::open_many(KIND, &envelopes).iter().all(Result::is_ok))),
     ];
     let fields: Vec<String> = figures.iter().map(|(name, rate)| format!(r#""{name}":{rate:.0}"#)).collect();
     format!("{{{}}}", fields.join(","))
@@ -65,10 +62,7 @@ fn body(keypair: &Keypair) -> Ipld {
         ("federation".to_owned(), federation),
         ("type".to_owned(), Ipld::String("benchmark.sample".to_owned())),
         ("author".to_owned(), Ipld::String(keypair.public().to_peer_id().to_base58())),
-        (
-            "incarnation".to_owned(),
-            Ipld::List(vec![Ipld::Integer(1_700_000_000_000), Ipld::Bytes(vec![1; 8])]),
-        ),
+        ("incarnation".to_owned(), Ipld::List(vec![Ipld::Integer(1_700_000_000_000), Ipld::Bytes(vec![1; 8])])),
         ("seq".to_owned(), Ipld::Integer(1_000)),
         ("mid".to_owned(), Ipld::Bytes(vec![2; 16])),
         ("to".to_owned(), Ipld::Null),

@@ -29,11 +29,7 @@ pub async fn connect(runs: usize) -> String {
         times.push(began.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
-    format!(
-        r#"{{"p50_ms":{:.3},"p99_ms":{:.3}}}"#,
-        percentile(&times, 0.5),
-        percentile(&times, 0.99)
-    )
+    format!(r#"{{"p50_ms":{:.3},"p99_ms":{:.3}}}"#, percentile(&times, 0.5), percentile(&times, 0.99))
 }
 
 /// Prints an address, verifies what comes and says how many it has, until nobody is connected any more.

@@ -19,14 +19,10 @@ async fn main() -> ExitCode {
     let number = |text: &str| text.parse::<usize>().unwrap_or(0);
     let line = match words.as_slice() {
         ["connect", runs] => direct::connect(number(runs)).await,
-        ["gossip", nodes, messages, rate] => {
-            gossip::gossip(number(nodes), number(messages), number(rate)).await
-        }
+        ["gossip", nodes, messages, rate] => gossip::gossip(number(nodes), number(messages), number(rate)).await,
         ["codec", count] => codec::codec(number(count)),
         ["serve"] => direct::serve().await,
-        ["direct", address, messages, window] => {
-            direct::acknowledged(address, number(messages), number(window)).await
-        }
+        ["direct", address, messages, window] => direct::acknowledged(address, number(messages), number(window)).await,
         ["chunks", address, count] => direct::chunks(address, number(count)).await,
         _ => {
             eprintln!("usage: floor connect RUNS | gossip NODES MESSAGES RATE | codec COUNT | serve");

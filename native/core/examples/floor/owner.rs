@@ -49,12 +49,7 @@ impl Owner {
         };
         let rung = Arc::new(Notify::new());
         let node = Node::start(config, Box::new(Bell(Arc::clone(&rung)))).expect("no fork here");
-        Self {
-            node,
-            keypair,
-            rung,
-            backlog: Vec::new(),
-        }
+        Self { node, keypair, rung, backlog: Vec::new() }
     }
 
     pub fn peer(&self) -> PeerId {
@@ -118,8 +113,7 @@ impl Owner {
     }
 
     pub async fn admitted(&mut self, peer: PeerId) {
-        self.wait(|event| matches!(event, Event::Admitted { peer: who, .. } if *who == peer).then_some(()))
-            .await;
+        self.wait(|event| matches!(event, Event::Admitted { peer: who, .. } if *who == peer).then_some(())).await;
     }
 }
 
@@ -148,7 +142,12 @@ pub fn rss_mib() -> f64 {
 /// The value below which the given share of the sorted values lies.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let position = (last as f64 * share).round() as usize;
     sorted.get(position).copied().unwrap_or(f64::NAN)
 }

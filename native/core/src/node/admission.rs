@@ -33,41 +33,21 @@ impl Driver {
 
     pub(super) fn on_join_event(&mut self, event: JoinEvent) {
         match event {
-            JoinEvent::Hello {
-                connection,
-                peer,
-                hello,
-                outbound,
-            } => self.queue.push(Event::Hello {
-                connection,
-                peer,
-                hello,
-                outbound,
-            }),
+            JoinEvent::Hello { connection, peer, hello, outbound } => {
+                self.queue.push(Event::Hello { connection, peer, hello, outbound })
+            }
             JoinEvent::Ready { connection, .. } => {
                 if let Some(known) = self.connections.get_mut(&connection) {
                     known.ready = true;
                     self.open_if_both(connection);
                 }
             }
-            JoinEvent::Refused {
-                connection,
-                peer,
-                reason,
-            } => self.queue.push(Event::Refused {
-                connection,
-                peer,
-                reason,
-            }),
-            JoinEvent::Failed {
-                connection,
-                peer,
-                reason,
-            } => self.queue.push(Event::JoinFailed {
-                connection,
-                peer,
-                reason: reason.to_string(),
-            }),
+            JoinEvent::Refused { connection, peer, reason } => {
+                self.queue.push(Event::Refused { connection, peer, reason })
+            }
+            JoinEvent::Failed { connection, peer, reason } => {
+                self.queue.push(Event::JoinFailed { connection, peer, reason: reason.to_string() })
+            }
         }
     }
 
@@ -78,30 +58,19 @@ impl Driver {
         if !(known.admitted && known.ready) || known.open {
             return;
         }
-        if self
-            .swarm
-            .behaviour_mut()
-            .gate
-            .set_phase(id, Phase::Open)
-            .is_err()
-        {
+        if self.swarm.behaviour_mut().gate.set_phase(id, Phase::Open).is_err() {
             return;
         }
         known.open = true;
         let peer = known.peer;
-        self.queue.push(Event::Admitted {
-            connection: id,
-            peer,
-        });
+        self.queue.push(Event::Admitted { connection: id, peer });
         self.gauge();
         self.tell_kademlia(peer);
     }
 
     /// Whether any connection to the peer is open on both sides.
     pub(super) fn is_open(&self, peer: &PeerId) -> bool {
-        self.connections
-            .values()
-            .any(|connection| connection.open && connection.peer == *peer)
+        self.connections.values().any(|connection| connection.open && connection.peer == *peer)
     }
 
     /// Kademlia learns the addresses that an admitted peer gave of itself, and of nobody else.
@@ -117,6 +86,14 @@ impl Driver {
         for address in addresses.into_iter().take(limits::ADDRESSES_PER_PEER) {
             // An update that is refused (a full bucket) leaves the table as it was.
             let _: kad::RoutingUpdate = kademlia.add_address(&peer, address);
+        }
+    }
+
+    /// Whoever is sent away is not called again by a query that passes its address.
+    pub(super) fn tell_kademlia_to_forget(&mut self, peer: &PeerId) {
+        let guarded = self.swarm.behaviour_mut().gate.inner_mut();
+        if let Some(kademlia) = guarded.kademlia.as_mut() {
+            kademlia.remove_peer(peer);
         }
     }
 }

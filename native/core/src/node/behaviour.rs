@@ -58,11 +58,7 @@ pub fn build(config: &NodeConfig, streams: Streams) -> Result<Behaviour, String>
     } else {
         None
     };
-    let guarded = Guarded {
-        gossipsub: gossip::behaviour(),
-        kademlia: kademlia(config)?.into(),
-        streams,
-    };
+    let guarded = Guarded { gossipsub: gossip::behaviour(), kademlia: kademlia(config)?.into(), streams };
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
         bans: allow_block_list::Behaviour::default(),
@@ -82,9 +78,7 @@ fn connection_limits(max: u32) -> ConnectionLimits {
         .with_max_pending_outgoing(Some(limits::PENDING_OUTBOUND))
 }
 
-fn kademlia(
-    config: &NodeConfig,
-) -> Result<Option<kad::Behaviour<kad::store::MemoryStore>>, String> {
+fn kademlia(config: &NodeConfig) -> Result<Option<kad::Behaviour<kad::store::MemoryStore>>, String> {
     let Some(name) = &config.kademlia else {
         return Ok(None);
     };
@@ -101,8 +95,7 @@ fn kademlia(
         .set_publication_interval(None)
         .set_provider_publication_interval(None)
         .set_kbucket_size(NonZeroUsize::new(limits::KADEMLIA_BUCKET).unwrap_or(kad::K_VALUE));
-    let mut kademlia =
-        kad::Behaviour::with_config(peer, kad::store::MemoryStore::new(peer), settings);
+    let mut kademlia = kad::Behaviour::with_config(peer, kad::store::MemoryStore::new(peer), settings);
     if config.reachability == Reachability::Private {
         kademlia.set_mode(Some(kad::Mode::Client));
     }

@@ -29,20 +29,11 @@ impl From<Verdict> for Acceptance {
 #[derive(Debug)]
 pub(super) enum Work {
     Listen(Vec<Multiaddr>),
-    Dial {
-        peer: Option<PeerId>,
-        addresses: Vec<Multiaddr>,
-    },
+    Dial { peer: Option<PeerId>, addresses: Vec<Multiaddr> },
     Disconnect(PeerId),
     Subscribe(String),
-    Publish {
-        topic: String,
-        envelopes: Vec<Vec<u8>>,
-    },
-    OpenStream {
-        peer: PeerId,
-        protocol: String,
-    },
+    Publish { topic: String, envelopes: Vec<Vec<u8>> },
+    OpenStream { peer: PeerId, protocol: String },
     Stop,
 }
 

@@ -11,8 +11,13 @@ use libp2p::{
     },
 };
 
+use tokio::time::Instant;
+
 use super::{config::Reachability, driver::Driver};
-use crate::event::{CommandId, Event, Failure, FailureCode, Outcome};
+use crate::{
+    event::{CommandId, Event, Failure, FailureCode, Outcome},
+    limits,
+};
 
 /// A dial that the owner asked for.
 pub(super) struct PendingDial {
@@ -45,7 +50,12 @@ impl Driver {
             self.swarm.add_external_address(address);
         }
         self.listens.push(PendingListen { id, waiting });
-        self.settle_listens();
+        self.settle_listens_soon();
+    }
+
+    /// A listener on every interface names its addresses one after the other: each postpones the result a little.
+    fn settle_listens_soon(&mut self) {
+        self.listens_settle_at = Some(Instant::now() + limits::LISTEN_QUIET);
     }
 
     pub(super) fn on_listen_address(&mut self, listener: ListenerId, address: Multiaddr) {
@@ -56,7 +66,7 @@ impl Driver {
         for listen in &mut self.listens {
             listen.waiting.retain(|(waiting, _)| *waiting != listener);
         }
-        self.settle_listens();
+        self.settle_listens_soon();
         self.queue.push(Event::Addresses(self.addresses()));
     }
 
@@ -76,12 +86,8 @@ impl Driver {
             Ok(()) => "it was closed".to_owned(),
             Err(error) => error.to_string(),
         };
-        let failed = self.listens.iter().position(|listen| {
-            listen
-                .waiting
-                .iter()
-                .any(|(waiting, _)| *waiting == listener)
-        });
+        let failed =
+            self.listens.iter().position(|listen| listen.waiting.iter().any(|(waiting, _)| *waiting == listener));
         if let Some(position) = failed {
             let listen = self.listens.swap_remove(position);
             for (waiting, address) in &listen.waiting {
@@ -93,11 +99,11 @@ impl Driver {
         self.queue.push(Event::Addresses(self.addresses()));
     }
 
-    fn settle_listens(&mut self) {
+    pub(super) fn settle_listens(&mut self) {
+        self.listens_settle_at = None;
         let addresses = self.addresses();
-        let (ready, waiting) = std::mem::take(&mut self.listens)
-            .into_iter()
-            .partition(|listen| listen.waiting.is_empty());
+        let (ready, waiting) =
+            std::mem::take(&mut self.listens).into_iter().partition(|listen| listen.waiting.is_empty());
         self.listens = waiting;
         for listen in ready {
             let listen: PendingListen = listen;
@@ -120,10 +126,9 @@ impl Driver {
             return;
         }
         let options = match (peer, addresses.first()) {
-            (Some(peer), Some(_)) => DialOpts::peer_id(peer)
-                .condition(PeerCondition::Always)
-                .addresses(addresses)
-                .build(),
+            (Some(peer), Some(_)) => {
+                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build()
+            }
             (None, Some(first)) => DialOpts::unknown_peer_id().address(first.clone()).build(),
             (_, None) => {
                 let text = "no address is known for this peer";
@@ -179,10 +184,7 @@ fn dial_failure(error: &DialError, expected: Option<PeerId>) -> Failure {
             message: format!("{obtained} answered"),
             details: vec![
                 ("address".into(), address.to_string()),
-                (
-                    "expected".into(),
-                    expected.map(|peer| peer.to_string()).unwrap_or_default(),
-                ),
+                ("expected".into(), expected.map(|peer| peer.to_string()).unwrap_or_default()),
                 ("found".into(), obtained.to_string()),
             ],
         },
@@ -190,10 +192,7 @@ fn dial_failure(error: &DialError, expected: Option<PeerId>) -> Failure {
         DialError::Transport(attempts) => Failure {
             code: FailureCode::Unreachable,
             message: "no address answered".into(),
-            details: attempts
-                .iter()
-                .map(|(address, error)| (address.to_string(), transport_text(error)))
-                .collect(),
+            details: attempts.iter().map(|(address, error)| (address.to_string(), transport_text(error))).collect(),
         },
         other => Failure::new(FailureCode::Unreachable, other.to_string()),
     }
@@ -216,9 +215,7 @@ fn denied(cause: &ConnectionDenied) -> Failure {
 /// The innermost cause, which is the one that a person can act on ("Connection refused (os error 111)").
 fn transport_text(error: &TransportError<io::Error>) -> String {
     match error {
-        TransportError::MultiaddrNotSupported(_) => {
-            "this kind of address cannot be used here".into()
-        }
+        TransportError::MultiaddrNotSupported(_) => "this kind of address cannot be used here".into(),
         TransportError::Other(error) => {
             let mut cause: &dyn std::error::Error = error;
             while let Some(inner) = cause.source() {

@@ -7,12 +7,9 @@ use std::{
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm,
-    core::transport::ListenerId,
-    gossipsub::MessageId,
-    swarm::ConnectionId,
+    Multiaddr, PeerId, StreamProtocol, Swarm, core::transport::ListenerId, gossipsub::MessageId, swarm::ConnectionId,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Gauges,
@@ -75,6 +72,7 @@ pub(super) struct Driver {
     pub identified: HashMap<PeerId, Vec<Multiaddr>>,
     pub dials: HashMap<ConnectionId, PendingDial>,
     pub listens: Vec<PendingListen>,
+    pub listens_settle_at: Option<Instant>,
     pub listening: HashMap<ListenerId, HashSet<Multiaddr>>,
     pub awaiting: BTreeMap<GossipHandle, Awaiting>,
     pub next_handle: GossipHandle,
@@ -101,6 +99,7 @@ impl Driver {
         loop {
             let room = queue.has_room();
             let publishing = !self.publishing.is_empty();
+            let settle_at = self.listens_settle_at;
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     None => return Ended::Dropped,
@@ -110,6 +109,7 @@ impl Driver {
                 event = self.swarm.select_next_some(), if room => self.on_swarm_event(event),
                 () = queue.room(), if !room => {}
                 () = tokio::task::yield_now(), if publishing => self.publish_some(),
+                () = until(settle_at), if settle_at.is_some() => self.settle_listens(),
                 _ = penalty_decay.tick(), if !self.penalties.is_empty() => self.decay_penalties(),
                 message = executor.failed() => return Ended::Failed(message),
             }
@@ -138,6 +138,7 @@ impl Driver {
             Command::Admit(connection) => self.admit(connection),
             Command::Refuse { connection, reason } => self.refuse(connection, &reason),
             Command::Block(peer) => {
+                self.tell_kademlia_to_forget(&peer);
                 self.swarm.behaviour_mut().bans.block_peer(peer);
             }
             Command::Unblock(peer) => {
@@ -160,6 +161,7 @@ impl Driver {
             Work::Listen(addresses) => self.listen(id, addresses),
             Work::Dial { peer, addresses } => self.dial(id, peer, addresses),
             Work::Disconnect(peer) => {
+                self.tell_kademlia_to_forget(&peer);
                 // An error only says that nothing stood; the wish is fulfilled.
                 let _ = self.swarm.disconnect_peer_id(peer);
                 self.done(id, Outcome::Nothing);
@@ -173,32 +175,18 @@ impl Driver {
     }
 
     pub(super) fn done(&self, id: CommandId, outcome: Outcome) {
-        self.queue.push(Event::Done {
-            id,
-            result: Ok(outcome),
-        });
+        self.queue.push(Event::Done { id, result: Ok(outcome) });
     }
 
     pub(super) fn fail(&self, id: CommandId, failure: Failure) {
-        self.queue.push(Event::Done {
-            id,
-            result: Err(failure),
-        });
+        self.queue.push(Event::Done { id, result: Err(failure) });
     }
 
     pub(super) fn gauge(&self) {
-        let open: HashSet<_> = self
-            .connections
-            .values()
-            .filter(|connection| connection.open)
-            .map(|connection| connection.peer)
-            .collect();
-        self.gauges
-            .connections
-            .store(self.connections.len(), Ordering::Relaxed);
-        self.gauges
-            .admitted_peers
-            .store(open.len(), Ordering::Relaxed);
+        let open: HashSet<_> =
+            self.connections.values().filter(|connection| connection.open).map(|connection| connection.peer).collect();
+        self.gauges.connections.store(self.connections.len(), Ordering::Relaxed);
+        self.gauges.admitted_peers.store(open.len(), Ordering::Relaxed);
     }
 
     fn open_stream(&mut self, id: CommandId, peer: PeerId, protocol: &str) {
@@ -212,5 +200,12 @@ impl Driver {
         // Written down first: the result may come before `open_reserved` returns.
         lock(&self.openings).insert(stream, id);
         streams.open_reserved(stream, peer, protocol);
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -13,9 +13,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use libp2p::{
-    Multiaddr, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise, swarm, tcp, yamux,
-};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise, swarm, tcp, yamux};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 use super::{
@@ -84,12 +82,7 @@ async fn live(
         Err(reason) => return Ended::Failed(reason),
     };
     let (done, verified) = mpsc::unbounded_channel();
-    let verifier = Verifier::new(
-        config.gossip_kind.as_str().into(),
-        parts.executor.clone(),
-        Arc::clone(&queue),
-        done,
-    );
+    let verifier = Verifier::new(config.gossip_kind.as_str().into(), parts.executor.clone(), Arc::clone(&queue), done);
     let mut driver = Driver {
         swarm,
         config,
@@ -104,6 +97,7 @@ async fn live(
         identified: HashMap::new(),
         dials: HashMap::new(),
         listens: Vec::new(),
+        listens_settle_at: None,
         listening: HashMap::new(),
         awaiting: BTreeMap::new(),
         next_handle: 1,
@@ -113,35 +107,27 @@ async fn live(
         penalties: HashMap::new(),
     };
     let ended = driver.run().await;
-    udp.extend(
-        driver
-            .listening
-            .values()
-            .flatten()
-            .filter_map(udp_address),
-    );
+    // Before the swarm drops its connections, so that each stream ends for this reason and not for theirs.
+    driver.swarm.behaviour_mut().gate.inner_mut().streams.handle().stop();
+    udp.extend(driver.listening.values().flatten().filter_map(udp_address));
     ended
 }
 
-async fn build(
-    config: &NodeConfig,
-    streams: Streams,
-    executor: &TaskExecutor,
-) -> Result<Swarm<Behaviour>, String> {
+async fn build(config: &NodeConfig, streams: Streams, executor: &TaskExecutor) -> Result<Swarm<Behaviour>, String> {
     let behaviour = behaviour::build(config, streams)?;
     let executor = executor.clone();
     let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux::Config::default,
-        )
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
         .map_err(|error| format!("TCP cannot be set up: {error}"))?
-        .with_quic()
+        .with_quic_config(|mut config| {
+            // By default a peer may make us hold ten megabytes for each stream that we do not read.
+            config.max_stream_data = limits::QUIC_STREAM_WINDOW;
+            config
+        })
         .with_dns()
         .map_err(|error| format!("DNS cannot be set up: {error}"))?
-        .with_websocket(noise::Config::new, yamux::Config::default)
+        .with_websocket(noise::Config::new, multiplexer)
         .await
         .map_err(|error| format!("WebSocket cannot be set up: {error}"))?
         .with_behaviour(|_| behaviour)
@@ -155,12 +141,15 @@ async fn build(
     Ok(swarm)
 }
 
+fn multiplexer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(limits::YAMUX_STREAMS);
+    config
+}
+
 fn streams(config: &NodeConfig, parts: &Parts, openings: Openings) -> Streams {
-    let protocols = config
-        .stream_protocols
-        .iter()
-        .filter_map(|name| StreamProtocol::try_from_owned(name.clone()).ok())
-        .collect();
+    let protocols =
+        config.stream_protocols.iter().filter_map(|name| StreamProtocol::try_from_owned(name.clone()).ok()).collect();
     let executor = parts.executor.clone();
     let spawn: streams::Executor = Arc::new(move |task| executor.spawn(task));
     let queue = Arc::clone(&parts.queue);
@@ -185,40 +174,15 @@ fn told(event: StreamEvent, openings: &Openings) -> Event {
                 result: Err(Failure::new(code, reason.name())),
             }
         }
-        StreamEvent::Inbound {
-            stream,
-            peer,
-            protocol,
-            ..
-        } => Event::StreamInbound {
-            stream: stream.0,
-            peer,
-            protocol: protocol.to_string(),
-        },
-        StreamEvent::Frames {
-            stream,
-            peer,
-            frames,
-        } => Event::Frames {
-            stream: stream.0,
-            peer,
-            frames,
-        },
+        StreamEvent::Inbound { stream, peer, protocol, .. } => {
+            Event::StreamInbound { stream: stream.0, peer, protocol: protocol.to_string() }
+        }
+        StreamEvent::Frames { stream, peer, frames } => Event::Frames { stream: stream.0, peer, frames },
         StreamEvent::Writable { stream } => Event::Writable { stream: stream.0 },
-        StreamEvent::Closed { stream, reason } => Event::StreamClosed {
-            stream: stream.0,
-            reason: reason.name(),
-        },
-        StreamEvent::Refused {
-            peer,
-            protocol,
-            reason,
-            ..
-        } => Event::StreamRefused {
-            peer,
-            protocol: protocol.to_string(),
-            reason: reason.name(),
-        },
+        StreamEvent::Closed { stream, reason } => Event::StreamClosed { stream: stream.0, reason: reason.name() },
+        StreamEvent::Refused { peer, protocol, reason, .. } => {
+            Event::StreamRefused { peer, protocol: protocol.to_string(), reason: reason.name() }
+        }
     }
 }
 
@@ -244,4 +208,3 @@ async fn until_free(ports: &[SocketAddr]) {
         }
     }
 }
-

@@ -120,10 +120,7 @@ impl Node {
     pub fn drain(&self, max: usize) -> Result<Vec<Event>, Forked> {
         runtime::handle()?;
         let events = self.queue.drain(max);
-        let results = events
-            .iter()
-            .filter(|event| matches!(event, Event::Done { .. }))
-            .count();
+        let results = events.iter().filter(|event| matches!(event, Event::Done { .. })).count();
         self.gauges.commands.fetch_sub(results, Ordering::Relaxed);
         Ok(events)
     }
@@ -142,9 +139,7 @@ impl Node {
 
     fn tell(&self, command: Command) -> Result<(), CommandError> {
         runtime::handle()?;
-        self.commands
-            .send(command)
-            .map_err(|_| CommandError::Stopped)
+        self.commands.send(command).map_err(|_| CommandError::Stopped)
     }
 
     fn reserve(&self) -> Result<CommandId, CommandError> {
@@ -180,11 +175,7 @@ impl Node {
     ///
     /// # Errors
     /// [`CommandError`].
-    pub fn dial(
-        &self,
-        peer: Option<PeerId>,
-        addresses: Vec<Multiaddr>,
-    ) -> Result<CommandId, CommandError> {
+    pub fn dial(&self, peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> Result<CommandId, CommandError> {
         self.ask(Work::Dial { peer, addresses })
     }
 
@@ -240,11 +231,7 @@ impl Node {
     ///
     /// # Errors
     /// [`CommandError`].
-    pub fn publish(
-        &self,
-        topic: String,
-        envelopes: Vec<Vec<u8>>,
-    ) -> Result<CommandId, CommandError> {
+    pub fn publish(&self, topic: String, envelopes: Vec<Vec<u8>>) -> Result<CommandId, CommandError> {
         self.ask(Work::Publish { topic, envelopes })
     }
 
@@ -276,11 +263,7 @@ impl Node {
     ///
     /// # Errors
     /// [`SendError`] when the stream ended, or a frame or the batch exceeds its limit.
-    pub fn send<F: AsRef<[u8]>>(
-        &self,
-        stream: StreamId,
-        frames: &[F],
-    ) -> Result<bool, SendError> {
+    pub fn send<F: AsRef<[u8]>>(&self, stream: StreamId, frames: &[F]) -> Result<bool, SendError> {
         self.streams.send(stream, frames)
     }
 
@@ -310,26 +293,15 @@ impl Node {
     pub fn open(&self, kind: String, envelopes: Vec<Vec<u8>>) -> Result<CommandId, CommandError> {
         self.compute(move || {
             let opened = envelope::open_many(&kind, &envelopes);
-            Outcome::Opened(
-                opened
-                    .into_iter()
-                    .map(|one| one.map_err(|error| error.name()))
-                    .collect(),
-            )
+            Outcome::Opened(opened.into_iter().map(|one| one.map_err(|error| error.name())).collect())
         })
     }
 
-    fn compute(
-        &self,
-        work: impl FnOnce() -> Outcome + Send + 'static,
-    ) -> Result<CommandId, CommandError> {
+    fn compute(&self, work: impl FnOnce() -> Outcome + Send + 'static) -> Result<CommandId, CommandError> {
         let id = self.reserve()?;
         let queue = Arc::clone(&self.queue);
         self.executor.spawn(async move {
-            queue.push(Event::Done {
-                id,
-                result: Ok(work()),
-            });
+            queue.push(Event::Done { id, result: Ok(work()) });
         });
         Ok(id)
     }

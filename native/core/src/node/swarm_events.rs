@@ -21,40 +21,19 @@ impl Driver {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            } => self.on_established(connection_id, peer_id, &endpoint),
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                connection_id,
-                num_established,
-                cause,
-                ..
-            } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_established(connection_id, peer_id, &endpoint)
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 let reason = cause.map_or_else(|| "closed".into(), |cause| cause.to_string());
                 self.on_closed(connection_id, peer_id, reason, num_established);
             }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id,
-                error,
-                ..
-            } => self.on_dial_error(connection_id, &error),
-            SwarmEvent::NewListenAddr {
-                listener_id,
-                address,
-            } => self.on_listen_address(listener_id, address),
-            SwarmEvent::ExpiredListenAddr {
-                listener_id,
-                address,
-            } => self.on_expired_address(listener_id, &address),
-            SwarmEvent::ListenerClosed {
-                listener_id,
-                reason,
-                ..
-            } => self.on_listener_closed(listener_id, &reason),
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.on_dial_error(connection_id, &error)
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => self.on_listen_address(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => self.on_expired_address(listener_id, &address),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => self.on_listener_closed(listener_id, &reason),
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::debug!(%error, "a listener had an error");
             }
@@ -70,11 +49,9 @@ impl Driver {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, info);
             }
-            BehaviourEvent::Ping(ping::Event {
-                peer,
-                result: Ok(round_trip),
-                ..
-            }) => self.queue.push(Event::Ping { peer, round_trip }),
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
+                self.queue.push(Event::Ping { peer, round_trip })
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_mdns(found),
             BehaviourEvent::Gate(GuardedEvent::Gossipsub(event)) => self.on_gossip_event(event),
             BehaviourEvent::Gate(GuardedEvent::Kademlia(event)) => self.on_kademlia(event),
@@ -84,13 +61,8 @@ impl Driver {
     }
 
     fn on_established(&mut self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
-        let connection = Connection {
-            peer,
-            outbound: endpoint.is_dialer(),
-            admitted: false,
-            ready: false,
-            open: false,
-        };
+        let connection =
+            Connection { peer, outbound: endpoint.is_dialer(), admitted: false, ready: false, open: false };
         self.queue.push(Event::Opened {
             connection: id,
             peer,
@@ -103,10 +75,7 @@ impl Driver {
     }
 
     fn on_closed(&mut self, id: ConnectionId, peer: PeerId, reason: String, remaining: u32) {
-        let was_open = self
-            .connections
-            .remove(&id)
-            .is_some_and(|connection| connection.open);
+        let was_open = self.connections.remove(&id).is_some_and(|connection| connection.open);
         if was_open && !self.is_open(&peer) {
             self.forget_topics_of(peer);
             self.queue.push(Event::Unadmitted { peer });
@@ -115,12 +84,7 @@ impl Driver {
             self.identified.remove(&peer);
         }
         self.gauge();
-        self.queue.push(Event::Closed {
-            connection: id,
-            peer,
-            reason,
-            remaining,
-        });
+        self.queue.push(Event::Closed { connection: id, peer, reason, remaining });
     }
 
     fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
@@ -132,11 +96,7 @@ impl Driver {
             .collect();
         self.identified.insert(peer, known.clone());
         self.tell_kademlia(peer);
-        let agent: String = info
-            .agent_version
-            .chars()
-            .take(limits::AGENT_CHARS)
-            .collect();
+        let agent: String = info.agent_version.chars().take(limits::AGENT_CHARS).collect();
         let protocols = info.protocols.iter().take(limits::PROTOCOLS_PER_PEER);
         self.queue.push(Event::Identified {
             peer,
@@ -158,23 +118,13 @@ impl Driver {
     }
 
     fn on_kademlia(&mut self, event: kad::Event) {
-        if let kad::Event::RoutingUpdated {
-            peer,
-            addresses,
-            is_new_peer: true,
-            ..
-        } = event
-        {
+        if let kad::Event::RoutingUpdated { peer, addresses, is_new_peer: true, .. } = event {
             let addresses = addresses
                 .iter()
                 .take(limits::ADDRESSES_PER_PEER)
                 .map(|address| addresses::split_peer(address.clone()).0)
                 .collect();
-            self.queue.push(Event::Discovered {
-                peer,
-                addresses,
-                source: HintSource::Kademlia,
-            });
+            self.queue.push(Event::Discovered { peer, addresses, source: HintSource::Kademlia });
         }
     }
 }

@@ -45,14 +45,9 @@ impl Driver {
         let largest = envelopes.iter().map(Vec::len).max().unwrap_or(0);
         if largest > limits::GOSSIP_ENVELOPE && switches::on(Defence::GossipSize) {
             let limit = limits::GOSSIP_ENVELOPE;
-            let mut failure = Failure::new(
-                FailureCode::TooLarge,
-                format!("an envelope of {largest} bytes exceeds {limit}"),
-            );
-            failure.details = vec![
-                ("size".into(), largest.to_string()),
-                ("limit".into(), limit.to_string()),
-            ];
+            let mut failure =
+                Failure::new(FailureCode::TooLarge, format!("an envelope of {largest} bytes exceeds {limit}"));
+            failure.details = vec![("size".into(), largest.to_string()), ("limit".into(), limit.to_string())];
             self.fail(id, failure);
             return;
         }
@@ -84,9 +79,7 @@ impl Driver {
                 Err(PublishError::NoPeersSubscribedToTopic) => 0,
                 Err(error) => {
                     tracing::debug!(%error, "gossip was not sent");
-                    self.gauges
-                        .gossip_send_failures
-                        .fetch_add(1, Ordering::Relaxed);
+                    self.gauges.gossip_send_failures.fetch_add(1, Ordering::Relaxed);
                     0
                 }
             };
@@ -101,28 +94,20 @@ impl Driver {
 
     pub(super) fn on_gossip_event(&mut self, event: gossipsub::Event) {
         match event {
-            gossipsub::Event::Message {
-                propagation_source,
-                message_id,
-                message,
-            } => self.on_gossip(propagation_source, message_id, message),
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.on_gossip(propagation_source, message_id, message)
+            }
             gossipsub::Event::Subscribed { peer_id, topic } => {
                 let topic = topic.into_string();
                 let peers = self.subscribers.entry(topic.clone()).or_default();
                 if peers.insert(peer_id) {
-                    self.queue.push(Event::TopicJoined {
-                        peer: peer_id,
-                        topic,
-                    });
+                    self.queue.push(Event::TopicJoined { peer: peer_id, topic });
                 }
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 let topic = topic.into_string();
                 self.forget_subscriber(&topic, peer_id);
-                self.queue.push(Event::TopicLeft {
-                    peer: peer_id,
-                    topic,
-                });
+                self.queue.push(Event::TopicLeft { peer: peer_id, topic });
             }
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
                 tracing::debug!(%peer_id, "peer speaks no gossipsub");
@@ -165,13 +150,7 @@ impl Driver {
         {
             self.report(&oldest, Verdict::Ignore);
         }
-        let gave_way = self.verifier.accept(Unverified {
-            handle,
-            topic,
-            source,
-            id: raw_id,
-            data: message.data,
-        });
+        let gave_way = self.verifier.accept(Unverified { handle, topic, source, id: raw_id, data: message.data });
         self.gauge_verifier();
         for handle in gave_way {
             self.settle(handle, Verdict::Ignore);
@@ -190,12 +169,8 @@ impl Driver {
     }
 
     fn gauge_verifier(&self) {
-        self.gauges
-            .verifying
-            .store(self.verifier.waiting(), Ordering::Relaxed);
-        self.gauges
-            .gossip_unverified_dropped
-            .store(self.verifier.dropped, Ordering::Relaxed);
+        self.gauges.verifying.store(self.verifier.waiting(), Ordering::Relaxed);
+        self.gauges.gossip_unverified_dropped.store(self.verifier.dropped, Ordering::Relaxed);
     }
 
     pub(super) fn judge(&mut self, verdicts: Vec<(GossipHandle, Verdict)>) {

@@ -12,22 +12,22 @@ use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
-        NotifyHandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm,
     },
 };
 
 use super::{
     Config, EventSink, Executor, Reason, StreamEvent, StreamId, StreamsHandle,
     carrier::Carrier,
+    connections::Connections,
     handler::{Answer, Handler, OpenStream},
     table::Shared,
 };
 
 /// The framed streams of a node, over the connections it is shown.
 ///
-/// Everything but opening goes through [`StreamsHandle`]. Dropping it ends every stream with
-/// [`Reason::NodeStopped`].
+/// Everything but opening goes through [`StreamsHandle`]. Dropping it ends every stream.
 pub struct Streams {
     shared: Arc<Shared>,
     protocols: Arc<[StreamProtocol]>,
@@ -37,12 +37,7 @@ pub struct Streams {
 
 impl Streams {
     /// Streams of these protocols; their tasks run on `executor`, their events go to `events`.
-    pub fn new(
-        protocols: Vec<StreamProtocol>,
-        config: Config,
-        executor: Executor,
-        events: EventSink,
-    ) -> Self {
+    pub fn new(protocols: Vec<StreamProtocol>, config: Config, executor: Executor, events: EventSink) -> Self {
         Self {
             shared: Arc::new(Shared::new(config, executor, events)),
             protocols: protocols.into(),
@@ -80,10 +75,7 @@ impl Streams {
         let key = (peer, protocol.clone());
         let (line, credit) = self.shared.begin_outbound(id, key)?;
         let (answer, negotiated) = oneshot::channel();
-        let request = OpenStream {
-            protocol,
-            answer: Answer(answer),
-        };
+        let request = OpenStream { protocol, answer: Answer(answer) };
         self.requests.push_back((peer, line.connection, request));
         let carrier = Carrier::outbound(self.shared.clone(), line, credit, negotiated);
         (self.shared.executor)(Box::pin(carrier));
@@ -129,23 +121,18 @@ impl NetworkBehaviour for Streams {
         match event {
             FromSwarm::ConnectionEstablished(e) => {
                 let relayed = e.endpoint.is_relayed();
-                self.shared
-                    .connection_established(e.connection_id, e.peer_id, relayed);
+                self.shared.with_connections(|c| c.established(e.connection_id, relayed));
             }
-            FromSwarm::AddressChange(e) => self
-                .shared
-                .connection_moved(e.connection_id, e.new.is_relayed()),
+            FromSwarm::AddressChange(e) => {
+                let relayed = e.new.is_relayed();
+                self.shared.with_connections(|c| c.moved(e.connection_id, relayed));
+            }
             FromSwarm::ConnectionClosed(e) => self.shared.connection_closed(e.connection_id),
             _ => {}
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {}
     }
 
@@ -153,18 +140,11 @@ impl NetworkBehaviour for Streams {
         self.shared.behaviour.register(cx.waker());
         if let Some((peer_id, connection, event)) = self.requests.pop_front() {
             let handler = NotifyHandler::One(connection);
-            return Poll::Ready(ToSwarm::NotifyHandler {
-                peer_id,
-                handler,
-                event,
-            });
+            return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event });
         }
-        if let Some((peer_id, connection)) = self.shared.next_condemned() {
+        if let Some((peer_id, connection)) = self.shared.with_connections(Connections::next_condemned) {
             let connection = CloseConnection::One(connection);
-            return Poll::Ready(ToSwarm::CloseConnection {
-                peer_id,
-                connection,
-            });
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
         }
         Poll::Pending
     }

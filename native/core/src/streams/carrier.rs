@@ -41,10 +41,7 @@ pub(super) struct Carrier {
 }
 
 enum State {
-    Opening {
-        negotiated: oneshot::Receiver<Negotiated>,
-        open_by: Instant,
-    },
+    Opening { negotiated: oneshot::Receiver<Negotiated>, open_by: Instant },
     Carrying(Stream),
 }
 
@@ -57,10 +54,7 @@ impl Carrier {
         negotiated: oneshot::Receiver<Negotiated>,
     ) -> Self {
         let open_by = Instant::now() + shared.config.open_timeout;
-        let state = State::Opening {
-            negotiated,
-            open_by,
-        };
+        let state = State::Opening { negotiated, open_by };
         Self::new(shared, line, credit, state, None)
     }
 
@@ -75,13 +69,7 @@ impl Carrier {
         Self::new(shared, line, credit, State::Carrying(stream), place)
     }
 
-    fn new(
-        shared: Arc<Shared>,
-        line: Arc<Substream>,
-        credit: Arc<Credit>,
-        state: State,
-        place: Option<Place>,
-    ) -> Self {
+    fn new(shared: Arc<Shared>, line: Arc<Substream>, credit: Arc<Credit>, state: State, place: Option<Place>) -> Self {
         Self {
             reader: Reader::new(shared.clone(), line.clone(), credit),
             writer: Writer::new(line.clone()),
@@ -96,11 +84,7 @@ impl Carrier {
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        let State::Opening {
-            negotiated,
-            open_by,
-        } = &mut self.state
-        else {
+        let State::Opening { negotiated, open_by } = &mut self.state else {
             return Poll::Pending;
         };
         if self.line.is_closing() {
@@ -142,8 +126,7 @@ impl Carrier {
         }
         if closing {
             let timeout = self.shared.config.close_timeout;
-            self.close_by
-                .get_or_insert_with(|| Instant::now() + timeout);
+            self.close_by.get_or_insert_with(|| Instant::now() + timeout);
         }
         self.poll_deadlines(cx)
     }
@@ -152,9 +135,7 @@ impl Carrier {
         let frame_by = self.reader.deadline().filter(|_| !self.peer_done);
         let (due, reason) = match (frame_by, self.close_by) {
             (None, None) => return Poll::Pending,
-            (Some(frame_by), close_by) if close_by.is_none_or(|by| frame_by < by) => {
-                (frame_by, self.reader.overdue())
-            }
+            (Some(frame_by), close_by) if close_by.is_none_or(|by| frame_by < by) => (frame_by, self.reader.overdue()),
             (_, Some(close_by)) => (close_by, Reason::CloseTimedOut),
             (Some(frame_by), None) => (frame_by, self.reader.overdue()),
         };
@@ -193,9 +174,7 @@ struct Alarm {
 
 impl Alarm {
     fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
         }
@@ -216,9 +195,7 @@ impl Place {
     /// Takes a place if fewer than `limit` are taken.
     pub(super) fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         taken
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < limit).then_some(n + 1)
-            })
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1))
             .is_ok()
             .then(|| Self(taken.clone()))
     }

@@ -55,11 +55,7 @@ impl Ledger {
 
 impl Credit {
     pub(super) fn new(limit_bytes: usize, limit_frames: usize) -> Self {
-        Self {
-            limit_bytes,
-            limit_frames,
-            state: Mutex::default(),
-        }
+        Self { limit_bytes, limit_frames, state: Mutex::default() }
     }
 
     /// Whether the reader may read on; if not, its task is woken when it may. With nothing outstanding it always may.
@@ -99,11 +95,7 @@ impl Credit {
             }
             state.bytes -= bytes;
             state.frames -= frames;
-            let woken = if self.has_room(&state) {
-                std::mem::take(&mut state.waiting)
-            } else {
-                Vec::new()
-            };
+            let woken = if self.has_room(&state) { std::mem::take(&mut state.waiting) } else { Vec::new() };
             (owes_nothing, woken)
         };
         for waker in woken {
@@ -158,10 +150,7 @@ mod tests {
         credit.hand_out(OLD, 6, 6);
         assert!(!may_read(&credit));
         credit.release(OLD, 3);
-        assert!(
-            !may_read(&credit),
-            "a batch's frames are free once all of it is"
-        );
+        assert!(!may_read(&credit), "a batch's frames are free once all of it is");
         credit.release(OLD, 1);
         assert!(may_read(&credit));
     }

@@ -13,10 +13,7 @@ const FIRST_RESERVE_BYTES: usize = 64 << 10;
 pub enum FrameError {
     /// The prefix announces more than is allowed; known before any byte of the body.
     #[error("a frame of {size_bytes} bytes was announced, at most {limit_bytes} are allowed")]
-    TooLarge {
-        size_bytes: usize,
-        limit_bytes: usize,
-    },
+    TooLarge { size_bytes: usize, limit_bytes: usize },
     /// A frame without content says nothing and would cost its reader for nothing.
     #[error("an empty frame was announced, a frame has at least one byte")]
     Empty,
@@ -33,29 +30,17 @@ pub struct FrameReader {
 
 #[derive(Debug)]
 enum State {
-    Prefix {
-        bytes: [u8; PREFIX_BYTES],
-        filled: usize,
-    },
-    Body {
-        body: Vec<u8>,
-        missing: usize,
-    },
+    Prefix { bytes: [u8; PREFIX_BYTES], filled: usize },
+    Body { body: Vec<u8>, missing: usize },
     Failed(FrameError),
 }
 
-const START: State = State::Prefix {
-    bytes: [0; PREFIX_BYTES],
-    filled: 0,
-};
+const START: State = State::Prefix { bytes: [0; PREFIX_BYTES], filled: 0 };
 
 impl FrameReader {
     /// A reader of frames of at most `limit_bytes` each, prefix not counted.
     pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            limit_bytes,
-            state: START,
-        }
+        Self { limit_bytes, state: START }
     }
 
     /// Takes all of `input` and appends every frame that is now complete to `frames`, in order.
@@ -110,15 +95,9 @@ impl FrameReader {
         let error = if size_bytes == 0 {
             FrameError::Empty
         } else if size_bytes > self.limit_bytes {
-            FrameError::TooLarge {
-                size_bytes,
-                limit_bytes: self.limit_bytes,
-            }
+            FrameError::TooLarge { size_bytes, limit_bytes: self.limit_bytes }
         } else {
-            self.state = State::Body {
-                body: Vec::new(),
-                missing: size_bytes,
-            };
+            self.state = State::Body { body: Vec::new(), missing: size_bytes };
             return Ok(());
         };
         self.state = State::Failed(error);
@@ -128,11 +107,7 @@ impl FrameReader {
 
 fn fill(body: &mut Vec<u8>, arrived: &[u8], missing: usize) {
     if body.capacity() - body.len() < arrived.len() {
-        let wanted = arrived
-            .len()
-            .max(body.len())
-            .max(FIRST_RESERVE_BYTES)
-            .min(missing);
+        let wanted = arrived.len().max(body.len()).max(FIRST_RESERVE_BYTES).min(missing);
         body.reserve_exact(wanted);
     }
     body.extend_from_slice(arrived);
@@ -160,9 +135,7 @@ mod tests {
     fn read_in(pieces: &[&[u8]], limit_bytes: usize) -> (Vec<Vec<u8>>, Result<(), FrameError>) {
         let mut reader = FrameReader::new(limit_bytes);
         let mut frames = Vec::new();
-        let result = pieces
-            .iter()
-            .try_for_each(|piece| reader.push(piece, &mut frames));
+        let result = pieces.iter().try_for_each(|piece| reader.push(piece, &mut frames));
         (frames, result)
     }
 
@@ -192,36 +165,20 @@ mod tests {
     fn a_prefix_of_4_gib_is_refused_at_once_and_claims_no_memory() {
         let mut reader = FrameReader::new(1 << 20);
         let mut frames = Vec::new();
-        let refused = FrameError::TooLarge {
-            size_bytes: u32::MAX as usize,
-            limit_bytes: 1 << 20,
-        };
+        let refused = FrameError::TooLarge { size_bytes: u32::MAX as usize, limit_bytes: 1 << 20 };
         assert_eq!(reader.push(&[0xff; 4], &mut frames), Err(refused));
         assert_eq!(reader.held_bytes(), 0);
-        assert_eq!(
-            reader.push(&framed(&[b"late"]), &mut frames),
-            Err(refused),
-            "nothing after it is read"
-        );
+        assert_eq!(reader.push(&framed(&[b"late"]), &mut frames), Err(refused), "nothing after it is read");
         assert!(frames.is_empty());
     }
 
     #[test]
     fn the_largest_frame_passes_and_one_byte_more_does_not() {
         let largest = vec![1; 1000];
-        assert_eq!(
-            read_in(&[&framed(&[&largest])], 1000),
-            (vec![largest.clone()], Ok(()))
-        );
+        assert_eq!(read_in(&[&framed(&[&largest])], 1000), (vec![largest.clone()], Ok(())));
         let (frames, result) = read_in(&[&framed(&[&largest])], 999);
         assert!(frames.is_empty());
-        assert!(matches!(
-            result,
-            Err(FrameError::TooLarge {
-                size_bytes: 1000,
-                limit_bytes: 999
-            })
-        ));
+        assert!(matches!(result, Err(FrameError::TooLarge { size_bytes: 1000, limit_bytes: 999 })));
     }
 
     #[test]
@@ -236,9 +193,7 @@ mod tests {
     fn a_large_prefix_claims_memory_only_as_its_bytes_arrive() {
         let mut reader = FrameReader::new(8 << 20);
         let mut frames = Vec::new();
-        reader
-            .push(&(8u32 << 20).to_be_bytes(), &mut frames)
-            .unwrap();
+        reader.push(&(8u32 << 20).to_be_bytes(), &mut frames).unwrap();
         assert_eq!(reader.held_bytes(), 0);
         let mut arrived = 0;
         for _ in 0..1000 {
@@ -252,10 +207,7 @@ mod tests {
     fn a_reader_knows_whether_it_is_amid_a_frame() {
         let mut reader = FrameReader::new(64);
         let mut frames = Vec::new();
-        for (byte, amid) in framed(&[b"xy"])
-            .into_iter()
-            .zip([true, true, true, true, true, false])
-        {
+        for (byte, amid) in framed(&[b"xy"]).into_iter().zip([true, true, true, true, true, false]) {
             reader.push(&[byte], &mut frames).unwrap();
             assert_eq!(reader.is_mid_frame(), amid);
         }

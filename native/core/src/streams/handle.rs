@@ -63,6 +63,12 @@ impl StreamsHandle {
         }
     }
 
+    /// Ends every stream, and all that come later, with [`Reason::NodeStopped`]. Dropping the behaviour does the same, but a
+    /// swarm drops its connections first, and streams may then end as their connections do.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
     /// How many inbound streams were refused because their connection had its number.
     pub fn refused_over_cap(&self) -> u64 {
         self.shared.over_cap()

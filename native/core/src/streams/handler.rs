@@ -14,8 +14,7 @@ use libp2p::{
     PeerId, Stream, StreamProtocol,
     core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo},
     swarm::{
-        ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError,
-        SubstreamProtocol,
+        ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError, SubstreamProtocol,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
@@ -70,6 +69,7 @@ impl Handler {
         peer: PeerId,
         protocols: Arc<[StreamProtocol]>,
     ) -> Self {
+        shared.with_connections(|c| c.begun(connection, peer));
         Self {
             shared,
             connection,
@@ -102,6 +102,12 @@ impl Handler {
     }
 }
 
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.shared.with_connections(|c| c.given_up(self.connection));
+    }
+}
+
 impl ConnectionHandler for Handler {
     type FromBehaviour = OpenStream;
     type ToBehaviour = Infallible;
@@ -111,8 +117,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Answer;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
-        SubstreamProtocol::new(self.protocols.clone(), ())
-            .with_timeout(self.shared.config.open_timeout)
+        SubstreamProtocol::new(self.protocols.clone(), ()).with_timeout(self.shared.config.open_timeout)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -138,19 +143,12 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<'_, Protocols, ReadyUpgrade<StreamProtocol>, (), Answer>,
-    ) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Protocols, ReadyUpgrade<StreamProtocol>, (), Answer>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, protocol),
-                ..
+                protocol: (stream, protocol), ..
             }) => self.arrive(stream, protocol),
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: mut stream,
-                info,
-            }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: mut stream, info }) => {
                 stream.ignore_for_keep_alive();
                 info.give(Ok(stream));
             }
@@ -171,12 +169,28 @@ impl ConnectionHandler for Handler {
 #[derive(Clone)]
 pub struct Protocols(Arc<[StreamProtocol]>);
 
+/// Names them one by one. The swarm asks on every poll of a connection, so nothing is allocated for it.
+pub struct ProtocolNames {
+    all: Arc<[StreamProtocol]>,
+    next: usize,
+}
+
+impl Iterator for ProtocolNames {
+    type Item = StreamProtocol;
+
+    fn next(&mut self) -> Option<StreamProtocol> {
+        let name = self.all.get(self.next)?;
+        self.next += 1;
+        Some(name.clone())
+    }
+}
+
 impl UpgradeInfo for Protocols {
     type Info = StreamProtocol;
-    type InfoIter = std::vec::IntoIter<StreamProtocol>;
+    type InfoIter = ProtocolNames;
 
-    fn protocol_info(&self) -> Self::InfoIter {
-        self.0.to_vec().into_iter()
+    fn protocol_info(&self) -> ProtocolNames {
+        ProtocolNames { all: self.0.clone(), next: 0 }
     }
 }
 

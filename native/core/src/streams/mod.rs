@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `behaviour` | [`Streams`]: sees connections, chooses one for each stream that is opened |
 //! | `handler` | negotiates on one connection and hands over the raw stream, nothing else |
+//! | `connections` | those it may use: which is best, which are to be closed |
 //! | `table` | every stream of the node: who holds which place, who ends it |
 //! | `substream` | what a stream's task and its owner share; the order of its events |
 //! | `carrier` | the task that carries a stream from its beginning to its one end |
@@ -29,6 +30,7 @@ use crate::limits;
 
 mod behaviour;
 mod carrier;
+mod connections;
 mod credit;
 pub mod frame;
 mod handle;
@@ -72,30 +74,16 @@ pub enum StreamEvent {
     /// A stream asked for by `open` never will.
     OpenFailed { stream: StreamId, reason: Reason },
     /// The peer opened a stream and its first frames follow.
-    Inbound {
-        stream: StreamId,
-        peer: PeerId,
-        protocol: StreamProtocol,
-        connection: ConnectionId,
-    },
+    Inbound { stream: StreamId, peer: PeerId, protocol: StreamProtocol, connection: ConnectionId },
     /// All frames that were there to be read, in order. They count against the reader's credit until released.
-    Frames {
-        stream: StreamId,
-        peer: PeerId,
-        frames: Vec<Vec<u8>>,
-    },
+    Frames { stream: StreamId, peer: PeerId, frames: Vec<Vec<u8>> },
     /// After a `send` that was turned away: the buffer is below half.
     Writable { stream: StreamId },
     /// The stream is over. What it handed out is still owed to its credit (`release` or `settle`).
     Closed { stream: StreamId, reason: Reason },
     /// An inbound stream broke the rules before it said anything; for whoever keeps the peer's score. Nothing else
     /// depends on it, so a full queue may drop it.
-    Refused {
-        peer: PeerId,
-        protocol: StreamProtocol,
-        connection: ConnectionId,
-        reason: Reason,
-    },
+    Refused { peer: PeerId, protocol: StreamProtocol, connection: ConnectionId, reason: Reason },
 }
 
 /// Why a stream ended, or never began.
@@ -183,20 +171,12 @@ pub enum SendError {
     /// The stream has ended, is being closed, or never was.
     #[error("the stream is gone; open another")]
     StreamGone,
-    #[error(
-        "a frame of {size_bytes} bytes is over the limit of {limit_bytes}; split what it carries"
-    )]
-    FrameTooLarge {
-        size_bytes: usize,
-        limit_bytes: usize,
-    },
+    #[error("a frame of {size_bytes} bytes is over the limit of {limit_bytes}; split what it carries")]
+    FrameTooLarge { size_bytes: usize, limit_bytes: usize },
     #[error("a frame has at least one byte")]
     EmptyFrame,
     #[error("{size_bytes} bytes in one send are over the limit of {limit_bytes}; send fewer frames at once")]
-    BatchTooLarge {
-        size_bytes: usize,
-        limit_bytes: usize,
-    },
+    BatchTooLarge { size_bytes: usize, limit_bytes: usize },
 }
 
 /// Sizes, counts and deadlines. The default is `limits`; only tests have reason to differ.

@@ -51,11 +51,7 @@ pub(super) struct Fetched {
 
 impl Outbox {
     pub(super) fn new(buffer_bytes: usize, frame_bytes: usize) -> Self {
-        Self {
-            buffer_bytes,
-            frame_bytes,
-            state: Mutex::default(),
-        }
+        Self { buffer_bytes, frame_bytes, state: Mutex::default() }
     }
 
     /// Takes all of `frames` or none. They are copied once, side by side, so that many leave in one write.
@@ -78,11 +74,7 @@ impl Outbox {
         }
         state.held += size_bytes;
         let was_idle = std::mem::take(&mut state.idle);
-        Ok(if was_idle {
-            Queued::TakenWake
-        } else {
-            Queued::Taken
-        })
+        Ok(if was_idle { Queued::TakenWake } else { Queued::Taken })
     }
 
     /// Notes `written` bytes as gone and, if `chunk` is used up, fills it with all that is queued.
@@ -92,10 +84,7 @@ impl Outbox {
         let writable = state.refused && state.held < self.buffer_bytes / 2;
         state.refused &= !writable;
         if !used_up {
-            return Fetched {
-                writable,
-                empty: false,
-            };
+            return Fetched { writable, empty: false };
         }
         chunk.clear();
         let empty = state.queued.is_empty();
@@ -124,19 +113,13 @@ impl Outbox {
                 return Err(SendError::EmptyFrame);
             }
             if size_bytes > self.frame_bytes {
-                return Err(SendError::FrameTooLarge {
-                    size_bytes,
-                    limit_bytes: self.frame_bytes,
-                });
+                return Err(SendError::FrameTooLarge { size_bytes, limit_bytes: self.frame_bytes });
             }
             total_bytes += size_bytes + frame::PREFIX_BYTES;
         }
         let limit_bytes = self.buffer_bytes + self.frame_bytes + frame::PREFIX_BYTES;
         if total_bytes > limit_bytes {
-            return Err(SendError::BatchTooLarge {
-                size_bytes: total_bytes,
-                limit_bytes,
-            });
+            return Err(SendError::BatchTooLarge { size_bytes: total_bytes, limit_bytes });
         }
         Ok(total_bytes)
     }
@@ -165,34 +148,19 @@ mod tests {
         assert_eq!(outbox.queue(&[FRAME]), Ok(Queued::Refused));
         let (fetched, chunk) = fetch(&outbox, 0);
         assert_eq!((fetched.writable, chunk.len()), (false, 200));
-        assert!(
-            !fetch(&outbox, 100).0.writable,
-            "half full is not below half"
-        );
+        assert!(!fetch(&outbox, 100).0.writable, "half full is not below half");
         assert!(fetch(&outbox, 1).0.writable);
-        assert!(
-            !fetch(&outbox, 1).0.writable,
-            "one refusal is owed one Writable"
-        );
+        assert!(!fetch(&outbox, 1).0.writable, "one refusal is owed one Writable");
         assert_eq!(outbox.queue(&[FRAME]), Ok(Queued::TakenWake));
     }
 
     #[test]
     fn what_could_never_be_received_is_refused_before_it_is_queued() {
         let outbox = Outbox::new(200, 100);
-        assert_eq!(
-            outbox.queue(&[FRAME.to_vec(), vec![]]),
-            Err(SendError::EmptyFrame)
-        );
-        let too_large = SendError::FrameTooLarge {
-            size_bytes: 101,
-            limit_bytes: 100,
-        };
+        assert_eq!(outbox.queue(&[FRAME.to_vec(), vec![]]), Err(SendError::EmptyFrame));
+        let too_large = SendError::FrameTooLarge { size_bytes: 101, limit_bytes: 100 };
         assert_eq!(outbox.queue(&[[0; 101]]), Err(too_large));
-        let too_many = SendError::BatchTooLarge {
-            size_bytes: 400,
-            limit_bytes: 304,
-        };
+        let too_many = SendError::BatchTooLarge { size_bytes: 400, limit_bytes: 304 };
         assert_eq!(outbox.queue(&[FRAME; 4]), Err(too_many));
         assert!(fetch(&outbox, 0).0.empty);
     }

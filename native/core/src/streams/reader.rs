@@ -50,11 +50,7 @@ pub(super) enum End {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, line: Arc<Substream>, credit: Arc<Credit>) -> Self {
-        let limit_bytes = if switches::on(Defence::FrameSize) {
-            shared.config.frame_bytes
-        } else {
-            usize::MAX
-        };
+        let limit_bytes = if switches::on(Defence::FrameSize) { shared.config.frame_bytes } else { usize::MAX };
         let inbound = line.direction == Direction::Inbound;
         let first_by = inbound.then(|| Instant::now() + shared.config.first_frame_timeout);
         Self {
@@ -71,11 +67,7 @@ impl Reader {
     }
 
     /// Reads until nothing is there, the credit is used up, or nothing will ever come.
-    pub(super) fn poll<S: AsyncRead + Unpin>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<End> {
+    pub(super) fn poll<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if !self.credit.may_read(cx) {
                 self.hand_over();
@@ -102,18 +94,12 @@ impl Reader {
 
     /// When the frame that has begun, or the first one, must be there. Stands still while we are the slow one.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        switches::on(Defence::FrameDeadline)
-            .then(|| self.clock.deadline())
-            .flatten()
+        switches::on(Defence::FrameDeadline).then(|| self.clock.deadline()).flatten()
     }
 
     /// Which deadline it is that passed.
     pub(super) fn overdue(&self) -> Reason {
-        if self.shown {
-            Reason::FrameDeadline
-        } else {
-            Reason::FirstFrameDeadline
-        }
+        if self.shown { Reason::FrameDeadline } else { Reason::FirstFrameDeadline }
     }
 
     fn take(&mut self, read: io::Result<usize>) -> Option<End> {

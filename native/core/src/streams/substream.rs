@@ -91,18 +91,12 @@ impl Substream {
     /// Hands frames to the owner; false if nobody was told of the stream or it is over, and they are dropped.
     pub(super) fn hand_over(&self, frames: Vec<Vec<u8>>) -> bool {
         self.step(|life| {
-            (*life == Life::Shown).then_some(StreamEvent::Frames {
-                stream: self.id,
-                peer: self.peer,
-                frames,
-            })
+            (*life == Life::Shown).then_some(StreamEvent::Frames { stream: self.id, peer: self.peer, frames })
         })
     }
 
     pub(super) fn tell_writable(&self) {
-        self.step(|life| {
-            (*life == Life::Shown).then_some(StreamEvent::Writable { stream: self.id })
-        });
+        self.step(|life| (*life == Life::Shown).then_some(StreamEvent::Writable { stream: self.id }));
     }
 
     /// Ends the stream for its owner; false if it was over before.
@@ -123,17 +117,13 @@ impl Substream {
         match (before, self.direction) {
             (Life::Over, _) => None,
             (Life::Shown, _) => Some(StreamEvent::Closed { stream, reason }),
-            (Life::Silent, Direction::Outbound) => {
-                Some(StreamEvent::OpenFailed { stream, reason })
-            }
-            (Life::Silent, Direction::Inbound) => {
-                reason.is_charged().then(|| StreamEvent::Refused {
-                    peer: self.peer,
-                    protocol: self.protocol.clone(),
-                    connection: self.connection,
-                    reason,
-                })
-            }
+            (Life::Silent, Direction::Outbound) => Some(StreamEvent::OpenFailed { stream, reason }),
+            (Life::Silent, Direction::Inbound) => reason.is_charged().then(|| StreamEvent::Refused {
+                peer: self.peer,
+                protocol: self.protocol.clone(),
+                connection: self.connection,
+                reason,
+            }),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Every stream of the node: which connections there are, who holds which place, and how a stream ends.
+//! Every stream of the node: who holds which place, and how a stream ends.
 //!
 //! Locks are taken in the order table, credit. No event leaves while the table is locked.
 
@@ -15,6 +15,7 @@ use libp2p::{PeerId, StreamProtocol, swarm::ConnectionId};
 
 use super::{
     Config, EventSink, Executor, Reason, StreamId,
+    connections::Connections,
     credit::Credit,
     substream::{Direction, Substream},
 };
@@ -36,18 +37,11 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct Table {
-    connections: HashMap<ConnectionId, Connection>,
+    connections: Connections,
     streams: HashMap<StreamId, Entry>,
     outbound: HashMap<Key, StreamId>,
     inbound: HashMap<Key, Slot>,
-    condemned: Vec<(PeerId, ConnectionId)>,
     stopped: bool,
-}
-
-struct Connection {
-    peer: PeerId,
-    relayed: bool,
-    strikes: u32,
 }
 
 /// A stream that lives, or one that is over and whose owner has not released all it was handed.
@@ -90,27 +84,15 @@ impl Shared {
         self.over_cap.load(Ordering::Relaxed)
     }
 
-    pub(super) fn connection_established(&self, id: ConnectionId, peer: PeerId, relayed: bool) {
-        self.lock().connections.insert(
-            id,
-            Connection {
-                peer,
-                relayed,
-                strikes: 0,
-            },
-        );
-    }
-
-    pub(super) fn connection_moved(&self, id: ConnectionId, relayed: bool) {
-        if let Some(connection) = self.lock().connections.get_mut(&id) {
-            connection.relayed = relayed;
-        }
+    /// What is known of the connections.
+    pub(super) fn with_connections<R>(&self, use_them: impl FnOnce(&mut Connections) -> R) -> R {
+        use_them(&mut self.lock().connections)
     }
 
     /// Frees the outbound places of a connection that is gone and lets its streams come to their end.
     pub(super) fn connection_closed(&self, id: ConnectionId) {
         let mut table = self.lock();
-        table.connections.remove(&id);
+        table.connections.closed(id);
         let gone: Vec<_> = table.lines().filter(|l| l.connection == id).collect();
         // An inbound one keeps its place: whatever takes it must follow its last event.
         for line in gone.iter().filter(|l| l.direction == Direction::Outbound) {
@@ -123,35 +105,24 @@ impl Shared {
     }
 
     /// Takes the outbound place of a peer and protocol on its best connection: direct before relayed, the oldest first.
-    pub(super) fn begin_outbound(
-        &self,
-        id: StreamId,
-        key: Key,
-    ) -> Result<(Arc<Substream>, Arc<Credit>), Reason> {
+    pub(super) fn begin_outbound(&self, id: StreamId, key: Key) -> Result<(Arc<Substream>, Arc<Credit>), Reason> {
         let mut table = self.lock();
         if table.stopped {
             return Err(Reason::NodeStopped);
         }
-        let connection = table.best_connection(&key.0).ok_or(Reason::NotConnected)?;
+        let connection = table.connections.best(&key.0).ok_or(Reason::NotConnected)?;
         if table.outbound.contains_key(&key) {
             return Err(Reason::AlreadyOpen);
         }
         table.outbound.insert(key.clone(), id);
         let credit = Arc::new(self.new_credit());
-        Ok((
-            self.enter(&mut table, id, key, connection, Direction::Outbound, &credit),
-            credit,
-        ))
+        Ok((self.enter(&mut table, id, key, connection, Direction::Outbound, &credit), credit))
     }
 
-    /// Makes an entry for an inbound stream; `None` if its connection is not one of those shown.
-    pub(super) fn begin_inbound(
-        &self,
-        key: Key,
-        connection: ConnectionId,
-    ) -> Option<(Arc<Substream>, Arc<Credit>)> {
+    /// Makes an entry for an inbound stream; `None` if its connection is not known, or closed.
+    pub(super) fn begin_inbound(&self, key: Key, connection: ConnectionId) -> Option<(Arc<Substream>, Arc<Credit>)> {
         let mut table = self.lock();
-        if table.stopped || !table.connections.contains_key(&connection) {
+        if table.stopped || !table.connections.is_known(connection) {
             return None;
         }
         let slot = table.inbound.entry(key.clone()).or_insert_with(|| Slot {
@@ -162,10 +133,7 @@ impl Shared {
         slot.entries += 1;
         let credit = slot.credit.clone();
         let id = self.reserve();
-        Some((
-            self.enter(&mut table, id, key, connection, Direction::Inbound, &credit),
-            credit,
-        ))
+        Some((self.enter(&mut table, id, key, connection, Direction::Inbound, &credit), credit))
     }
 
     fn enter(
@@ -177,20 +145,8 @@ impl Shared {
         direction: Direction,
         credit: &Arc<Credit>,
     ) -> Arc<Substream> {
-        let line = Arc::new(Substream::new(
-            id,
-            key.clone(),
-            connection,
-            direction,
-            &self.config,
-            self.events.clone(),
-        ));
-        let entry = Entry {
-            line: Some(line.clone()),
-            key,
-            direction,
-            credit: credit.clone(),
-        };
+        let line = Arc::new(Substream::new(id, key.clone(), connection, direction, &self.config, self.events.clone()));
+        let entry = Entry { line: Some(line.clone()), key, direction, credit: credit.clone() };
         table.streams.insert(id, entry);
         line
     }
@@ -212,12 +168,16 @@ impl Shared {
 
     /// Ends a stream: its last event, its place, its memory. Only the first reason counts.
     pub(super) fn end(&self, line: &Substream, reason: Reason) {
+        // Who hears of the end may open the next one, and an inbound place is taken only behind the last event.
+        if line.direction == Direction::Outbound {
+            self.lock().free_place(line);
+        }
         if !line.end(reason) {
             return;
         }
         let mut table = self.lock();
         table.free_place(line);
-        if reason.is_breach() && table.strike(line.connection, self.config.strikes) {
+        if reason.is_breach() && table.connections.strike(line.connection, self.config.strikes) {
             self.behaviour.wake();
         }
         if let Some(entry) = table.streams.get_mut(&line.id) {
@@ -256,11 +216,6 @@ impl Shared {
         self.lock().forget_if_settled(id);
     }
 
-    /// A connection whose peer broke the framing once too often.
-    pub(super) fn next_condemned(&self) -> Option<(PeerId, ConnectionId)> {
-        self.lock().condemned.pop()
-    }
-
     fn new_credit(&self) -> Credit {
         Credit::new(self.config.buffer_bytes, self.config.buffer_frames)
     }
@@ -273,14 +228,6 @@ impl Shared {
 impl Table {
     fn lines(&self) -> impl Iterator<Item = Arc<Substream>> + '_ {
         self.streams.values().filter_map(|e| e.line.clone())
-    }
-
-    fn best_connection(&self, peer: &PeerId) -> Option<ConnectionId> {
-        self.connections
-            .iter()
-            .filter(|(_, c)| c.peer == *peer)
-            .min_by_key(|(id, c)| (c.relayed, **id))
-            .map(|(id, _)| *id)
     }
 
     fn free_place(&mut self, line: &Substream) {
@@ -298,24 +245,8 @@ impl Table {
         }
     }
 
-    /// Counts a breach; true if the connection is to be closed for it.
-    fn strike(&mut self, id: ConnectionId, limit: u32) -> bool {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return false;
-        };
-        connection.strikes += 1;
-        let condemned = connection.strikes == limit;
-        if condemned {
-            self.condemned.push((connection.peer, id));
-        }
-        condemned
-    }
-
     fn forget_if_settled(&mut self, id: StreamId) {
-        let settled = self
-            .streams
-            .get(&id)
-            .is_some_and(|e| e.line.is_none() && !e.credit.is_owed_by(id));
+        let settled = self.streams.get(&id).is_some_and(|e| e.line.is_none() && !e.credit.is_owed_by(id));
         if !settled {
             return;
         }
@@ -349,44 +280,23 @@ mod tests {
         ConnectionId::new_unchecked(number)
     }
 
-    fn chosen(shared: &Shared, peer: PeerId) -> Result<ConnectionId, Reason> {
-        let (line, _) = shared.begin_outbound(shared.reserve(), (peer, DIRECT))?;
-        let connection = line.connection;
-        shared.end(&line, Reason::Reset);
-        Ok(connection)
-    }
-
-    #[test]
-    fn a_stream_takes_a_direct_connection_before_a_relayed_one() {
-        let (shared, peer) = (shared(), PeerId::random());
-        assert_eq!(chosen(&shared, peer), Err(Reason::NotConnected));
-        shared.connection_established(id(1), peer, true);
-        assert_eq!(chosen(&shared, peer), Ok(id(1)), "relayed is better than none");
-        shared.connection_established(id(3), peer, false);
-        shared.connection_established(id(2), peer, false);
-        shared.connection_established(id(0), PeerId::random(), false);
-        assert_eq!(chosen(&shared, peer), Ok(id(2)));
-        shared.connection_moved(id(2), true);
-        assert_eq!(chosen(&shared, peer), Ok(id(3)));
-        shared.connection_closed(id(3));
-        assert_eq!(chosen(&shared, peer), Ok(id(1)));
-    }
-
     #[test]
     fn a_connection_never_shown_carries_nothing() {
         let (shared, peer) = (shared(), PeerId::random());
-        shared.connection_moved(id(1), true);
         shared.connection_closed(id(1));
         assert!(shared.begin_inbound((peer, DIRECT), id(1)).is_none());
+        let outbound = shared.begin_outbound(shared.reserve(), (peer, DIRECT));
+        assert!(matches!(outbound, Err(Reason::NotConnected)));
     }
 
     #[test]
     fn streams_that_came_and_went_leave_nothing_behind() {
         let (shared, peer) = (shared(), PeerId::random());
-        shared.connection_established(id(1), peer, false);
-        let (out, out_credit) = shared
-            .begin_outbound(shared.reserve(), (peer, DIRECT))
-            .unwrap();
+        shared.with_connections(|c| {
+            c.begun(id(1), peer);
+            c.established(id(1), false);
+        });
+        let (out, out_credit) = shared.begin_outbound(shared.reserve(), (peer, DIRECT)).unwrap();
         let (inward, in_credit) = shared.begin_inbound((peer, DIRECT), id(1)).unwrap();
         shared.show_inbound(&inward);
         out_credit.hand_out(out.id, 10, 1);
@@ -399,6 +309,6 @@ mod tests {
         shared.connection_closed(id(1));
         let table = shared.lock();
         assert!(table.streams.is_empty() && table.inbound.is_empty());
-        assert!(table.outbound.is_empty() && table.connections.is_empty());
+        assert!(table.outbound.is_empty() && !table.connections.is_known(id(1)));
     }
 }

@@ -24,14 +24,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(line: Arc<Substream>) -> Self {
-        Self {
-            line,
-            chunk: Vec::new(),
-            written: 0,
-            unreported: 0,
-            unflushed: false,
-            closed: false,
-        }
+        Self { line, chunk: Vec::new(), written: 0, unreported: 0, unflushed: false, closed: false }
     }
 
     /// Writes all there is. Ready when everything is written and, as `closing` asks, this half is closed.
@@ -63,11 +56,7 @@ impl Writer {
         Poll::Pending
     }
 
-    fn write_chunk<S: AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn write_chunk<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.chunk.len() {
             let rest = &self.chunk[self.written..];
             let taken = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;

@@ -58,13 +58,7 @@ impl Owner {
         change(&mut config);
         let rung = Arc::new(Notify::new());
         let node = Node::start(config, Box::new(Bell(Arc::clone(&rung)))).unwrap();
-        Self {
-            node,
-            keypair,
-            rung,
-            seen: Vec::new(),
-            admits: true,
-        }
+        Self { node, keypair, rung, seen: Vec::new(), admits: true }
     }
 
     pub fn peer(&self) -> PeerId {
@@ -105,9 +99,7 @@ impl Owner {
 
     pub async fn result(&mut self, id: u64) -> Result<Outcome, FailureCode> {
         self.take(|event| match event {
-            Event::Done { id: done, result } if *done == id => {
-                Some(result.clone().map_err(|failure| failure.code))
-            }
+            Event::Done { id: done, result } if *done == id => Some(result.clone().map_err(|failure| failure.code)),
             _ => None,
         })
         .await

@@ -84,11 +84,7 @@ pub fn tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> PyResult<
     }
 }
 
-fn connection_tuple<'py>(
-    py: Python<'py>,
-    names: &PeerNames,
-    event: Event,
-) -> PyResult<Bound<'py, PyTuple>> {
+fn connection_tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> PyResult<Bound<'py, PyTuple>> {
     let name = |peer| names.name(py, peer);
     match event {
         Event::Addresses(all) => named!(py, "addresses", texts(&all)),
@@ -111,15 +107,9 @@ fn connection_tuple<'py>(
             named!(py, "admitted", name(peer), connection_number(connection))
         }
         Event::Unadmitted { peer } => named!(py, "unadmitted", name(peer)),
-        Event::Identified { peer, agent, protocols, addresses, observed } => named!(
-            py,
-            "identified",
-            name(peer),
-            agent,
-            protocols,
-            texts(&addresses),
-            observed.to_string(),
-        ),
+        Event::Identified { peer, agent, protocols, addresses, observed } => {
+            named!(py, "identified", name(peer), agent, protocols, texts(&addresses), observed.to_string(),)
+        }
         Event::Discovered { peer, addresses, source } => {
             named!(py, "discovered", name(peer), texts(&addresses), source.name())
         }
@@ -127,11 +117,7 @@ fn connection_tuple<'py>(
     }
 }
 
-fn gossip<'py>(
-    py: Python<'py>,
-    names: &PeerNames,
-    message: &GossipMessage,
-) -> PyResult<Bound<'py, PyTuple>> {
+fn gossip<'py>(py: Python<'py>, names: &PeerNames, message: &GossipMessage) -> PyResult<Bound<'py, PyTuple>> {
     named!(
         py,
         "gossip",
@@ -146,21 +132,10 @@ fn gossip<'py>(
 }
 
 fn error(py: Python<'_>, id: u64, failure: Failure) -> PyResult<Bound<'_, PyTuple>> {
-    named!(
-        py,
-        "error",
-        id,
-        failure.code.name(),
-        failure.message,
-        failure.details,
-    )
+    named!(py, "error", id, failure.code.name(), failure.message, failure.details,)
 }
 
-fn outcome_object<'py>(
-    py: Python<'py>,
-    names: &PeerNames,
-    outcome: Outcome,
-) -> PyResult<Bound<'py, PyAny>> {
+fn outcome_object<'py>(py: Python<'py>, names: &PeerNames, outcome: Outcome) -> PyResult<Bound<'py, PyAny>> {
     match outcome {
         Outcome::Nothing => Ok(py.None().into_bound(py)),
         Outcome::Addresses(all) => texts(&all).into_bound_py_any(py),
@@ -171,14 +146,10 @@ fn outcome_object<'py>(
             let all = all.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, all)?.into_bound_py_any(py)
         }
-        Outcome::Sealed(all) => {
-            PyList::new(py, all.iter().map(|one| PyBytes::new(py, one)))?.into_bound_py_any(py)
-        }
+        Outcome::Sealed(all) => PyList::new(py, all.iter().map(|one| PyBytes::new(py, one)))?.into_bound_py_any(py),
         Outcome::Opened(all) => {
             let one = |opened: &Result<(PeerId, Vec<u8>), &'static str>| match opened {
-                Ok((author, body)) => {
-                    (names.name(py, *author), PyBytes::new(py, body)).into_bound_py_any(py)
-                }
+                Ok((author, body)) => (names.name(py, *author), PyBytes::new(py, body)).into_bound_py_any(py),
                 Err(reason) => PyString::new(py, reason).into_bound_py_any(py),
             };
             let all = all.iter().map(one).collect::<PyResult<Vec<_>>>()?;

@@ -33,10 +33,7 @@ pub fn bell() -> std::io::Result<(Bell, Ringer)> {
     reading.set_nonblocking(true)?;
     let fd = reading.as_raw_fd();
     let reading = Arc::new(Mutex::new(reading));
-    let bell = Bell {
-        reading: Arc::clone(&reading),
-        fd,
-    };
+    let bell = Bell { reading: Arc::clone(&reading), fd };
     Ok((bell, Ringer { writing, reading }))
 }
 

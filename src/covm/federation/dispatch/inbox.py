@@ -7,7 +7,7 @@ second effect, whatever number or incarnation it comes under.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from enum import Enum
 
 from covm.federation.dispatch.outbox import Violation
@@ -37,7 +37,8 @@ class Inbox:
     def __init__(self) -> None:
         self._incarnation: Incarnation | None = None
         self._expected = 1
-        self._seen: dict[bytes, None] = {}
+        # Not a plain dict: finding its first key scans what was deleted before it.
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._outcomes: deque[Outcome] = deque(maxlen=MAX_OUTCOMES)
         self.stored: tuple[int, bytes] | None = None
 
@@ -78,7 +79,7 @@ class Inbox:
             return Acceptance.REPEATED
         self._seen[mid] = None
         if len(self._seen) > MAX_REMEMBERED_IDS:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         return Acceptance.NEW
 
     def settle(self, outcome: Outcome) -> None:
