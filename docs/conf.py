@@ -57,6 +57,13 @@ def _in_block(told: list[str]) -> bool:
     return next((line for line in reversed(told) if line.strip()), "").startswith("    ")
 
 
+def without_sentinels(
+    _app: object, _what: str, _name: str, _thing: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A default that only says "left out" is our own business: the reader sees that there is one."""
+    return (re.sub(r"=\s*_[A-Z_]+", "=...", signature) if signature else signature), returns
+
+
 def not_for_users(_app: object, what: str, name: str, _thing: object, skip: bool, _options: object) -> bool | None:
     """Bounds have their reason in the source; a page of names is for what one calls."""
     return True if what == "module" and name.isupper() else skip or None
@@ -65,4 +72,5 @@ def not_for_users(_app: object, what: str, name: str, _thing: object, skip: bool
 def setup(app: Any) -> None:
     """Sphinx calls this; see `sphinx.ext.autodoc`."""
     app.connect("autodoc-process-docstring", written_for_people, priority=100)
+    app.connect("autodoc-process-signature", without_sentinels)
     app.connect("autodoc-skip-member", not_for_users)

@@ -54,7 +54,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The time table: the suites that ran before pytest, then pytest's own."""
-    earlier = json.loads(os.environ.get("COVM_EARLIER_SUITES", "[]"))
+    earlier = json.loads(os.environ.get("HOUSE_EARLIER_SUITES", "[]"))
     rows = [(each["name"], Row(each["passed"], each["failed"], 0, each["seconds"])) for each in earlier]
     rows += sorted(_rows.items())
     if not rows:

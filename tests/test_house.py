@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import json
 import re
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from covm.federation.config.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "covm"
@@ -115,10 +118,26 @@ def public_names() -> list[str]:
     return sorted(importlib.import_module("covm.federation").__all__)
 
 
+def fields_without_docstring(thing: type) -> Iterator[str]:
+    """Public fields of a record with neither a docstring below them nor a word in backticks in the class's own."""
+    told = set(re.findall(r"`([a-z_0-9]+)`", inspect.getdoc(thing) or ""))
+    if not hasattr(thing, "__annotations__") or thing.__module__.startswith("covm._native"):
+        return
+    [definition] = ast.parse(inspect.getsource(thing)).body
+    assert isinstance(definition, ast.ClassDef)
+    body = definition.body
+    for statement, below in itertools.zip_longest(body, body[1:]):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            documented = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            if not documented and statement.target.id not in told and not statement.target.id.startswith("_"):
+                yield statement.target.id
+
+
 def members_without_docstring(name: str, thing: object) -> Iterator[str]:
     if not inspect.getdoc(thing):
         yield name
     if inspect.isclass(thing):
+        yield from (f"{name}.{field}" for field in fields_without_docstring(thing))
         for member, value in vars(thing).items():
             function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
             if inspect.isfunction(function) and not member.startswith("_") and not inspect.getdoc(function):
@@ -190,6 +209,17 @@ def modules_loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize("statement", ["import covm.federation", "from covm.federation import FederationService"])
 def test_importing_the_library_loads_neither_database_nor_terminal_nor_server(statement: str) -> None:
     assert not modules_loaded_by(statement) & set(NOT_FOR_EVERY_IMPORT)
+
+
+# --- what the house's own tasks say to the package
+
+
+def test_the_houses_own_variables_are_not_taken_for_settings() -> None:
+    """A variable that begins with `COVM_` and is no setting is an error, so what only tasks use is named otherwise."""
+    settings = {f"COVM_{name.replace('.', '_').upper()}" for name in ("preset", *SETTINGS)}
+    texts = [path.read_text() for path in [ROOT / "Makefile", *python_files("tools", "benchmarks", "tests/packaging")]]
+    texts.append((ROOT / "tests" / "conftest.py").read_text())
+    assert not {name for text in texts for name in re.findall(r"\bCOVM_[A-Z_]+\b", text)} - settings
 
 
 # --- what is locked

@@ -61,8 +61,8 @@ def rust_suites() -> list[Suite]:
 
 
 def wheel_for_the_tests() -> Path | None:
-    """The wheel that tests/packaging installs: one given in COVM_WHEEL, or one built now without the switches."""
-    if given := os.environ.get("COVM_WHEEL"):
+    """The wheel that tests/packaging installs: one given in HOUSE_WHEEL, or one built now without the switches."""
+    if given := os.environ.get("HOUSE_WHEEL"):
         return Path(given).resolve()
     try:
         return native.wheel("release", BUILD / "wheel")
@@ -77,9 +77,9 @@ def main() -> int:
     started = time.monotonic()
     wheel = wheel_for_the_tests()
     suites.append(Suite("wheel build", 0, int(wheel is None), time.monotonic() - started))
-    env = os.environ | {"COVM_EARLIER_SUITES": json.dumps([asdict(suite) for suite in suites])}
+    env = os.environ | {"HOUSE_EARLIER_SUITES": json.dumps([asdict(suite) for suite in suites])}
     if wheel:
-        env["COVM_WHEEL"] = str(wheel)
+        env["HOUSE_WHEEL"] = str(wheel)
     pytest = subprocess.run([str(BIN / "python"), "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=env, check=False)
     return pytest.returncode or int(any(suite.failed for suite in suites))
 

@@ -20,7 +20,7 @@ def main() -> int:
         return 1
     print(f"{wheel.relative_to(ROOT)}  {wheel.stat().st_size / 1e6:.1f} MB", flush=True)
     tests = [str(BIN / "python"), "-m", "pytest", "-q", "tests/packaging"]
-    return subprocess.run(tests, cwd=ROOT, env=os.environ | {"COVM_WHEEL": str(wheel)}, check=False).returncode
+    return subprocess.run(tests, cwd=ROOT, env=os.environ | {"HOUSE_WHEEL": str(wheel)}, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -194,8 +194,8 @@ class Node:
     | `ping` | peer, round trip in seconds |
     | `failed` | reason: the node ended by itself, nothing follows |
 
-    Codes of `error`: unreachable, wrong_peer, invalid_address, limit, blocked, listen, not_connected, stream, too_large,
-    stopped. Commands raise NodeStopped after the end, ValueError for an address or peer id that is none, and
+    Codes of `error`: unreachable, wrong_peer, invalid_address, limit, blocked, listen, not_connected, stream,
+    too_large, stopped. Commands raise NodeStopped after the end, ValueError for an address or peer id that is none, and
     RuntimeError after a fork or with 16,384 results undrained. Dropping the object ends the node.
     """
 

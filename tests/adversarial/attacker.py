@@ -26,7 +26,7 @@ from covm.federation.wire.message import MessageBody, decode_body, encode_body
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 NOTE = "garden.note"
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 """The longest that anything may take on a machine that is busy with other things."""
 
 MOST_EVENTS = 1024
@@ -51,7 +51,7 @@ class Attacker:
         """With a text, it refuses every HELLO for that reason."""
         self.address = ""
         self.events: list[tuple[Any, ...]] = []
-        self.gossiped = self.sent = 0
+        self.gossiped = self.sent = self.inventions = 0
         self._node = _native.Node(
             self.keypair,
             hello=encode_join_hello(JoinHello(federation=federation.cid, name=name)) if hello is None else hello,
@@ -97,19 +97,23 @@ class Attacker:
 
     def _on_readable(self) -> None:
         for event in self._node.drain(MOST_EVENTS):
-            match event:
-                case ("hello", connection, _, _, _) if self.refuses:
-                    self._node.refuse(connection, self.refuses)
-                case ("hello", connection, _, _, _):
-                    self._node.admit(connection)
-                case ("gossip", handle, *_):
-                    self._node.judge([(handle, 0)])
-                case ("stream_opened", stream, _, _):
-                    self._inbound.add(stream)
-                case ("frames", stream, _, frames):
-                    self._on_frames(stream, frames)
+            with contextlib.suppress(_native.NodeStopped):
+                self._respond(event)
             self.events.append(event)
         self._changed.set()
+
+    def _respond(self, event: tuple[Any, ...]) -> None:
+        match event:
+            case ("hello", connection, _, _, _) if self.refuses:
+                self._node.refuse(connection, self.refuses)
+            case ("hello", connection, _, _, _):
+                self._node.admit(connection)
+            case ("gossip", handle, *_):
+                self._node.judge([(handle, 0)])
+            case ("stream_opened", stream, _, _):
+                self._inbound.add(stream)
+            case ("frames", stream, _, frames):
+                self._on_frames(stream, frames)
 
     def _on_frames(self, stream: int, frames: list[bytes]) -> None:
         if self.reads:
@@ -192,6 +196,13 @@ class Attacker:
             payload=text,
         )
         return msgspec.structs.replace(body, **changes)
+
+    def invented(self, text: object, **changes: Any) -> bytes:
+        """A message with nothing wrong in it, by an author that nobody has met, under a key made for it."""
+        self.inventions += 1
+        keypair = _native.Keypair.from_seed(hashlib.sha256(f"{self.peer_id} {self.inventions}".encode()).digest())
+        body = msgspec.structs.replace(self.note(text, **changes), author=keypair.peer_id)
+        return keypair.seal(Kind.MESSAGE.value, [encode_body(body)])[0]
 
     def sealed_note(self, text: object = "weeds", **changes: Any) -> bytes:
         return self.seal(encode_body(self.note(text, **changes)))[0]

@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.adversarial.attacker import NOTE, PATIENCE_S, Attacker
 
 from covm import _native
 from covm.federation import FederationConfig, FederationService, Identity, Message
 from covm.federation.clock import SystemClock
 from covm.federation.network.libp2p import Libp2pNetwork
 from covm.testing import until
-from tests.adversarial.attacker import NOTE, PATIENCE_S, Attacker
 
 PATIENCE = timedelta(seconds=PATIENCE_S)
 LOOPBACK = ["/ip4/127.0.0.1/tcp/0"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.adversarial.attacker import NOTE, Attacker
+from tests.adversarial.conftest import PATIENCE, Scene
 
 from covm.federation import Receipt
 from covm.federation.dispatch.outbox import Entry, Outbox
 from covm.federation.dispatch.receiving import Receiver
 from covm.federation.wire.frames import Ack, Hello, Outcome, Position, decode_frame
 from covm.federation.wire.message import MessageBody
-from tests.adversarial.attacker import NOTE, Attacker
-from tests.adversarial.conftest import PATIENCE, Scene
 
 FUTURE = 2**63 - 1
 NOBODYS = b"of no message..."
@@ -46,6 +46,7 @@ LIES: dict[str, tuple[str, Lie]] = {
         lambda mine, others: Ack(outcomes=[Outcome(0, NOBODYS, "handled")]),
     ),
 }
+
 
 class Correspondence:
     """A victim that has written to a liar, and to an honest node as well."""

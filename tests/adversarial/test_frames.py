@@ -1,6 +1,6 @@
 """Frames and greetings that no honest node sends: no crash, counted, charged to who sent them, and honest traffic on.
 
-THREATS.md, rows *messages*, as far as Python decides: sizes and deadlines of raw streams are the core's, and tested there.
+THREATS.md, rows *messages*, as far as Python decides: sizes and deadlines of raw streams are the core's, tested there.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.adversarial.attacker import Attacker
+from tests.adversarial.conftest import Scene
 
 from covm import _native
 from covm.cli.output import safe
 from covm.federation.dispatch import receiving
 from covm.federation.dispatch.inbox import Acceptance, Inbox
 from covm.federation.errors import NotAdmitted
-from covm.federation.peers import admission
-from covm.federation.wire.frames import Ack, Messages, encode_frame
+from covm.federation.wire import join
+from covm.federation.wire.frames import Ack, Messages, decode_frame, encode_frame
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.system import Heartbeat, PeerInfo
-from tests.adversarial.attacker import Attacker
-from tests.adversarial.conftest import Scene
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202eevil\u2066\r\n../../etc<b>"
 """Clears the screen, sets the title, turns the text around, begins a line of its own."""
@@ -125,7 +125,7 @@ async def test_every_truncation_of_a_frame_is_refused(scene: Scene) -> None:
     whole = encode_frame(messages(attacker, 1, to=scene.victim.peer_id))
     for length in range(len(whole)):
         with pytest.raises(Malformed):
-            receiving.decode_frame(whole[:length])
+            decode_frame(whole[:length])
 
 
 async def test_frames_of_an_unknown_kind_and_unknown_fields_are_ignored_and_cost_nothing(scene: Scene) -> None:
@@ -217,7 +217,7 @@ async def test_a_stranger_whose_hello_does_not_do_is_refused_with_the_reason(sce
 async def test_without_the_check_another_federation_would_be_let_in(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission.join, "refusal", lambda ours, theirs: None)
+    monkeypatch.setattr(join, "refusal", lambda ours, theirs: None)
     attacker = await scene.attacker(hello=greeting(scene, federation=_native.cid(b"another")))
     await attacker.join(scene.victim)
 

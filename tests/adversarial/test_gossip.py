@@ -1,4 +1,4 @@
-"""THREATS.md, rows *gossip*: floods, bad copies, spam. What is honest arrives; who attacks pays; what is held is bounded.
+"""THREATS.md, rows *gossip*: floods, bad copies, spam. What is honest arrives; who attacks pays; all is bounded.
 
 An attack is judged by what is delivered and by what is held; latency belongs to the benchmark. Abuse of gossipsub's own
 control messages is bounded by libp2p, and tested beside the core.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.adversarial import forgery
+from tests.adversarial.attacker import NOTE, Attacker
+from tests.adversarial.conftest import PATIENCE, Scene, SceneMaker, Standstill
 
 from covm.federation import Message
 from covm.federation.dispatch import dispatcher
+from covm.federation.dispatch.lanes import SLOTS
 from covm.federation.gossip import verdicts
 from covm.federation.gossip.allowance import Allowances
 from covm.federation.network.interface import Verdict
 from covm.federation.wire.limits import MAX_GOSSIP_BODY
 from covm.federation.wire.message import encode_body
-from tests.adversarial import forgery
-from tests.adversarial.attacker import NOTE, Attacker
-from tests.adversarial.conftest import PATIENCE, Scene, SceneMaker, Standstill
 
 SwitchOff = Callable[[str], None]
 
@@ -50,15 +52,27 @@ async def honest_texts_arrive(scene: Scene, count: int) -> None:
 # --- a member publishes 100 times its allowance
 
 
+BATCH = 250
+"""Messages that fit the queue in which gossipsub keeps what it sends to one peer; more would not even leave."""
+
+SECOND_WAVE = "garden.second_wave"
+
+
 async def spammed(make_scene: SceneMaker) -> tuple[Scene, Attacker]:
     """A member has published 100 times its allowance, with honest traffic all along."""
     scene = await make_scene(clock=Standstill(), gossip_allowance=ALLOWANCE)
     attacker = await scene.joined()
     spam = notes(attacker, SPAM)
-    spamming = asyncio.create_task(attacker.publish(spam))
-    await honest_texts_arrive(scene, ALLOWANCE - 10)
-    await spamming
+    for start in range(0, SPAM, BATCH):
+        await attacker.publish(spam[start : start + BATCH])
+        await honest_texts_arrive(scene, 1)
     return scene, attacker
+
+
+async def goes_on(scene: Scene, attacker: Attacker) -> Callable[[], int]:
+    """The spammer sends a second wave; returns what counts how much of it the victim has read."""
+    await attacker.publish([attacker.sealed_note("more", type=SECOND_WAVE) for _ in range(BATCH)])
+    return lambda: len(scene.victim.gossip_log(10_000, SECOND_WAVE))
 
 
 async def test_spam_of_a_hundred_times_the_allowance_is_cut_short_and_nothing_honest_is_lost(
@@ -66,33 +80,43 @@ async def test_spam_of_a_hundred_times_the_allowance_is_cut_short_and_nothing_ho
 ) -> None:
     scene, attacker = await spammed(make_scene)
     await scene.until_dropped("over_allowance", 1_000)
+    read = await goes_on(scene, attacker)
     await honest_texts_arrive(scene, 5)
     assert len(scene.heard_from(attacker)) == ALLOWANCE
     assert scene.charged[attacker.peer_id] > 0
     assert scene.charged[scene.honest.peer_id] == 0
-    assert scene.dropped("over_allowance") < SPAM - ALLOWANCE, "past some point nothing of it is read any more"
+    assert read() == 0, "its score has fallen so far that nothing of it is read any more"
     assert {entry.verdict for entry in scene.victim.gossip_log(10_000) if entry.reason} == {"ignore"}
 
 
-async def test_without_allowances_all_the_spam_would_be_handled(
+async def test_without_allowances_the_spam_would_be_handled(
     make_scene: SceneMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Allowances, "take", lambda allowances, author, now_s: True)
     scene, attacker = await spammed(make_scene)
-    await scene.until(lambda: len(scene.heard_from(attacker)) == SPAM)
+    await scene.until(lambda: len(scene.heard_from(attacker)) > 10 * ALLOWANCE)
 
 
-async def test_without_scores_all_the_spam_would_be_read_and_judged(
-    make_scene: SceneMaker, switch_off: SwitchOff
-) -> None:
+async def test_without_scores_the_spam_would_be_read_for_ever(make_scene: SceneMaker, switch_off: SwitchOff) -> None:
     switch_off("scoring")
-    scene, _ = await spammed(make_scene)
-    await scene.until_dropped("over_allowance", SPAM - ALLOWANCE)
+    scene, attacker = await spammed(make_scene)
+    read = await goes_on(scene, attacker)
+    await scene.until(read)
+
+
+async def spam_by_way_of_the_honest_node(make_scene: SceneMaker, turned_away: int) -> Scene:
+    """Returns once the victim has turned so much of it away."""
+    scene = await make_scene(clock=Standstill(), gossip_allowance=10)
+    attacker = await scene.attacker()
+    await attacker.join(scene.honest)
+    await attacker.publish(notes(attacker, 30))
+    await scene.until_dropped("over_allowance", turned_away)
+    return scene
 
 
 async def test_who_forwards_spam_without_knowing_is_not_punished(make_scene: SceneMaker) -> None:
     """The honest node allows more than the victim, so it passes on what the victim ignores."""
-    scene, _ = await spam_by_way_of_the_honest_node(make_scene)
+    scene = await spam_by_way_of_the_honest_node(make_scene, 20)
     assert not scene.charged
     await scene.honest_is_heard()
 
@@ -100,22 +124,13 @@ async def test_who_forwards_spam_without_knowing_is_not_punished(make_scene: Sce
 async def test_if_spam_were_rejected_instead_of_ignored_its_forwarder_would_be_cut_off(
     make_scene: SceneMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdicts.Verdict, "IGNORE", Verdict.REJECT, raising=False)
-    scene, attacker = await spam_by_way_of_the_honest_node(make_scene)
+    harsh = SimpleNamespace(ACCEPT=Verdict.ACCEPT, IGNORE=Verdict.REJECT, REJECT=Verdict.REJECT)
+    monkeypatch.setattr(verdicts, "Verdict", harsh)
+    scene = await spam_by_way_of_the_honest_node(make_scene, 11)
     await scene.honest.publish(NOTE, "lost")
     receipt = await scene.honest.send_direct(scene.victim.peer_id, NOTE, "behind it")
     await receipt.handled(PATIENCE)
-    await attacker.join(scene.victim)
-    assert "lost" not in scene.heard_from(scene.honest.peer_id)
-
-
-async def spam_by_way_of_the_honest_node(make_scene: SceneMaker) -> tuple[Scene, Attacker]:
-    scene = await make_scene(clock=Standstill(), gossip_allowance=10)
-    attacker = await scene.attacker()
-    await attacker.join(scene.honest)
-    await attacker.publish(notes(attacker, 30))
-    await scene.until_dropped("over_allowance", 20)
-    return scene, attacker
+    assert scene.heard_from(scene.honest.peer_id) == ["behind it"]
 
 
 # --- a bad copy of an honest message arrives first
@@ -160,29 +175,32 @@ async def test_without_signatures_the_bad_copy_would_take_the_place_of_the_hones
 
 # --- a flood of bad signatures
 
-FLOOD = 3_000
+FIRST_WAVE = 20
 
 
-async def flooded(make_scene: SceneMaker, times: int) -> tuple[Scene, Attacker]:
+async def flooded(make_scene: SceneMaker) -> tuple[Scene, Attacker]:
+    """An attacker has sent some bad signatures; the eleventh is one too many."""
     scene = await make_scene()
     attacker = await scene.joined()
-    flood = spoilt(notes(attacker, FLOOD * times))
-    flooding = asyncio.create_task(attacker.publish(flood))
-    await honest_texts_arrive(scene, 40)
-    await flooding
+    await attacker.publish(spoilt(notes(attacker, FIRST_WAVE)))
+    await scene.until_dropped("bad_signature", 11)
+    await honest_texts_arrive(scene, 20)
     return scene, attacker
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, 10])
 async def test_a_flood_of_bad_signatures_is_counted_and_cut_off_and_nothing_honest_is_lost(
     make_scene: SceneMaker, times: int
 ) -> None:
-    scene, attacker = await flooded(make_scene, times)
-    await scene.until_dropped("bad_signature", 10)
+    scene, attacker = await flooded(make_scene)
+    for _ in range(times):
+        await attacker.publish(spoilt(notes(attacker, BATCH)))
+        await honest_texts_arrive(scene, 20)
     await attacker.publish([attacker.sealed_note("heard by nobody")])
-    await honest_texts_arrive(scene, 5)
-    assert 10 <= scene.dropped("bad_signature") < FLOOD
+    await honest_texts_arrive(scene, 20)
+    assert scene.dropped("bad_signature") <= FIRST_WAVE, "however large the flood is"
     assert scene.heard_from(attacker) == []
+    assert scene.honest.peer_id in scene.victim.connected_peers()
     log = scene.victim.gossip_log(10_000)
     assert {entry.carrier for entry in log if entry.verdict == "reject"} == {attacker.peer_id}
 
@@ -191,8 +209,9 @@ async def test_without_scores_every_bad_signature_would_be_read_and_checked(
     make_scene: SceneMaker, switch_off: SwitchOff
 ) -> None:
     switch_off("scoring")
-    scene, _ = await flooded(make_scene, 1)
-    await scene.until_dropped("bad_signature", FLOOD)
+    scene, attacker = await flooded(make_scene)
+    await attacker.publish(spoilt(notes(attacker, BATCH)))
+    await scene.until_dropped("bad_signature", FIRST_WAVE + BATCH)
 
 
 # --- more than the victim can take
@@ -257,6 +276,16 @@ async def test_without_the_limit_a_larger_payload_would_be_handled(
     await scene.until(lambda: len(scene.heard_from(attacker)) == 1)
 
 
+async def test_the_largest_messages_of_an_author_one_upon_another_do_not_silence_who_carries_them(scene: Scene) -> None:
+    """Anyone may publish them; were they too much at once, every honest node that passes them on would be cut off."""
+    largest = "w" * (MAX_GOSSIP_BODY - 5)
+    author = await scene.attacker()
+    await author.join(scene.honest)
+    await author.publish([author.sealed_note(largest) for _ in range(100)])
+    await scene.honest_is_heard()
+    await scene.until(lambda: len(scene.heard_from(author)) == 100)
+
+
 # --- a handler that does not keep up
 
 SLOW, OTHER = "garden.slow", "garden.other"
@@ -282,9 +311,7 @@ class Handlers:
         return int(self.scene.victim.stats()["queues"]["handlers"][what])
 
 
-async def test_gossip_for_a_stuck_handler_is_bounded_and_counted(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_gossip_for_a_stuck_handler_is_bounded_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "MAX_LANE", 50)
     handlers, attacker = Handlers(scene), await scene.joined()
     for _ in range(2):
@@ -317,6 +344,16 @@ async def test_one_members_bytes_in_front_of_a_stuck_handler_cost_no_other_membe
     handlers.let_go.set()
 
 
+async def test_invented_authors_in_front_of_a_stuck_handler_hold_up_no_other_handler(scene: Scene) -> None:
+    """A lane for each author and type, and only so many run at once: a key costs nothing, so neither may a lane."""
+    handlers, carrier = Handlers(scene), await scene.joined()
+    await carrier.publish([carrier.invented("noise", type=SLOW) for _ in range(2 * SLOTS)])
+    await scene.until(lambda: scene.victim.stats()["messages"]["gossip"]["in"]["messages"] == 2 * SLOTS)
+    await scene.honest.publish(OTHER, "honest")
+    await scene.until(lambda: handlers.worked == ["honest"], "an honest message to another handler")
+    handlers.let_go.set()
+
+
 # --- names and keys that anyone can invent
 
 
@@ -325,20 +362,3 @@ async def test_invented_type_names_do_not_fill_the_victims_counters(scene: Scene
     await attacker.publish([attacker.sealed_note(0, type=f"invented.type_{number}") for number in range(400)])
     await scene.until(lambda: scene.victim.stats()["messages"]["gossip"]["in"]["messages"] == 400)
     assert len(scene.victim.stats()["messages"]["gossip"]["in"]["by_type"]) <= 257
-
-
-async def test_invented_authors_do_not_make_the_victim_forget_what_a_connected_one_said(scene: Scene) -> None:
-    """A key costs nothing: were the windows of the longest silent forgotten, yesterday's message would be news."""
-    from tests.adversarial.test_replays import again, recorded
-
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        kept = recorded(scene, monkeypatch)
-        await scene.honest.publish(NOTE, "yesterday")
-        await scene.until(lambda: scene.heard_from(scene.honest.peer_id) == ["yesterday"])
-        scene.victim._node.gossip._judge._windows._max_authors = 16
-        carrier = await scene.joined()
-        inventions = [Attacker(f"invented {number}", scene.victim.federation_id) for number in range(20)]
-        await carrier.publish([invented.sealed_note("noise") for invented in inventions])
-        await scene.until(lambda: len(scene.heard) == 21)
-        again(scene, kept[:1])
-    assert scene.heard_from(scene.honest.peer_id) == ["yesterday"]

@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.adversarial import forgery
+from tests.adversarial.attacker import Attacker
+from tests.adversarial.conftest import Scene
 
 from covm import _native
 from covm.federation.dispatch.receiving import Receiver
@@ -16,9 +19,6 @@ from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.frames import Messages
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.message import decode_body, encode_body
-from tests.adversarial import forgery
-from tests.adversarial.attacker import Attacker
-from tests.adversarial.conftest import Scene
 
 SwitchOff = Callable[[str], None]
 

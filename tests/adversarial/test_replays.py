@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from tests.adversarial import forgery
+from tests.adversarial.attacker import NOTE, Attacker
+from tests.adversarial.conftest import Scene, SceneMaker, Standstill
 
 from covm.federation.dispatch.inbox import Acceptance, Inbox
 from covm.federation.gossip.replay import ReplayWindows, Seen
@@ -16,9 +19,6 @@ from covm.federation.network.interface import GossipReceived, NetworkEvent
 from covm.federation.wire.frames import Messages
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.message import encode_body
-from tests.adversarial import forgery
-from tests.adversarial.attacker import NOTE, Attacker
-from tests.adversarial.conftest import Scene, SceneMaker, Standstill
 
 
 def recorded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[GossipReceived]:
@@ -171,3 +171,18 @@ async def test_without_the_replay_window_replays_would_mute_an_honest_author(
     await scene.honest.publish(NOTE, "today")
     await scene.until_dropped("over_allowance", refused + 1)
     assert "today" not in scene.heard_from(scene.honest.peer_id)
+
+
+async def test_invented_authors_do_not_make_the_victim_forget_what_a_connected_one_said(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key costs nothing: were the window of the longest silent forgotten, yesterday's message would be news."""
+    kept = recorded(scene, monkeypatch)
+    await scene.honest.publish(NOTE, "yesterday")
+    await scene.until(lambda: scene.heard_from(scene.honest.peer_id) == ["yesterday"])
+    scene.victim._node.gossip._judge._windows._max_authors = 16
+    carrier = await scene.joined()
+    await carrier.publish([carrier.invented("noise") for _ in range(20)])
+    await scene.until(lambda: len(scene.heard) == 21)
+    again(scene, kept[:1])
+    assert scene.heard_from(scene.honest.peer_id) == ["yesterday"]

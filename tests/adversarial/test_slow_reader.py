@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.adversarial.attacker import NOTE, Attacker
+from tests.adversarial.conftest import PATIENCE, Scene
 
 from covm.federation import Message
 from covm.federation.dispatch import direct, outbox
 from covm.federation.errors import OutboxFull
 from covm.federation.wire.frames import Messages
-from tests.adversarial.attacker import NOTE, Attacker
-from tests.adversarial.conftest import PATIENCE, Scene
 
 SLOW = "garden.slow"
 TEXT = "w" * 8_000

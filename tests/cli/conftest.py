@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ def start(folder: Path) -> Iterator[NodeStarter]:
 
     def start_node(place: str, *arguments: str, as_json: bool = True) -> Node:
         nodes.append(Node(folder / place, *arguments, as_json=as_json))
-        return nodes[-1]
+        return nodes[-1].wait_ready()
 
     yield start_node
     for node in nodes:
@@ -46,8 +47,17 @@ def shop() -> Iterator[Node]:
     """One node for all tests of a file that leave it as it was; it reads what it publishes as `shop.note` itself."""
     with tempfile.TemporaryDirectory(prefix="covm-", dir="/tmp") as place:
         node = Node(Path(place) / "shop", "--name", "Corner Shop", "--receive", "shop.note")
-        yield node
-        node.end()
+        try:
+            yield node.wait_ready()
+        finally:
+            node.end()
+
+
+@pytest.fixture(scope="module")
+def neighbours() -> Iterator[tuple[Node, Node]]:
+    """As `pair`, for all tests of a file that leave them running and connected."""
+    with tempfile.TemporaryDirectory(prefix="covm-", dir="/tmp") as place, connected(Path(place)) as nodes:
+        yield nodes
 
 
 @pytest.fixture
@@ -61,7 +71,20 @@ def farm(start: NodeStarter) -> Node:
 
 
 @pytest.fixture
-def pair(bakery: Node, farm: Node) -> tuple[Node, Node]:
-    """Two connected nodes."""
-    bakery.ask("connect", farm.address)
-    return bakery, farm
+def pair(folder: Path) -> Iterator[tuple[Node, Node]]:
+    """Two connected nodes: Mill Bakery, Riverside Farm."""
+    with connected(folder) as nodes:
+        yield nodes
+
+
+@contextlib.contextmanager
+def connected(place: Path) -> Iterator[tuple[Node, Node]]:
+    """Two connected nodes, started side by side."""
+    bakery, farm = Node(place / "a", "--name", "Mill Bakery"), Node(place / "b", "--name", "Riverside Farm")
+    try:
+        bakery.wait_ready()
+        bakery.ask("connect", farm.wait_ready().address)
+        yield bakery, farm
+    finally:
+        bakery.end()
+        farm.end()

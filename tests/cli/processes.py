@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import select
@@ -10,7 +12,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from unittest import mock
+
+from covm.cli.app import run
 
 START_S = 60.0
 """A node is ready in under a second; a machine that compiles beside the tests may take longer."""
@@ -50,25 +55,54 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def covm(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
-    """Runs one command to its end."""
+    """Runs one command to its end.
+
+    Commands that only ask are run in this process, because starting a Python for each would take most of the time of
+    all stories together. What has a life of its own is a process: nodes, and the demonstration.
+    """
+    alone = not {"start", "demo"} & set(map(str, arguments))
+    return _here(*arguments, stdin=stdin, **extra) if alone else process(*arguments, stdin=stdin, **extra)
+
+
+def _here(*arguments: str | Path, stdin: bytes, **extra: str) -> Outcome:
+    told, said = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(**extra), clear=True),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
+        contextlib.redirect_stdout(told),
+        contextlib.redirect_stderr(said),
+    ):
+        code = run(list(map(str, arguments)))
+    return Outcome(code, told.getvalue(), said.getvalue())
+
+
+def process(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
+    """Runs one command to its end, in a process of its own."""
     command = [*COVM, *map(str, arguments)]
     ended = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=environment(**extra), check=False)
     return Outcome(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 class Node:
-    """A daemon on a home, ready when made. `log` is what it wrote to standard error."""
+    """A daemon on a home; call `wait_ready` before anything else. `log` is what it wrote to standard error."""
 
-    def __init__(self, home: Path, *arguments: str, as_json: bool = True) -> None:
+    def __init__(self, home: Path, *arguments: str, as_json: bool = True, preset: str | None = "local") -> None:
         self.home = home
         self.log_path = home.with_name(home.name + ".log")
-        command = [*COVM, "federation", "start", "--home", str(home), "--preset", "local", *arguments]
+        command = [*COVM, "federation", "start", "--home", str(home), *arguments]
+        if preset is not None:
+            command += ["--preset", preset]
         if as_json:
             command.append("--json")
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
+        self._as_json = as_json
+
+    def wait_ready(self) -> Self:
+        """Waits for the line that it prints when it is ready."""
         self.first_line = self.line().decode()
-        self.ready = json.loads(self.first_line) if as_json else {}
+        self.ready = json.loads(self.first_line) if self._as_json else {}
+        return self
 
     def line(self) -> bytes:
         """The next line on standard output."""
@@ -91,8 +125,12 @@ class Node:
         return str(self.ready["peer_id"])
 
     @property
+    def addresses(self) -> list[str]:
+        return list(self.ready["addresses"])
+
+    @property
     def address(self) -> str:
-        return str(self.ready["addresses"][0])
+        return self.addresses[0]
 
     def run(self, *arguments: str | Path, stdin: bytes = b"") -> Outcome:
         """`covm federation ...` on this node."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.processes import covm
+from tests.cli.processes import Node, covm
 
 
 def test_each_value_shows_where_it_came_from(home: Path) -> None:
@@ -52,6 +52,29 @@ def test_a_node_with_a_wrong_configuration_does_not_start_and_says_all(home: Pat
     assert outcome.code == 2
     assert "max_connections" in outcome.err
     assert "heartbeat_interval" in outcome.err
+
+
+def test_init_writes_what_it_is_given_so_that_start_needs_nothing_more(home: Path) -> None:
+    address = "/ip4/127.0.0.1/tcp/0"
+    made = covm("init", "--home", home, "--preset", "local", "--listen", address, "--name", 'Bäckerei 🥖 "Süd"')
+    assert made.code == 0, made
+    node = Node(home, preset=None)
+    try:
+        assert node.wait_ready().ready["name"] == 'Bäckerei 🥖 "Süd"'
+        [listening] = node.addresses
+        assert listening.startswith("/ip4/127.0.0.1/tcp/")
+    finally:
+        node.end()
+    settings = covm("config", "show", "--home", home, "--json").json["settings"]
+    assert {"field": "preset", "value": "local"}.items() <= settings[0].items()
+
+
+def test_init_refuses_a_preset_that_there_is_not_and_an_address_that_is_none(home: Path) -> None:
+    outcome = covm("init", "--home", home, "--preset", "locl", "--json")
+    assert (outcome.code, outcome.error["details"]["problems"][0]["field"]) == (2, "preset")
+    outcome = covm("init", "--home", home, "--listen", "nowhere", "--json")
+    assert (outcome.code, outcome.error["details"]["problems"][0]["field"]) == (2, "listen_addresses[0]")
+    assert not (home / "config.toml").exists()
 
 
 def test_init_writes_no_name_that_would_not_do(home: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Node, covm
+from tests.cli.processes import Node, covm, process
 
 STRANGER = "12D3KooWAnbduJvaiCWzYZGkh6x5NHkfxaJyHKtcUKbYGoTfNhXL"
 
@@ -73,15 +73,23 @@ def test_the_node_says_what_is_wrong_with_a_request(shop: Node, command: list[st
     assert shop.run(*command).code == code
 
 
+@pytest.mark.parametrize(("command", "code"), [(["version"], 0), (["bogus"], 2), (["federation", "status"], 3)])
+def test_the_program_ends_with_the_commands_code(home: Path, command: list[str], code: int) -> None:
+    ended = process(*command, COVM_HOME=str(home))
+    assert ended.code == code
+    assert bool(ended.out) != bool(ended.err)
+
+
 def test_a_bad_field_is_named_by_its_path(shop: Node) -> None:
     error = shop.run("publish", "shop.prices", '{"bread": [1, 3.5]}', "--json").error
     assert error["code"] == "invalid_message"
     assert error["details"]["path"] == "payload.bread[1]"
 
 
-def test_5_when_a_peer_is_banned(bakery: Node) -> None:
-    bakery.ask("ban", STRANGER, "--for", "1h")
-    assert bakery.run("connect", f"/ip4/127.0.0.1/tcp/9/p2p/{STRANGER}").code == 5
+def test_5_when_a_peer_is_banned(shop: Node) -> None:
+    shop.ask("ban", STRANGER, "--for", "1h")
+    assert shop.run("connect", f"/ip4/127.0.0.1/tcp/9/p2p/{STRANGER}").code == 5
+    shop.ask("unban", STRANGER)
 
 
 def test_1_when_nobody_answers_at_an_address(folder: Path) -> None:
@@ -90,6 +98,7 @@ def test_1_when_nobody_answers_at_an_address(folder: Path) -> None:
     (home / "config.toml").write_text("[connection_retry]\nmax_retries = 0\n")
     node = Node(home)
     try:
+        node.wait_ready()
         outcome = node.run("connect", f"/ip4/127.0.0.1/tcp/9/p2p/{STRANGER}", "--json")
         assert outcome.code == 1
         assert outcome.error["code"] == "connection_failed"

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import NodeStarter
-from tests.cli.processes import Node, covm
+from tests.cli.processes import START_S, Node, covm, environment
+
+ON_A_NETWORK_THAT_FAILS = """
+import asyncio, signal, sys
+from covm.cli.app import run
+from covm.daemon import process
+from covm.federation import FederationService
+from covm.federation.network.simulated import SimulatedFabric
+
+def service(identity, config, types):
+    network = SimulatedFabric().network(identity.keypair, listen=["/ip4/127.0.0.1/tcp/0"], max_connections=50)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, network.fail, "a panic")
+    return Service(identity, config, types=types, network=network)
+
+class Service(FederationService):
+    async def start(self):
+        await super().start()
+        if self.name == "Hasty":
+            self._node.network.fail("a panic")
+
+process.FederationService = service
+sys.exit(run(sys.argv[1:]))
+"""
+"""A node like any other, but on the simulated network, whose core fails when it is told to, or at once when hasty."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -92,6 +117,34 @@ def test_a_key_that_others_may_read_is_refused(home: Path) -> None:
     assert outcome.code == 1
     assert outcome.json["error"]["code"] == "identity_error"
     assert outcome.json["error"]["details"]["code"] == "permissions"
+
+
+def test_a_node_whose_core_fails_ends_with_1_and_one_sentence(home: Path) -> None:
+    command = [sys.executable, "-c", ON_A_NETWORK_THAT_FAILS, "federation", "start", "--home", str(home)]
+    node = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    assert node.stdout is not None
+    assert "is ready" in node.stdout.readline()
+    node.send_signal(signal.SIGUSR1)
+    told, log = node.communicate(timeout=START_S)
+    assert (node.returncode, told) == (1, "")
+    said = [line for line in log.splitlines() if line.startswith("covm: ")]
+    assert said == [log.splitlines()[-1]], log
+    assert "the network core failed and was ended: a panic" in said[0]
+    assert "Traceback" not in log
+    assert not (home / "control.sock").exists()
+    # The home is free: another node takes it.
+    again = Node(home)
+    again.wait_ready()
+    again.end()
+
+
+def test_a_core_that_fails_before_anybody_looks_is_not_missed(home: Path) -> None:
+    command = [sys.executable, "-c", ON_A_NETWORK_THAT_FAILS, "federation", "start", "--home", str(home)]
+    node = subprocess.run(
+        [*command, "--name", "Hasty"], capture_output=True, text=True, env=environment(), timeout=START_S, check=False
+    )
+    assert node.returncode == 1
+    assert "covm: the network core failed and was ended: a panic" in node.stderr
 
 
 def test_a_port_that_is_taken_is_named(home: Path) -> None:

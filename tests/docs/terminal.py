@@ -31,6 +31,7 @@ VARYING = [
     (re.compile(r"\b\d{4}-\d\d-\d\d(?= \d)"), "DATE"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)? (ms|s|min|h)\b"), "SPAN"),
+    (re.compile(r"\b\d+ B\b"), "SIZE"),
     (re.compile(r"(?<=/tcp/)\d+|(?<=/udp/)\d+"), "PORT"),
     (re.compile(r"(?<=process )\d+"), "PID"),
     (re.compile(r"[ \t]+"), " "),

@@ -16,7 +16,8 @@ async def main(name: str) -> None:
     )
     async with FederationService(Identity.generate(), config) as node:
         await until(lambda: bool(node.connected_peers()), timeout=timedelta(seconds=60))
-        print("met", next(peer.name for peer in node.peers() if peer.state == "connected"), flush=True)
+        sys.stdout.write(f"met {next(peer.name for peer in node.peers() if peer.state == 'connected')}\n")
+        sys.stdout.flush()
         # Stays until the other one has met it too.
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from tests.network.world import PATIENCE, PROPOSAL, Inbox, World, meet
 
 from covm.federation import ConnectionRetry, Identity, Message
 from covm.federation.errors import (
@@ -22,7 +23,6 @@ from covm.federation.errors import (
     WrongPeer,
 )
 from covm.testing import until
-from tests.network.world import PATIENCE, PROPOSAL, Inbox, World, meet
 
 TYPE = "governance.proposal"
 
@@ -166,7 +166,7 @@ async def test_a_banned_peer_is_gone_and_cannot_return_until_the_ban_is_lifted(w
 async def test_a_node_of_another_network_is_refused_and_both_are_told_why(world: World) -> None:
     mill = await world.start(network="valley")
     stranger = await world.start(network="coast")
-    with pytest.raises(NotAdmitted, match="another federation.*set the same network on both"):
+    with pytest.raises(NotAdmitted, match=r"another federation.*set the same network on both"):
         await stranger.connect_peer(mill.addresses[0])
     assert not mill.connected_peers()
     assert not stranger.connected_peers()

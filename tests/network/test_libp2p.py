@@ -7,18 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 import uvloop
+from tests.network.world import PATIENCE, PROPOSAL, Inbox, World, meet
 
 from covm import _native
 from covm.federation import FederationConfig, FederationService, Identity
 from covm.federation.config import ConnectionRetry
 from covm.federation.errors import ConnectionFailed, InvalidAddress, NetworkError, NodeFailed
 from covm.testing import until
-from tests.network.world import PATIENCE, PROPOSAL, Inbox, World, meet
-
 
 
 def _port(address: str) -> int:
@@ -26,7 +26,7 @@ def _port(address: str) -> int:
 
 
 @pytest.fixture
-async def world() -> World:
+async def world() -> AsyncIterator[World]:
     async with World("libp2p") as made:
         yield made
 
@@ -54,6 +54,13 @@ def _has_ipv6() -> bool:
     return True
 
 
+async def test_a_peer_is_found_by_its_dns_name(world: World) -> None:
+    mill, farm = await world.start(), await world.start()
+    by_name = mill.addresses[0].replace("/ip4/127.0.0.1/", "/dns4/localhost/")
+    await farm.connect_peer(by_name)
+    assert list(farm.connected_peers()) == [mill.peer_id]
+
+
 async def test_a_stopped_node_has_given_its_ports_back(world: World) -> None:
     mill, farm = await world.pair()
     ports = [_port(address) for address in mill.addresses]
@@ -69,7 +76,7 @@ async def test_a_stopped_node_has_given_its_ports_back(world: World) -> None:
 async def test_a_taken_port_is_told_with_what_to_do(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         node = world.make(listen_addresses=[f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"])
-        with pytest.raises(NetworkError, match="in use.*free the port"):
+        with pytest.raises(NetworkError, match=r"in use.*free the port"):
             await node.start()
 
 

@@ -36,7 +36,7 @@ class World:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *failure: Any) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         await self._running.aclose()
 
     def make(self, identity: Identity | None = None, **changes: Any) -> FederationService:

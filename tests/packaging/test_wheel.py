@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.wheel, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def wheel() -> Path:
     """The wheel of these sources: `make test` and `make wheel` build one and name it."""
-    if given := os.environ.get("COVM_WHEEL"):
+    if given := os.environ.get("HOUSE_WHEEL"):
         return Path(given)
     if os.environ.get("CI"):
-        pytest.fail("no wheel in COVM_WHEEL: `make test` builds one, and CI must try it")
-    pytest.skip("no wheel in COVM_WHEEL: `make test` builds one")
+        pytest.fail("no wheel in HOUSE_WHEEL: `make test` builds one, and CI must try it")
+    pytest.skip("no wheel in HOUSE_WHEEL: `make test` builds one")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from covm.federation import FederationConfig, FederationService, Identity
+from covm.federation import FederationConfig, FederationService, Identity, Message
 from covm.federation.clock import SeededRandom
 from covm.federation.network.simulated import SimulatedFabric
 from covm.testing import until
@@ -85,6 +85,13 @@ async def in_the_end(condition: Callable[[], object], timeout: timedelta = timed
             return
         await asyncio.sleep(1)
     raise AssertionError(f"it did not come true within {timeout}")
+
+
+def collect(node: FederationService, type_name: str) -> list[Message[Any]]:
+    """The messages of a type that the node's handler gets, as they come."""
+    received: list[Message[Any]] = []
+    node.subscribe(type_name, received.append, name="collect")
+    return received
 
 
 class Heard:

@@ -296,7 +296,8 @@ def bounds_of_the_core() -> dict[str, float]:
     text = (ROOT / "native/core/src/limits.rs").read_text()
     bounds: dict[str, float] = {}
     for name, value in re.findall(r"^pub const (\w+): \w+ = (.+);$", text, re.MULTILINE):
-        bounds[name] = eval(value.replace("Duration::from_secs", ""), {}, dict(bounds))
+        seconds = value.replace("Duration::from_secs", "").replace("Duration::from_millis", "0.001 * ")
+        bounds[name] = eval(seconds, {}, dict(bounds))
     return bounds
 
 

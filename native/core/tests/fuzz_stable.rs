@@ -1,6 +1,6 @@
 //! Every decoder, run on mutated inputs, on stable Rust, the same each time.
 //!
-//! `COVM_FUZZ_RUNS` sets how many executions each target gets (100,000 without it) and `COVM_FUZZ_SEED` another
+//! `HOUSE_FUZZ_RUNS` sets how many executions each target gets (100,000 without it) and `HOUSE_FUZZ_SEED` another
 //! sequence. A failure names the target, the execution and the input in hex.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -142,8 +142,8 @@ fn execute(target: &Target, run: u64, input: &[u8]) -> bool {
 
 fn fuzz(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of that name");
-    let runs = number("COVM_FUZZ_RUNS", RUNS);
-    let mut random = Random(number("COVM_FUZZ_SEED", 1));
+    let runs = number("HOUSE_FUZZ_RUNS", RUNS);
+    let mut random = Random(number("HOUSE_FUZZ_SEED", 1));
     let corpus = (target.corpus)();
     for input in &corpus {
         assert!(execute(target, 0, input), "{name}: an input of the corpus is refused");

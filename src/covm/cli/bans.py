@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from covm.cli.durations import milliseconds
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
-from covm.cli.rendering import date_time, table
+from covm.cli.rendering import date_time, sentence, table
 from covm.control import schema
 from covm.control.client import ControlClient
 
@@ -63,6 +63,7 @@ def bans(*, common: Common = DEFAULT) -> None:
         say_json(schema.Bans(bans=standing))
         return
     rows = [
-        (each.peer_id, "unbanned" if each.until is None else date_time(each.until), each.reason) for each in standing
+        (each.peer_id, "unbanned" if each.until is None else date_time(each.until), sentence(each.reason))
+        for each in standing
     ]
     table(("PEER ID", "UNTIL", "REASON"), rows, empty="nobody is banned")

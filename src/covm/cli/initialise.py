@@ -29,9 +29,11 @@ def init(
     *,
     name: Annotated[str | None, Parameter(negative=())] = None,
     network: Annotated[str | None, Parameter(negative=())] = None,
+    preset: str | None = None,
+    listen: Annotated[list[str] | None, Parameter(negative=())] = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Make the node's home: its folder, its key, and a configuration with its name and network.
+    """Make the node's home: its folder, its key, and a configuration with what is given here.
 
     A key that is there is kept, always; a configuration that is there is not changed.
 
@@ -41,11 +43,16 @@ def init(
         The name that other nodes see, such as "Mill Bakery".
     network
         The network to take part in; nodes of one network name find each other.
+    preset
+        Settings for a place: local, lan or wan.
+    listen
+        A multiaddr to listen on, such as /ip4/0.0.0.0/tcp/9000. May be given several times.
     """
     from covm.federation import FederationConfig, Identity
 
     home = common.folder
-    settings = {key: value for key, value in (("name", name), ("network", network)) if value is not None}
+    given = {"preset": preset, "name": name, "network": network, "listen_addresses": listen}
+    settings = {key: value for key, value in given.items() if value is not None}
     prepare_home(home)
     if settings and config_path(home).exists():
         raise Invalid(
@@ -57,8 +64,8 @@ def init(
         created = not key_path(home).exists()
         identity = Identity.load_or_create(key_path(home))
     if settings:
-        # JSON's strings are TOML's basic strings, escapes and all.
-        lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+        # JSON's strings and lists are TOML's, escapes and all, but for characters beyond 16 bits.
+        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]
         config_path(home).write_text("".join(lines), encoding="utf-8")
     made = Initialised(
         home=str(home),

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
-from covm.cli.rendering import clock_time, size, table
+from covm.cli.rendering import clock_time, nothing_of, size, table
 from covm.control import schema
 from covm.control.client import ControlClient
 
@@ -45,7 +45,7 @@ def gossip_log(
     if common.json:
         say_json(schema.GossipLog(entries=entries))
         return
-    table(COLUMNS, [_cells(entry) for entry in entries], empty="nothing was gossiped here yet")
+    table(COLUMNS, [_cells(entry) for entry in entries], empty=nothing_of("the gossip log has nothing", type, limit))
 
 
 def _cells(entry: schema.GossipEntry) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from covm.cli.durations import milliseconds
 from covm.cli.message_argument import read_message
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import as_text, safe, say, say_json
-from covm.cli.rendering import clock_time, duration
+from covm.cli.rendering import clock_time, duration, nothing_of
 from covm.control import schema
 from covm.control.client import ControlClient
 
@@ -69,7 +69,8 @@ def send_msg(
     message
         JSON or text; `-` reads standard input, `@FILE` a file. At most 1 MiB.
     wait
-        For what: that the peer has stored the message, or that a handler there has dealt with it.
+        For what: that the peer has stored the message, or that a handler there has dealt with it. Only who waits for
+        handled learns whether it was refused there.
     timeout
         How long to wait, such as 10s or 1m; then the exit code is 6.
     text
@@ -81,8 +82,7 @@ def send_msg(
     if common.json:
         say_json(answer)
     else:
-        why = f" ({safe(answer.reason)})" if answer.reason else ""
-        say(f"{answer.state}{why} by {answer.peer} after {duration(answer.elapsed_ms)}: {answer.type} {answer.id}")
+        say(f"{answer.state} by {answer.peer} after {duration(answer.elapsed_ms)}: {answer.type} {answer.id}")
 
 
 def messages(
@@ -120,7 +120,7 @@ def messages(
         say_json(answer)
         return
     if not answer.messages:
-        say("no message is held here")
+        say(nothing_of("nothing is held here", type, limit))
     for message in answer.messages:
         _show(message)
 

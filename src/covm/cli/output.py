@@ -11,11 +11,11 @@ from covm.cli.exits import OF_KIND, Exit
 from covm.control.schema import Failure, Problem, Versioned
 
 
-def safe(text: object) -> str:
-    """Text of unknown origin, fit for a terminal."""
+def safe(text: object, *, limit: int | None = None) -> str:
+    """Text of unknown origin, fit for a terminal; cut to `limit` characters, the last an ellipsis."""
     from covm.federation.wire.display import shown
 
-    return shown(str(text))
+    return shown(str(text), limit=limit)
 
 
 def say(line: str) -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
-from covm.cli.rendering import duration, table
+from covm.cli.rendering import duration, sentence, table
 from covm.control import schema
 from covm.control.client import ControlClient
 
@@ -33,7 +33,7 @@ def peers(*, connected: Annotated[bool, Parameter(negative=())] = False, common:
             peer.state,
             _distance(peer),
             peer.addresses[0] if peer.addresses else "-",
-            peer.why,
+            sentence(peer.why),
         )
         for peer in listed
     ]

@@ -1,16 +1,42 @@
-"""Tables: drawn by rich on a terminal, plain columns elsewhere, where nothing is cut and programs may read them."""
+"""Tables: fitted to a terminal, plain columns elsewhere, for programs to read; and values written for people."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from covm.cli.output import safe, say
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SENTENCE_CHARACTERS = 60
+"""How much of a sentence of any length stands in a table: what is longer would push everything else off the screen."""
+
+GAP = 2
+"""Blanks between two columns."""
+
+
+def sentence(text: str) -> str:
+    """A sentence of unknown length and origin for a table; `--json` has all of it."""
+    return safe(text, limit=SENTENCE_CHARACTERS)
+
+
+def nothing_of(nothing: str, type_name: str | None, limit: int) -> str:
+    """Why a log shows nothing: none was asked for, there is none of the type, or there is `nothing` at all."""
+    if limit == 0:
+        return "--limit 0 asks for nothing; leave it out, or ask for more"
+    return f"{nothing} of type {safe(type_name)}" if type_name else nothing
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Draws rows under columns; `empty` is the sentence instead when there are none."""
+    """Draws rows under columns; `empty` is the sentence instead when there are none.
+
+    No word is ever broken, so that ids and addresses can be copied: on a terminal too narrow for the longest words
+    each row is a block of its own, with its values below each other.
+    """
     if not rows:
         say(empty)
         return
@@ -20,20 +46,43 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
         return
     widths = [max(len(row[index]) for row in [columns, *cells]) for index in range(len(columns))]
     for row in [columns, *cells]:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say((" " * GAP).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    by_column = list(zip(columns, *cells, strict=True))
+    needed = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in by_column]
+    spare = console.width - sum(needed) - GAP * (len(columns) - 1)
+    if spare < 0:
+        _draw_blocks(console, columns, cells)
+        return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for column, least in zip(by_column, needed, strict=True):
+        more = min(spare, max(map(cell_len, column)) - least)
+        spare -= more
+        drawn.add_column(column[0], width=least + more)
     for row in cells:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+        drawn.add_row(*map(Text, row))
+    console.print(drawn)
+
+
+def _draw_blocks(console: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.text import Text
+
+    width = max(map(len, columns)) + GAP
+    for index, row in enumerate(cells):
+        if index:
+            console.print()
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                # The terminal itself wraps what is longer than a line, and copies it as one.
+                console.print(Text.assemble((column.ljust(width), "bold"), cell), soft_wrap=True)
 
 
 def clock_time(time_ms: int) -> str:

@@ -9,9 +9,11 @@ import msgspec
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
-from covm.cli.rendering import size, table
+from covm.cli.rendering import GAP, duration, size, table
 from covm.control import schema
 from covm.control.client import ControlClient
+
+INDENT = "  "
 
 
 def stats(*, common: Common = DEFAULT) -> None:
@@ -20,8 +22,31 @@ def stats(*, common: Common = DEFAULT) -> None:
     if common.json:
         say_json(schema.Stats(stats=counters))
         return
-    for label, value in _flat(counters):
-        say(f"{safe(label):<44}{safe(value)}")
+    for line in counters_told(counters):
+        say(line)
+
+
+def counters_told(counters: Mapping[str, Any]) -> Iterator[str]:
+    """The counters in groups: each a heading with its values indented below it, in columns as wide as they need.
+
+    Groups and values are shown as the node gives them; only messages, which have two directions, have a form here.
+    """
+    rows: list[tuple[str, ...]] = []
+    for name, value in counters.items():
+        if name == "uptime_s":
+            rows.append(("uptime", duration(value * 1000)))
+        elif name == "messages":
+            rows.append((name, "in", "out"))
+            rows += _traffic(value)
+        elif isinstance(value, dict):
+            rows.append((_words(name),) if value else (_words(name), "nothing"))
+            rows += ((INDENT + label, told) for label, told in _flat(value))
+        else:
+            rows.append((_words(name), _value(name, value)))
+    shown = [[safe(cell) for cell in row] for row in rows]
+    widths = [max((len(row[column]) for row in shown if column < len(row)), default=0) for column in range(3)]
+    for row in shown:
+        yield (" " * GAP).join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
 
 
 def types(*, common: Common = DEFAULT) -> None:
@@ -50,20 +75,38 @@ def required_fields(json_schema: Mapping[str, Any]) -> list[str]:
     return list(form.get("required", []))
 
 
+def _traffic(ways: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each way's sum, and below it each type's share."""
+    for way, directions in ways.items():
+        came, went = directions["in"], directions["out"]
+        yield INDENT + way, _messages(came), _messages(went)
+        for name in sorted(came["by_type"] | went["by_type"]):
+            yield INDENT * 2 + name, _messages(came["by_type"].get(name)), _messages(went["by_type"].get(name))
+
+
+def _messages(traffic: Mapping[str, int] | None) -> str:
+    return f"{traffic['messages']} ({size(traffic['bytes'])})" if traffic and traffic["messages"] else "0"
+
+
 def _flat(counters: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Nested counters as one line each, the path joined by dots."""
+    """Nested counters as one line each."""
     for name, value in counters.items():
-        label = f"{above}{name}"
         if isinstance(value, dict):
-            yield from _flat(value, f"{label}.")
+            yield from _flat(value, f"{above}{name} ")
         else:
-            yield label, _value(value)
+            yield _words(above + name), _value(name, value)
 
 
-def _value(value: object) -> str:
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(name: str, value: object) -> str:
     match value:
         case str():
             return value
+        case int() if name.endswith("bytes"):
+            return size(value)
         case float():
             return f"{value:.3f}"
         case _:

@@ -78,13 +78,33 @@ _KIND_OF: Mapping[str, str] = {
 """Kinds of the federation's errors, by name, so that the light client needs none of their modules."""
 
 
+_FOR_COMMANDS: Mapping[str, str] = {
+    "PeerNotConnected": (
+        "peer {peer} is not connected: {why}; connect with `covm federation connect ADDRESS`, or wait for it to return"
+    ),
+    "DeliveryTimeout": (
+        "message {message_id} was not {awaited} within {timeout_s:g} s (it is {state}); it is still under way: "
+        "sent again it would arrive twice, so give the next one longer with --timeout"
+    ),
+    "UnknownMessageType": (
+        "message type {type!r} is not registered; `covm federation types` lists those that are, and a name of your own "
+        "carries JSON or text"
+    ),
+    "NotStarted": "the node is not running; start it with `covm federation start`",
+    "AlreadyStarted": "the node was already started; stop it with `covm federation stop` first",
+}
+"""Sentences whose advice, as the federation gives it, is a call in Python: here it is a command."""
+
+
 def problem_of(error: Exception) -> Problem:
     """An error of the federation, or one of ours, as it travels: what is not in the table has failed."""
     if isinstance(error, ControlError):
         return Problem(kind=error.kind, code=error.code, message=error.message, details=dict(error.details))
     names = [base.__name__ for base in type(error).__mro__]
     kind = next((_KIND_OF[name] for name in names if name in _KIND_OF), Failed.kind)
-    return Problem(kind=kind, code=_snake_case(names[0]), message=str(error), details=_fields(error))
+    fields = _fields(error)
+    message = _FOR_COMMANDS[names[0]].format_map(fields) if names[0] in _FOR_COMMANDS else str(error)
+    return Problem(kind=kind, code=_snake_case(names[0]), message=message, details=fields)
 
 
 def _snake_case(name: str) -> str:

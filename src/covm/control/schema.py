@@ -208,8 +208,7 @@ class Sent(Versioned, kw_only=True, frozen=True):
     type: str
     peer: str
     state: str
-    """`stored` or `handled`; `refused` or `quarantined` when it was stored and then not handled, with the reason."""
-    reason: str
+    """What was waited for: `stored` or `handled`. What becomes of a stored message is for who waits for `handled`."""
     elapsed_ms: float
 
 

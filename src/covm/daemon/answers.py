@@ -73,14 +73,13 @@ def bans(service: FederationService) -> schema.Bans:
     return schema.Bans(bans=standing)
 
 
-def sent(receipt: Receipt, elapsed_ms: float) -> schema.Sent:
-    """What became of a direct message so far."""
+def sent(receipt: Receipt, reached: str, elapsed_ms: float) -> schema.Sent:
+    """A direct message that is as far as was waited for. It may be further by now, or not, as chance has it."""
     return schema.Sent(
         id=receipt.id,
         type=receipt.type,
         peer=receipt.peer,
-        state=receipt.state,
-        reason=receipt.reason,
+        state=reached,
         elapsed_ms=elapsed_ms,
     )
 
@@ -120,8 +119,9 @@ def _peer(peer: PeerStatus) -> schema.Peer:
         connected=peer.is_connected,
         addresses=list(peer.addresses),
         direction=peer.direction,
-        round_trip_ms=peer.round_trip_ms,
-        clock_offset_ms=peer.clock_offset_ms,
+        # Measured over a connection that is gone, they would say how far away nobody is.
+        round_trip_ms=peer.round_trip_ms if peer.is_connected else None,
+        clock_offset_ms=peer.clock_offset_ms if peer.is_connected else None,
         software=peer.version,
         agent=peer.agent,
         kept=peer.kept,

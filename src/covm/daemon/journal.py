@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from covm.federation import FederationService, errors, events
+from covm.federation import EventStream, errors, events
 
 logger = logging.getLogger("covm.daemon")
 
@@ -19,9 +19,9 @@ WARNINGS = (
 """What an operator may have to do something about."""
 
 
-async def keep(service: FederationService) -> None:
+async def keep(happenings: EventStream) -> None:
     """Logs every event until the node stops. Raises `NodeFailed` when the network core ended by itself."""
-    async for event in service.events():
+    async for event in happenings:
         level = logging.WARNING if isinstance(event, WARNINGS) else logging.INFO
         logger.log(level, "%s", event)
         if isinstance(event, events.NodeFailed):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from covm._native import parse_peer_id
+from covm.control.failures import NotFound
 from covm.daemon.peer_names import find_peer
 from covm.daemon.received import ReceivedMessages
 from covm.federation import FederationService
@@ -56,9 +57,17 @@ class RunningNode:
         return find_peer(text, self.names())
 
     def find_banned(self, text: str) -> str:
-        """The full id of the banned peer that `text` means."""
+        """The full id of the banned peer that `text` means. Raises `NotFound`, also for a peer that is not banned."""
         names = self.names()
-        return find_peer(text, {ban.peer: names.get(ban.peer, "") for ban in self.service.bans()})
+        try:
+            return find_peer(text, {ban.peer: names.get(ban.peer, "") for ban in self.service.bans()})
+        except NotFound:
+            peer = self.find_anyone(text)
+        raise NotFound(
+            f"{names.get(peer) or 'this peer'} ({peer}) is not banned; `covm federation bans` lists who is",
+            code="not_banned",
+            details={"peer": peer},
+        )
 
     def find_anyone(self, text: str) -> str:
         """As `find`; a whole peer id needs nobody to know it."""

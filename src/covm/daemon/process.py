@@ -17,7 +17,7 @@ from covm.daemon import journal, logs
 from covm.daemon.node import RunningNode
 from covm.daemon.routes import control_app
 from covm.daemon.server import ControlServer
-from covm.federation import FederationConfig, FederationService, Identity
+from covm.federation import EventStream, FederationConfig, FederationService, Identity
 from covm.governance import Proposal
 
 logger = logging.getLogger("covm.daemon")
@@ -71,16 +71,18 @@ async def _live(
     ready: Callable[[RunningNode], None],
 ) -> None:
     service = FederationService(identity, config, types=TYPES)
+    # From before the start, so that nothing that happens during it is missed, the core's end least of all.
+    happenings = service.events()
     node = RunningNode(service, identity.did_key, home, tuple(dict.fromkeys(received_types)))
     for type_name in node.received_types:
         service.subscribe(type_name, node.received.take, name="messages")
     with _stopped_by_signals(node.stopping):
         async with service:
-            await _answer(node, ready)
+            await _answer(node, happenings, ready)
 
 
-async def _answer(node: RunningNode, ready: Callable[[RunningNode], None]) -> None:
-    watch = asyncio.create_task(journal.keep(node.service), name="journal")
+async def _answer(node: RunningNode, happenings: EventStream, ready: Callable[[RunningNode], None]) -> None:
+    watch = asyncio.create_task(journal.keep(happenings), name="journal")
     asked = asyncio.create_task(node.stopping.wait(), name="stop requested")
     try:
         async with ControlServer(control_app(node), socket_path(node.home)) as server:

@@ -114,7 +114,7 @@ async def send(request: Request) -> Response:
     receipt = await node.service.send_direct(peer, asked.type, asked.payload)
     timeout = timedelta(milliseconds=asked.timeout_ms)
     await (receipt.stored(timeout=timeout) if asked.wait == "stored" else receipt.handled(timeout=timeout))
-    return _answer(answers.sent(receipt, _since(began)))
+    return _answer(answers.sent(receipt, asked.wait, _since(began)))
 
 
 async def gossip_log(request: Request) -> Response:

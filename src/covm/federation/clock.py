@@ -42,7 +42,7 @@ class SystemRandom:
     """The operating system's source for ids, a seeded generator for jitter."""
 
     def __init__(self) -> None:
-        self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._jitter = random.Random()
 
     def bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)
@@ -55,7 +55,7 @@ class SeededRandom:
     """Repeatable chance from one seed, for simulations and tests."""
 
     def __init__(self, seed: int) -> None:
-        self._source = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._source = random.Random(seed)
 
     def bytes(self, count: int) -> bytes:
         return self._source.randbytes(count)

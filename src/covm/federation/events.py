@@ -205,6 +205,7 @@ class EventStream:
         return self._events.popleft()
 
     def push(self, event: Event) -> None:
+        """Queues an event for this listener; the oldest makes room. (The hub's side)"""
         if len(self._events) >= self._limit:
             self._events.popleft()
             self._dropped += 1
@@ -217,6 +218,7 @@ class EventStream:
         self._wake()
 
     async def aclose(self) -> None:
+        """As `close`, for `contextlib.aclosing`."""
         self.close()
 
     def _wake(self) -> None:
@@ -234,10 +236,12 @@ class EventHub:
         self._closed = False
 
     def emit(self, event: Event) -> None:
+        """Hands an event to every listener, now."""
         for stream in tuple(self._streams):
             stream.push(event)
 
     def listen(self) -> EventStream:
+        """A new listener; one that ends at once when the node has stopped."""
         stream = EventStream()
         if self._closed:
             stream.close()

@@ -25,10 +25,13 @@ class TypeInfo:
     """A registered message type."""
 
     name: str
+    """As messages carry it: two or more parts joined by dots, in small letters."""
     version: int
+    """Counted up when the meaning of a field changes."""
     size_limit: int
     """Bytes of the largest encoded payload; gossip has 64 KiB besides."""
     json_schema: dict[str, Any]
+    """The form of a payload, for programs in other languages."""
 
 
 def types(registry: TypeRegistry) -> list[TypeInfo]:

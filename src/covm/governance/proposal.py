@@ -23,7 +23,9 @@ class Proposal(Struct, frozen=True, kw_only=True):
     id: _Id
     """Chosen by the author, unique among the author's proposals, as in `solar-roof-2030`."""
     title: _Title
+    """What is shown in lists, 1 to 200 characters."""
     description: _Text = ""
+    """The whole text, up to 8,000 characters."""
     author: _Id
     """Who proposes, as people know them. Which node published it is proven by `Message.author`."""
     options: _Options = []

@@ -26,7 +26,9 @@ class ConnectionRetry(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int = 5
     """Tries after the first; 0 for none. `connect_peer` then raises `ConnectionFailed`."""
     base_delay: timedelta = timedelta(seconds=1)
+    """The wait before the second try is random, up to this; it doubles each time."""
     max_delay: timedelta = timedelta(seconds=60)
+    """The longest wait."""
 
 
 class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,17 +60,21 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap_peers: list[str] = msgspec.field(default_factory=list)
     """Multiaddrs, each ending in `/p2p/<peer id>`, that are dialled at start and again whenever they are lost."""
     max_connections: int = 50
+    """Peers that may be connected at once, 1 to 10,000; more are refused, and told so."""
     heartbeat_interval: timedelta = timedelta(seconds=30)
     """Two missed heartbeats make a peer suspect, four lost."""
     sync_interval: timedelta = timedelta(seconds=300)
+    """How often stores are compared; without effect until there is something to synchronise."""
     message_timeout: timedelta = timedelta(seconds=60)
     """How long a receipt is awaited when the caller does not say."""
     connection_retry: ConnectionRetry = ConnectionRetry()
+    """How `connect_peer` and kept peers are tried again."""
     gossip_allowance: int = 5000
     """Messages a second that one author may publish; what is above is not forwarded."""
     gossip_log_size: int = 1000
     """Entries that the gossip log keeps."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    """From which level on the command line's node logs; a program configures `logging` itself."""
 
     def __post_init__(self) -> None:
         values = flattened(self)

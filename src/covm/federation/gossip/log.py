@@ -16,18 +16,23 @@ class GossipLogEntry(NamedTuple):
     """One message that was published or received."""
 
     time_ms: int
+    """When this node judged it, in milliseconds since 1970-01-01 UTC."""
     direction: str
     """`in` or `out`."""
     type: str
     """Empty when the body could not be read."""
     id: str
+    """The message's id, 32 hexadecimal digits; empty when the body could not be read."""
     author: str
+    """The author's peer id; empty when the envelope could not be read."""
     carrier: str
     """The peer that handed it over; this node itself for what it published."""
     size_bytes: int
+    """Of the whole envelope."""
     verdict: str
     """`accept`, `ignore` or `reject`."""
     reason: str
+    """Why it was not accepted, as `dropped` in `stats()` counts it; empty when it was."""
 
 
 class GossipLogStream:
@@ -51,15 +56,18 @@ class GossipLogStream:
         return self._entries.popleft()
 
     def push(self, entry: GossipLogEntry) -> None:
+        """Queues an entry of the followed type; the oldest makes room. (The log's side)"""
         if self._type is None or entry.type == self._type:
             self._entries.append(entry)
             self._wake()
 
     def close(self) -> None:
+        """Ends the iteration once what is queued has been read."""
         self._closed = True
         self._wake()
 
     async def aclose(self) -> None:
+        """As `close`, for `contextlib.aclosing`."""
         self.close()
 
     def _wake(self) -> None:

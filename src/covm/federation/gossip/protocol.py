@@ -43,7 +43,9 @@ class PublishedMessage:
     """A message on its way to the federation: its id, and how many subscribed connected peers it went towards."""
 
     id: str
+    """32 hexadecimal digits."""
     peers: int
+    """0 when nobody is connected, which is no error."""
 
 
 class _Pending:

@@ -82,5 +82,5 @@ class Judge:
         # Before the allowance: whoever repeats an author's old messages must not use up what it may say now.
         seen = self._windows.check(author, body.incarnation, body.seq)
         if seen is not Seen.NEW:
-            return seen.value
+            return str(seen.value)
         return "" if self._allowances.take(author, now_s) else "over_allowance"

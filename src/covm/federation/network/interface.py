@@ -336,7 +336,7 @@ class Network(Protocol):
         """Opens our stream to an admitted peer. Raises `PeerNotConnected`, `NetworkError` with the reason."""
 
     def try_send(self, stream: int, frames: Sequence[bytes]) -> bool:
-        """Hands frames over if the stream has credit; otherwise takes none, returns False, and `StreamWritable` follows.
+        """Hands frames over if the stream has credit; else takes none, returns False, and `StreamWritable` follows.
 
         Raises `PeerNotConnected` when the stream is gone.
         """

@@ -259,8 +259,7 @@ class Libp2pNetwork:
         return await self._result(command)
 
     def _result(self, command: int) -> asyncio.Future[Any]:
-        assert self._loop is not None
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[command] = future
         return future
 

@@ -13,16 +13,20 @@ MAX_BANS = 10_000
 """Bans at once: far more than an operator sets by hand; the state file stays near a megabyte."""
 
 MAX_BAN_REASON = 256
-"""Characters of a ban's reason; it is said to the peer."""
+"""Characters of a ban's reason: a sentence or two; the state file holds `MAX_BANS` of them."""
 
 
 class Ban(msgspec.Struct, frozen=True):
     """One ban. `until_ms` is wall-clock time; None means until it is lifted."""
 
     peer: str
+    """The banned peer's id, base58."""
     reason: str
+    """Why, in the operator's words, at most `MAX_BAN_REASON` characters."""
     since_ms: int
+    """When it was set, in milliseconds since 1970-01-01 UTC."""
     until_ms: int | None
+    """When it ends, in milliseconds since 1970-01-01 UTC."""
 
     @property
     def until(self) -> str:
@@ -32,6 +36,7 @@ class Ban(msgspec.Struct, frozen=True):
         return datetime.fromtimestamp(self.until_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def as_error(self) -> PeerBanned:
+        """The error that a call about the banned peer raises."""
         return PeerBanned(self.peer, self.reason, self.until)
 
 

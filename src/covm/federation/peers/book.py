@@ -82,8 +82,12 @@ class AddressBook:
         """Peers that discovery found, those heard of latest first."""
         return [peer for peer in reversed(self._peers) if any(known.is_found for known in self._peers[peer].values())]
 
-    def forget(self, peer: str) -> None:
-        self._peers.pop(peer, None)
+    def remove(self, peer: str, address: str) -> None:
+        """Forgets an address that proved false, and the peer with its last one."""
+        known = self._peers.get(peer, {})
+        known.pop(address, None)
+        if not known:
+            self._peers.pop(peer, None)
 
     def _note(self, known: dict[str, Known], address: str, source: Source, now_ms: int) -> None:
         held = known.get(address)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Sequence
 
 from covm.federation.clock import Clock, Random
 from covm.federation.config import ConnectionRetry
@@ -62,14 +64,18 @@ class Dialler:
         self._clock = clock
         self._random = random
         self._hint_dials = 0
+        self._configured: set[tuple[str, str]] = set()
+        self._reaching: Counter[str | None] = Counter()
 
     async def connect(self, target: str) -> str:
         """Connects as `FederationService.connect_peer` promises; returns the peer id."""
         peer, addresses = self._resolve(target)
         record = self._roster.get(peer) if peer is not None else None
-        if record is not None and record.is_connected:
-            record.kept, record.parked = True, False
-            return record.peer
+        if record is not None:
+            record.parked = False
+            if record.is_connected:
+                record.kept = True
+                return record.peer
         if self._roster.places_taken >= self._max_connections:
             raise ConnectionLimitReached(self._max_connections)
         failures = 0
@@ -86,21 +92,25 @@ class Dialler:
         return record.peer
 
     def keep(self, address: str) -> None:
-        """Dials a bootstrap peer now and keeps it. Raises `InvalidAddress`."""
+        """Dials a bootstrap peer now and keeps it, unless it is banned. Raises `InvalidAddress`."""
         plain, peer = parse_address(address)
         if peer is None:
             raise InvalidAddress(address, "a bootstrap peer's address ends in /p2p/<peer id>")
         if peer == self._network.peer_id:
             return
+        self._configured.add((peer, plain))
         self._roster.book.add(peer, [plain], Source.BOOTSTRAP, self._clock.now_ms())
+        if peer in self._bans:
+            return
         record = self._roster.obtain(peer)
         record.kept = True
         self.redial(record)
 
     def redial(self, record: PeerRecord) -> None:
         """Begins to dial a kept peer again, if nobody does yet."""
-        if record.redial is None and record.kept:
-            record.redial = self._supervisor.spawn(self._redial(record), f"redial of {record.peer}")
+        if record.kept and not record.is_redialled:
+            record.is_redialled = True
+            self._supervisor.launch(self._redial(record), f"redial of {record.peer}")
 
     def consider_hints(self) -> None:
         """Dials peers from the book while there is room."""
@@ -115,6 +125,10 @@ class Dialler:
                 self._hint_dials += 1
                 self._supervisor.launch(self._dial_hint(record), f"dial of {peer}")
 
+    def is_reaching(self, peer: str) -> bool:
+        """Whether a dial of ours may end at this peer: one to it, or one to an address without a peer id."""
+        return bool(self._reaching[peer] or self._reaching[None])
+
     def postpone(self, record: PeerRecord) -> None:
         """Hints do not bring a peer back at once: it, or this node, may have had reason to close."""
         record.retry_at_s = self._clock.monotonic_s() + self._random.uniform(0.5, 1.0) * self._backoff.max_s
@@ -124,7 +138,7 @@ class Dialler:
         record = self._roster.get(peer)
         if record is None:
             return True
-        busy = record.connections or record.redial or record.waiters or record.state is PeerState.DIALLING
+        busy = record.connections or record.is_redialled or record.waiters or record.state is PeerState.DIALLING
         return not (busy or record.parked or record.kept or record.retry_at_s > now_s)
 
     def _resolve(self, target: str) -> tuple[str | None, list[str]]:
@@ -147,6 +161,8 @@ class Dialler:
     async def _dial(self, peer: str | None, addresses: list[str]) -> PeerRecord:
         """One try over all addresses, until the peer is *connected*."""
         if peer is not None:
+            if (ban := self._bans.get(peer)) is not None:
+                raise ban.as_error()
             record = self._roster.obtain(peer)
             if not record.is_connected:
                 record.become(PeerState.DIALLING, "", self._clock.now_ms())
@@ -162,16 +178,45 @@ class Dialler:
         return record
 
     async def _reach(self, peer: str | None, addresses: list[str]) -> str:
+        self._reaching[peer] += 1
         try:
             async with asyncio.timeout(DIAL_DEADLINE_S):
-                return await self._network.dial(peer, addresses)
+                return await self._try_each(peer, addresses)
         except TimeoutError:
             why = f"no answer within {DIAL_DEADLINE_S:g} s"
             raise ConnectionFailed(peer or addresses[0], dict.fromkeys(addresses, why)) from None
+        finally:
+            self._reaching[peer] -= 1
+            if not self._reaching[peer]:
+                del self._reaching[peer]
+
+    async def _try_each(self, peer: str | None, addresses: Sequence[str]) -> str:
+        """Where somebody else answers, the peer is not: the address is forgotten, and the others are tried."""
+        while True:
+            try:
+                return await self._network.dial(peer, addresses)
+            except WrongPeer as error:
+                false, _ = parse_address(error.address)
+                left = [address for address in addresses if address != false]
+                self._forget(error, false)
+                if not left or len(left) == len(addresses):
+                    raise
+                addresses = left
+
+    def _forget(self, error: WrongPeer, address: str) -> None:
+        """What the configuration names stays: it may be right again, and the next start would bring it back."""
+        if (error.expected, address) in self._configured:
+            return
+        self._roster.book.remove(error.expected, address)
+        logger.info("%s; the address is forgotten", error)
 
     async def _until_connected(self, record: PeerRecord, addresses: list[str]) -> None:
         if record.is_connected:
             return
+        failure, record.failure = record.failure, None
+        if failure is not None:
+            # It turned us away, or broke off, in the same moment as it answered.
+            raise failure
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         record.waiters.append(waiter)
         try:
@@ -188,13 +233,14 @@ class Dialler:
         delay_s = self._backoff.delay_s(failures, self._random)
         if peer is not None:
             record = self._roster.obtain(peer)
-            if not record.connections:
+            if not record.connections and record.state is not PeerState.BANNED:
                 why = f"try {failures} failed, the next is in {delay_s:.1f} s"
                 record.become(PeerState.BACKING_OFF, why, self._clock.now_ms())
         await asyncio.sleep(delay_s)
 
     async def _redial(self, record: PeerRecord) -> None:
         """Until it is connected, or no longer wanted. Beyond `max_retries` the waits stay at their longest."""
+        record.redial = asyncio.current_task()
         try:
             while record.kept and not record.is_connected:
                 if record.failures:
@@ -213,7 +259,7 @@ class Dialler:
                     # What was refused will be refused again for a while.
                     record.failures = record.failures + 1 if not isinstance(error, AccessError) else 32
         finally:
-            record.redial = None
+            record.redial, record.is_redialled = None, False
 
     async def _dial_hint(self, record: PeerRecord) -> None:
         try:
@@ -224,8 +270,6 @@ class Dialler:
             # A hint that led nowhere waits its longest, so that others have their turn.
             record.retry_at_s = self._clock.monotonic_s() + self._backoff.max_s * min(record.failures, 8)
             logger.debug("hint %s led nowhere: %s", record.peer, error)
-            if isinstance(error, WrongPeer):
-                self._roster.book.forget(record.peer)
         finally:
             self._hint_dials -= 1
 

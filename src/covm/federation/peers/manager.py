@@ -20,7 +20,6 @@ from covm.federation.counters import Counters
 from covm.federation.errors import (
     ConnectionFailed,
     NetworkError,
-    NotAdmitted,
     PeerNotConnected,
     UnknownPeer,
 )
@@ -30,14 +29,13 @@ from covm.federation.events import (
     PeerDisconnected,
     PeerLost,
     PeerRecovered,
-    PeerRefused,
     PeerSuspected,
 )
 from covm.federation.network import interface as net
-from covm.federation.peers.admission import Ground, refusal
 from covm.federation.peers.bans import Ban, Bans
-from covm.federation.peers.book import Source
+from covm.federation.peers.book import MAX_ADDRESSES, Source
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
+from covm.federation.peers.door import Door, broken_off
 from covm.federation.peers.health import Pulse
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
@@ -47,7 +45,7 @@ from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.display import shown
-from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
+from covm.federation.wire.join import JoinHello
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 logger = logging.getLogger("covm.federation.peers")
@@ -87,9 +85,7 @@ class PeerManager:
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
-        self._hello = hello
         self._topic = topic
-        self._max_connections = max_connections
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -97,7 +93,7 @@ class PeerManager:
         self._supervisor = supervisor
         self._clock = clock
         self._hub = hub
-        self._counters = counters
+        self._door = Door(network, roster, bans, hello, max_connections, hub, counters)
         self._control: Control
         self._heartbeats: Heartbeats
 
@@ -123,7 +119,7 @@ class PeerManager:
         record = self._roster.get(peer)
         if record is None and peer not in self._roster.book:
             raise UnknownPeer(peer)
-        if record is None or not (record.connections or record.kept):
+        if record is None or record.state is PeerState.BANNED or not (record.connections or record.kept):
             raise PeerNotConnected(peer)
         record.let_go()
         record.parked = True
@@ -240,6 +236,13 @@ class PeerManager:
     def on_opened(self, event: net.ConnectionOpened) -> None:
         record = self._roster.obtain(event.peer)
         record.connections[event.connection] = (event.address, event.outbound)
+        record.failure = None
+        if record.parked and event.peer not in self._bans:
+            if event.outbound and not self._dialler.is_reaching(event.peer):
+                # The core's own search (Kademlia) came by it; the operator did not call it back.
+                self._supervisor.launch(self._network.disconnect(event.peer), f"disconnect of {event.peer}")
+                return
+            record.parked = False
         if not record.is_connected and record.deadline_s is None:
             record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
         if event.outbound:
@@ -247,39 +250,20 @@ class PeerManager:
 
     def on_hello(self, event: net.HelloReceived) -> None:
         record = self._roster.obtain(event.peer)
-        try:
-            theirs = decode_join_hello(event.hello)
-        except Malformed as error:
-            self._counters.drop("malformed_hello")
-            self._refuse(event.connection, record, f"your HELLO cannot be read: {error.reason}")
-            return
-        record.name, record.agent = theirs.name, theirs.agent
-        ban = self._bans.get(event.peer)
-        ground = Ground(
-            banned=ban.reason if ban is not None else None,
-            pinned=record.kept or bool(record.waiters),
-            known=record.admitted,
-            taken=self._roster.places_taken,
-            places=self._max_connections,
-        )
-        reason = refusal(self._hello, theirs, ground)
-        if reason is None:
-            self._network.admit(event.connection)
-        else:
-            self._refuse(event.connection, record, reason)
+        # Who was sent away and did not come by itself is not let in; who is banned is told so.
+        if not record.parked or event.peer in self._bans:
+            self._door.on_hello(event)
 
     def on_join_refused(self, event: net.JoinRefused) -> None:
-        reason = shown(event.reason)
-        self._hub.emit(PeerRefused(event.peer, event.peer, reason))
-        self._turned_away(self._roster.obtain(event.peer), NotAdmitted(event.peer, event.peer, reason))
+        self._door.on_join_refused(event)
 
     def on_join_failed(self, event: net.JoinFailed) -> None:
-        record = self._roster.obtain(event.peer)
-        record.resolve(ConnectionFailed(event.peer, {record.address or event.peer: f"join failed: {event.reason}"}))
+        self._door.on_join_failed(event)
 
     def on_admitted(self, event: net.PeerAdmitted) -> None:
         record = self._roster.obtain(event.peer)
         record.admitted = True
+        self._note_addresses(record.peer, record.claimed, Source.PEER_INFO)
         self._settle(record)
 
     def on_unadmitted(self, event: net.PeerUnadmitted) -> None:
@@ -302,13 +286,13 @@ class PeerManager:
 
     def on_closed(self, event: net.ConnectionClosed) -> None:
         record = self._roster.obtain(event.peer)
-        address, _ = record.connections.pop(event.connection, (event.peer, False))
+        address, outbound = record.connections.pop(event.connection, ("", False))
         if event.remaining:
             return
         record.connections.clear()
-        record.deadline_s = None
+        record.deadline_s = record.round_trip_ms = None
         why = f"the connection was closed: {event.reason}"
-        record.resolve(ConnectionFailed(event.peer, {address: why}))
+        record.resolve(broken_off(record, why, address if outbound else ""))
         if record.is_connected:
             self._disconnected(record, PeerState.LOST, record.why or why)
         elif record.state is PeerState.DIALLING:
@@ -317,8 +301,12 @@ class PeerManager:
 
     def on_identified(self, event: net.PeerIdentified) -> None:
         record = self._roster.get(event.peer)
-        if record is not None and not record.agent:
-            record.agent = shown(event.agent, limit=64)
+        if record is None:
+            return
+        record.agent = record.agent or shown(event.agent, limit=64)
+        record.claimed = event.addresses[:MAX_ADDRESSES]
+        if record.admitted:
+            self._note_addresses(record.peer, record.claimed, Source.PEER_INFO)
 
     def on_discovered(self, event: net.PeerDiscovered) -> None:
         if event.peer != self._network.peer_id:
@@ -335,7 +323,8 @@ class PeerManager:
 
     def _settle(self, record: PeerRecord) -> None:
         """Everything may be there now that makes a peer *connected*."""
-        if not record.is_complete:
+        if not record.is_complete or record.parked:
+            # What still arrives of a peer that was sent away makes it no part of the federation again.
             return
         record.deadline_s = None
         if record.is_connected:
@@ -345,8 +334,8 @@ class PeerManager:
         record.become(PeerState.CONNECTED, "", self._clock.now_ms())
         self._control.send_control(record.peer, self._describe())
         self._heartbeats.ask(record)
-        outbound = any(outbound for _, outbound in record.connections.values())
-        self._hub.emit(PeerConnected(record.peer, record.address, outbound))
+        address = next(iter(self._roster.addresses(record)), "")
+        self._hub.emit(PeerConnected(record.peer, address, outbound=bool(record.reached_at)))
         record.resolve()
 
     def _disconnected(self, record: PeerRecord, state: PeerState, why: str) -> None:
@@ -354,16 +343,6 @@ class PeerManager:
         record.become(PeerState.KNOWN if record.parked else state, why, self._clock.now_ms())
         self._dialler.postpone(record)
         self._hub.emit(PeerDisconnected(record.peer, why))
-
-    def _refuse(self, connection: int, record: PeerRecord, reason: str) -> None:
-        self._network.refuse(connection, reason)
-        self._hub.emit(PeerRefused(record.peer, self._network.peer_id, reason))
-        self._turned_away(record, NotAdmitted(record.peer, self._network.peer_id, reason))
-
-    def _turned_away(self, record: PeerRecord, error: NotAdmitted) -> None:
-        if not record.is_connected:
-            record.why = error.why
-        record.resolve(error)
 
     async def _drop(self, record: PeerRecord, why: str) -> None:
         await self._network.disconnect(record.peer)

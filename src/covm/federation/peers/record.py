@@ -27,32 +27,48 @@ class PeerStatus:
     """What this node knows about a peer. Name, version and agent are the peer's own words."""
 
     peer_id: str
+    """Base58."""
     name: str
+    """What it calls itself, at most 64 characters, not unique; empty before it said so. Not safe to print as it is."""
     state: str
     """known, dialling, connected, suspect, lost, backing off or banned."""
     why: str
+    """How the state came about, in words; empty when it explains itself."""
     since_ms: int
     """Since when the state holds, in milliseconds since 1970-01-01 UTC."""
     addresses: tuple[str, ...]
-    """The connection's address first, then what else is known; each ends in `/p2p/<peer id>`."""
+    """Where it can be dialled: where we reached it first, then what it says of itself and other hints.
+
+    The far end of a connection that the peer opened is never among them: nobody listens there. Each ends in
+    `/p2p/<peer id>`.
+    """
     direction: str
     """`outbound`, `inbound` or `both`; empty when there is no connection."""
     round_trip_ms: float | None
+    """How long an answer takes: the median of the last heartbeats. None before the first measurement, and when the peer
+    is not connected."""
     clock_offset_ms: float | None
-    """How far the peer's clock is ahead of ours."""
+    """How far the peer's clock is ahead of ours. None as the round trip is."""
     version: str
+    """The covm that it says it runs; empty before it has said so."""
     agent: str
+    """What its libp2p says that it is; empty before it has said so."""
     kept: bool
     """Whether the operator or the configuration asked for it: it is dialled again after a loss."""
     queued: int
     """Messages that wait to be sent to it or to be acknowledged by it."""
     messages_in: int
+    """Direct messages taken from it while this node has run."""
     bytes_in: int
+    """The bytes of their envelopes."""
     messages_out: int
+    """Direct messages sent to it while this node has run."""
     bytes_out: int
+    """The bytes of their envelopes."""
 
     @property
     def is_connected(self) -> bool:
+        """Whether both sides are open; a suspected peer still counts."""
         return self.state in (PeerState.CONNECTED, PeerState.SUSPECT)
 
 
@@ -73,16 +89,25 @@ class PeerRecord:
     """Until when a peer that has connections must be *connected*, or it is disconnected."""
     kept: bool = False
     parked: bool = False
-    """The operator disconnected it: hints alone do not bring it back."""
+    """The operator disconnected or banned it: this node does not dial it by itself.
+
+    That ends when the operator connects to it or it comes by itself, not with time and not with the ban.
+    """
     failures: int = 0
     retry_at_s: float = 0.0
     pulse: Pulse | None = None
     info: PeerInfo | None = None
     name: str = ""
     agent: str = ""
+    claimed: tuple[str, ...] = ()
+    """Its addresses in its own words (identify); they go into the book once it is admitted."""
     round_trip_ms: float | None = None
     """libp2p's own measurement, until heartbeats have given one."""
+    is_redialled: bool = False
     redial: asyncio.Task[None] | None = None
+    """Who dials it again and again, once that has begun: a task that is cancelled before cannot clean up."""
+    failure: Exception | None = None
+    """Why its newest connection was turned away or broke, for whoever asks after it happened."""
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
@@ -96,8 +121,8 @@ class PeerRecord:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is lost when the record is forgotten."""
-        return not (self.connections or self.kept or self.parked or self.waiters or self.redial) and (
+        """Whether nothing depends on the record."""
+        return not (self.connections or self.kept or self.waiters or self.is_redialled) and (
             self.state is not PeerState.BANNED
         )
 
@@ -107,8 +132,10 @@ class PeerRecord:
         return "both" if len(ways) == 2 else {True: "outbound", False: "inbound", None: ""}[next(iter(ways), None)]
 
     @property
-    def address(self) -> str:
-        return next((address for address, _ in self.connections.values()), "")
+    def reached_at(self) -> list[str]:
+        """The addresses at which we reached it, without peer id: those of the connections that we opened."""
+        ending = f"/p2p/{self.peer}"
+        return [address.removesuffix(ending) for address, outbound in self.connections.values() if outbound]
 
     def become(self, state: PeerState, why: str, now_ms: int) -> None:
         if state is not self.state:
@@ -123,6 +150,7 @@ class PeerRecord:
 
     def resolve(self, error: Exception | None = None) -> None:
         """Wakes who waits for the peer to be connected."""
+        self.failure = error
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.done():

@@ -53,21 +53,24 @@ class Roster:
         records.sort(key=lambda record: (record.state not in front, order.index(record.state), record.peer))
         return [self.status(record, control) for record in records]
 
+    def addresses(self, record: PeerRecord) -> tuple[str, ...]:
+        """Where the peer can be dialled, as `PeerStatus.addresses` says."""
+        found = dict.fromkeys([*record.reached_at, *self.book.addresses(record.peer)])
+        return tuple(f"{address}/p2p/{record.peer}" for address in found)
+
     def status(self, record: PeerRecord, control: Control) -> PeerStatus:
         pulse, info = record.pulse, record.info
-        known = self.book.addresses(record.peer)
+        measured_ms = record.round_trip_ms if record.is_connected else None
         messages_in, bytes_in, messages_out, bytes_out = control.traffic(record.peer)
-        ending = f"/p2p/{record.peer}"
-        live = [address.removesuffix(ending) for address, _ in record.connections.values()]
         return PeerStatus(
             peer_id=record.peer,
             name=info.name if info is not None else record.name,
             state=record.state.value,
             why=record.why,
             since_ms=record.since_ms,
-            addresses=tuple(f"{address}{ending}" for address in dict.fromkeys([*live, *known])),
+            addresses=self.addresses(record),
             direction=record.direction,
-            round_trip_ms=pulse.round_trip_ms if pulse and pulse.estimates else record.round_trip_ms,
+            round_trip_ms=pulse.round_trip_ms if pulse and pulse.estimates else measured_ms,
             clock_offset_ms=pulse.clock_offset_ms if pulse is not None else None,
             version=info.version if info is not None else "",
             agent=record.agent,
@@ -86,7 +89,9 @@ class Roster:
     def _make_room(self) -> None:
         if len(self._records) < MAX_RECORDS:
             return
-        for peer, record in self._records.items():
-            if record.is_idle:
-                del self._records[peer]
-                return
+        # What the operator sent away is forgotten last: without its record, hints would bring it back.
+        for parked in (False, True):
+            for peer, record in self._records.items():
+                if record.is_idle and record.parked is parked:
+                    del self._records[peer]
+                    return

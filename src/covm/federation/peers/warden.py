@@ -76,6 +76,7 @@ class Warden:
     def _enforce(self, ban: Ban) -> None:
         record = self._roster.obtain(ban.peer)
         record.let_go()
+        record.parked = True
         record.resolve(ban.as_error())
         if record.is_connected:
             self._hub.emit(PeerDisconnected(ban.peer, "banned"))

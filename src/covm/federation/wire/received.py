@@ -25,6 +25,7 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     id: str
     """32 hexadecimal digits; the same when the author sends the message again."""
     type: str
+    """The type's name, in small letters."""
     author: str
     """The author's peer id, proven by the signature, whoever carried the message."""
     member: str | None = None
@@ -32,13 +33,17 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     to: str | None
     """The recipient's peer id; None for a published message."""
     via: Via
+    """`gossip`, `direct`, or `local` for this node's own publications."""
     attempt: int = 1
     """1 at first; more when a handler failed and the message is handed over again."""
     payload: T
+    """An instance of the registered Struct, or plain values."""
     sent_at_ms: int
     """Milliseconds since 1970-01-01 UTC by the author's clock, which may be wrong."""
     incarnation: Incarnation
+    """Which start of the author's node it belongs to."""
     seq: int
+    """Its number among the messages of that start."""
 
     @property
     def sent_at(self) -> datetime:

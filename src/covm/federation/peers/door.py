@@ -1,0 +1,93 @@
+"""The door: what a peer that connects says of itself in the join exchange, and what it is told."""
+
+from __future__ import annotations
+
+from covm.federation.counters import Counters
+from covm.federation.errors import ConnectionFailed, NotAdmitted
+from covm.federation.events import EventHub, PeerRefused
+from covm.federation.network import interface as net
+from covm.federation.peers.admission import Ground, refusal
+from covm.federation.peers.bans import Bans
+from covm.federation.peers.record import PeerRecord
+from covm.federation.peers.roster import Roster
+from covm.federation.wire.display import shown
+from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
+
+CLOSED_UNSAID = (
+    "it answered and then closed without a reason, as nodes do that have no room for another connection or that "
+    "banned this one: ask its operator, or try again later"
+)
+"""Bans and connection limits act before anything can be said, so nobody can spend a node's time by knocking."""
+
+
+class Door:
+    """The shell around `admission`."""
+
+    def __init__(
+        self,
+        network: net.Network,
+        roster: Roster,
+        bans: Bans,
+        hello: JoinHello,
+        max_connections: int,
+        hub: EventHub,
+        counters: Counters,
+    ) -> None:
+        self._network = network
+        self._roster = roster
+        self._bans = bans
+        self._hello = hello
+        self._max_connections = max_connections
+        self._hub = hub
+        self._counters = counters
+
+    def on_hello(self, event: net.HelloReceived) -> None:
+        record = self._roster.obtain(event.peer)
+        try:
+            theirs = decode_join_hello(event.hello)
+        except Malformed as error:
+            self._counters.drop("malformed_hello")
+            self._refuse(event.connection, record, f"your HELLO cannot be read: {error.reason}")
+            return
+        record.name, record.agent = theirs.name, theirs.agent
+        ban = self._bans.get(event.peer)
+        ground = Ground(
+            banned=ban.reason if ban is not None else None,
+            pinned=record.kept or bool(record.waiters),
+            known=record.admitted,
+            taken=self._roster.places_taken,
+            places=self._max_connections,
+        )
+        reason = refusal(self._hello, theirs, ground)
+        if reason is None:
+            self._network.admit(event.connection)
+        else:
+            self._refuse(event.connection, record, reason)
+
+    def on_join_refused(self, event: net.JoinRefused) -> None:
+        reason = shown(event.reason)
+        self._hub.emit(PeerRefused(event.peer, event.peer, reason))
+        self._turned_away(self._roster.obtain(event.peer), NotAdmitted(event.peer, event.peer, reason))
+
+    def on_join_failed(self, event: net.JoinFailed) -> None:
+        record = self._roster.obtain(event.peer)
+        record.resolve(broken_off(record, f"join failed: {event.reason}"))
+
+    def _refuse(self, connection: int, record: PeerRecord, reason: str) -> None:
+        self._network.refuse(connection, reason)
+        self._hub.emit(PeerRefused(record.peer, self._network.peer_id, reason))
+        self._turned_away(record, NotAdmitted(record.peer, self._network.peer_id, reason))
+
+    def _turned_away(self, record: PeerRecord, error: NotAdmitted) -> None:
+        if not record.is_connected:
+            record.why = error.why
+        record.resolve(error)
+
+
+def broken_off(record: PeerRecord, why: str, address: str = "") -> ConnectionFailed:
+    """What a dialer is told whose connection ended before the peer was *connected*."""
+    at = address or next(iter(record.reached_at), record.peer)
+    error = ConnectionFailed(record.peer, {at: why})
+    if not record.admitted:
+        error.hint = CLOSED_UNSAID
+    return error
