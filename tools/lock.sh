@@ -9,15 +9,15 @@ cd "$(dirname "$0")/../requirements"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "${PYTHON:-python3}" -m venv --without-pip "$scratch"
-"${PYTHON:-python3}" -m pip --python "$scratch/bin/python" install --quiet "uv==0.13.*"
+"${PYTHON:-python3}" -m pip --python "$scratch/bin/python" install --quiet --require-hashes -r lock.txt
 
-for name in runtime dev; do
+for name in lock runtime dev; do
   "$scratch/bin/uv" pip compile "$name.in" --output-file "$name.txt" --quiet --universal --python-version 3.11 \
     --generate-hashes --no-emit-index-url --no-emit-find-links \
     --custom-compile-command "make lock" "$@"
 done
 
-if grep -nE -- '--(index|extra-index|find-links)|://' runtime.txt dev.txt; then
+if grep -nE -- '--(index|extra-index|find-links)|://' lock.txt runtime.txt dev.txt; then
   echo "The lines above name an address; lock files must not." >&2
   exit 1
 fi

@@ -74,9 +74,7 @@ async def test_who_was_called_can_call_back(world: World) -> None:
 
 @pytest.mark.parametrize("banned", [True, False])
 async def test_a_search_of_the_core_brings_nobody_back_who_was_sent_away(world: World, banned: bool) -> None:
-    mill, farm = await world.pair(enable_kademlia=False)
-    await farm.disconnect_peer(mill.peer_id)
-    await apart(mill, farm)
+    mill, farm = await world.start(enable_kademlia=False), await world.start(enable_kademlia=False)
     await meet(mill, farm)
     if banned:
         await mill.ban_peer(farm.peer_id)
@@ -100,8 +98,23 @@ async def _until_stopped(node: FederationService, events):  # type: ignore[no-un
         yield event
 
 
+@pytest.mark.parametrize("banned", [True, False])
+async def test_the_operator_calls_back_who_was_sent_away_by_an_address_alone(world: World, banned: bool) -> None:
+    mill, farm = await world.start(connection_retry=ONCE), await world.start()
+    await meet(mill, farm)
+    if banned:
+        await mill.ban_peer(farm.peer_id)
+        await mill.unban_peer(farm.peer_id)
+    else:
+        await mill.disconnect_peer(farm.peer_id)
+    await apart(mill, farm)
+    assert await mill.connect_peer(plain(farm.addresses[0])) == farm.peer_id
+    assert mill.get_peer_info(farm.peer_id).direction == "outbound"
+
+
 async def test_after_a_ban_kademlias_hints_bring_nobody_back(real_world: World) -> None:
-    mill, farm = await real_world.pair()
+    mill, farm = await real_world.start(), await real_world.start()
+    await meet(mill, farm)
     book = mill._node.peers._roster.book
     await until(lambda: farm.peer_id in book.hinted(), timeout=PATIENCE, what="a hint from Kademlia")
     await mill.ban_peer(farm.peer_id, reason="noisy")

@@ -91,7 +91,9 @@ pub fn behaviour() -> Gossipsub {
     config
         .validation_mode(ValidationMode::Anonymous)
         .message_id_fn(|message: &Message| MessageId::new(&gossip_id(message.topic.as_str(), &message.data)))
-        .max_transmit_size(limits::GOSSIP_TRANSMIT)
+        .max_transmit_size(limits::GOSSIP_TRANSMIT + limits::GOSSIP_READ_AHEAD)
+        .max_control_message_size(limits::GOSSIP_CONTROL)
+        .max_control_messages_sent(limits::GOSSIP_CONTROL_IDS)
         .connection_handler_queue_len(limits::GOSSIP_SEND_QUEUE)
         // What waits longer than this in a peer's send queue is stale; IHAVE brings it if it is still wanted.
         .publish_queue_duration(Duration::from_secs(10))

@@ -145,6 +145,16 @@ pub const GOSSIP_ENVELOPE: usize = 68 * 1024;
 /// One gossipsub message on the wire: the envelope, its topic, and control messages that travel along.
 pub const GOSSIP_TRANSMIT: usize = 72 * 1024;
 
+/// What gossipsub's reader may hold of the message after the one it reads. It measures the two together against its
+/// limit: without this, large messages close upon one another end the stream.
+pub const GOSSIP_READ_AHEAD: usize = 8 * 1024;
+
+/// Control messages (IHAVE, IWANT and so on) of one RPC, in bytes.
+pub const GOSSIP_CONTROL: usize = 64 * 1024;
+
+/// Message ids that we name in one RPC: of 32 bytes and their framing, they fit `GOSSIP_CONTROL` at the receiver.
+pub const GOSSIP_CONTROL_IDS: usize = 1_800;
+
 /// Messages in a peer's send queue. gossipsub counts messages, not bytes, and copies per peer: 36 MiB at the most.
 pub const GOSSIP_SEND_QUEUE: usize = 512;
 

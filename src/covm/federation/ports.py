@@ -55,6 +55,8 @@ class Access(Protocol):
 
     def is_banned(self, peer: str) -> bool: ...
 
+    def is_connected(self, peer: str) -> bool: ...
+
 
 class Presence(Protocol):
     """What the direct streams tell about peers, and ask. (PeerManager)"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,9 @@ MAX_LANE = 10_000
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Bytes of gossiped messages that wait in all lanes together."""
+
+AUTHORS_SHARE = 8
+"""One author's messages may take this part of `MAX_QUEUED_BYTES`, so that nobody fills the places of the others."""
 
 MISMATCH_PERIOD_S = 0.1
 """Payloads that do not fit are told at most ten times a second; all of them are counted."""
@@ -71,6 +75,7 @@ class MessageDispatcher:
         self._lanes: Lanes[Arrival] = Lanes()
         self._busy: dict[Lane, _Busy] = {}
         self._queued_bytes = 0
+        self._queued_bytes_of: Counter[str] = Counter()
         self._next_mismatch_s = 0.0
 
     def start(self) -> None:
@@ -103,14 +108,30 @@ class MessageDispatcher:
 
     def _enqueue(self, lane: Lane, arrival: Arrival) -> None:
         if arrival.origin is None:
-            full = self._lanes.depth(lane) >= MAX_LANE
-            if full or self._queued_bytes + arrival.size_bytes > MAX_QUEUED_BYTES:
+            if self._is_full(lane, arrival.size_bytes):
                 self._counters.drop("handlers_too_slow")
                 self._hub.drop(arrival.body.type, arrival.body.author)
                 return
             self._queued_bytes += arrival.size_bytes
+            self._queued_bytes_of[arrival.body.author] += arrival.size_bytes
         if self._lanes.push(lane, arrival):
             self._run_lane(lane)
+
+    def _is_full(self, lane: Lane, size_bytes: int) -> bool:
+        """Whether a gossiped message finds no room: in its lane, in its author's share, or in all."""
+        share = self._queued_bytes_of[lane[0]] + size_bytes
+        return (
+            self._lanes.depth(lane) >= MAX_LANE
+            or share > MAX_QUEUED_BYTES // AUTHORS_SHARE
+            or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES
+        )
+
+    def _left_lane(self, arrival: Arrival) -> None:
+        author = arrival.body.author
+        self._queued_bytes -= arrival.size_bytes
+        self._queued_bytes_of[author] -= arrival.size_bytes
+        if not self._queued_bytes_of[author]:
+            del self._queued_bytes_of[author]
 
     def _run_lane(self, lane: Lane) -> None:
         self._supervisor.launch(self._lane(lane), f"lane of {lane[1]} from {lane[0]}")
@@ -123,7 +144,7 @@ class MessageDispatcher:
             while not (handled >= TURN and lanes.is_full) and (arrival := lanes.pop(lane)) is not None:
                 handled += 1
                 if arrival.origin is None:
-                    self._queued_bytes -= arrival.size_bytes
+                    self._left_lane(arrival)
                 await self._handle(lane, arrival)
                 if not handled % TURN:
                     await asyncio.sleep(0)

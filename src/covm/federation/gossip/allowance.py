@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+
+from covm.federation.gossip.authors import forget_one, nobody_is_connected
 
 MAX_AUTHORS = 4_096
 """Authors remembered, as in the replay window; one that was forgotten begins with a full bucket."""
@@ -11,8 +14,14 @@ MAX_AUTHORS = 4_096
 class Allowances:
     """Every author's bucket."""
 
-    def __init__(self, rate_per_s: float, max_authors: int = MAX_AUTHORS) -> None:
+    def __init__(
+        self,
+        rate_per_s: float,
+        max_authors: int = MAX_AUTHORS,
+        is_connected: Callable[[str], bool] = nobody_is_connected,
+    ) -> None:
         self._rate_per_s = rate_per_s
+        self._is_connected = is_connected
         self._max_authors = max_authors
         self._buckets: OrderedDict[str, list[float]] = OrderedDict()
 
@@ -23,9 +32,9 @@ class Allowances:
         """Takes one message's worth from the author's bucket; False when it is empty."""
         bucket = self._buckets.get(author)
         if bucket is None:
+            while len(self._buckets) >= self._max_authors:
+                forget_one(self._buckets, self._is_connected)
             self._buckets[author] = [self._rate_per_s - 1, now_s]
-            if len(self._buckets) > self._max_authors:
-                self._buckets.popitem(last=False)
             return True
         tokens = min(self._rate_per_s, bucket[0] + (now_s - bucket[1]) * self._rate_per_s)
         bucket[1] = now_s

@@ -7,15 +7,17 @@ which of the last 16,384 sequence numbers came. What is older than that, or of a
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum
 
+from covm.federation.gossip.authors import forget_one, nobody_is_connected
 from covm.federation.wire.incarnation import Incarnation
 
 WINDOW = 16_384
 """Numbers that may arrive out of order: three seconds of an author's allowance. Two KiB for each author."""
 
 MAX_AUTHORS = 4_096
-"""Authors remembered for a topic, eight MiB at most; the one not heard for longest is forgotten."""
+"""Authors remembered for a topic, eight MiB at most; beyond that `authors.forget_one` says who is forgotten."""
 
 _MASK = (1 << WINDOW) - 1
 
@@ -41,8 +43,11 @@ class _Author:
 class ReplayWindows:
     """The windows of one topic."""
 
-    def __init__(self, max_authors: int = MAX_AUTHORS) -> None:
+    def __init__(
+        self, max_authors: int = MAX_AUTHORS, is_connected: Callable[[str], bool] = nobody_is_connected
+    ) -> None:
         self._max_authors = max_authors
+        self._is_connected = is_connected
         self._authors: OrderedDict[str, _Author] = OrderedDict()
 
     def __len__(self) -> int:
@@ -52,9 +57,9 @@ class ReplayWindows:
         """Judges a number and remembers it when it is new."""
         known = self._authors.get(author)
         if known is None:
+            while len(self._authors) >= self._max_authors:
+                forget_one(self._authors, self._is_connected)
             self._authors[author] = _Author(incarnation, seq)
-            if len(self._authors) > self._max_authors:
-                self._authors.popitem(last=False)
             return Seen.NEW
         self._authors.move_to_end(author)
         if incarnation != known.incarnation:

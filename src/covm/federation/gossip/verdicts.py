@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from covm.federation.gossip.allowance import Allowances
+from covm.federation.gossip.authors import nobody_is_connected
 from covm.federation.gossip.replay import ReplayWindows, Seen
 from covm.federation.network.interface import GossipReceived, Verdict
 from covm.federation.wire.federation_id import FederationId
@@ -34,13 +35,18 @@ class Judge:
     """Judges messages one by one; what it remembers (windows, allowances) is bounded."""
 
     def __init__(
-        self, federation: FederationId, own_peer_id: str, allowance_per_s: float, is_banned: Callable[[str], bool]
+        self,
+        federation: FederationId,
+        own_peer_id: str,
+        allowance_per_s: float,
+        is_banned: Callable[[str], bool],
+        is_connected: Callable[[str], bool] = nobody_is_connected,
     ) -> None:
         self._federation = federation
         self._own_peer_id = own_peer_id
         self._is_banned = is_banned
-        self._windows = ReplayWindows()
-        self._allowances = Allowances(allowance_per_s)
+        self._windows = ReplayWindows(is_connected=is_connected)
+        self._allowances = Allowances(allowance_per_s, is_connected=is_connected)
 
     def judge(self, received: GossipReceived, now_ms: int, now_s: float) -> Judgement:
         try:

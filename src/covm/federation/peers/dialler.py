@@ -125,9 +125,9 @@ class Dialler:
                 self._hint_dials += 1
                 self._supervisor.launch(self._dial_hint(record), f"dial of {peer}")
 
-    def is_reaching(self, peer: str) -> bool:
-        """Whether a dial of ours may end at this peer: one to it, or one to an address without a peer id."""
-        return bool(self._reaching[peer] or self._reaching[None])
+    def is_reaching(self, record: PeerRecord) -> bool:
+        """Whether a dial of ours leads to this peer, or may: one to an address without a peer id."""
+        return bool(self._reaching[record.peer] or self._reaching[None] or record.waiters)
 
     def postpone(self, record: PeerRecord) -> None:
         """Hints do not bring a peer back at once: it, or this node, may have had reason to close."""
@@ -178,6 +178,9 @@ class Dialler:
         return record
 
     async def _reach(self, peer: str | None, addresses: list[str]) -> str:
+        for record in self._roster:
+            if not self.is_reaching(record):
+                record.failure = None  # what was before says nothing about this dial
         self._reaching[peer] += 1
         try:
             async with asyncio.timeout(DIAL_DEADLINE_S):

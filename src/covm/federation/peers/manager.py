@@ -167,6 +167,10 @@ class PeerManager:
 
     # --- ports ---
 
+    def is_connected(self, peer: str) -> bool:
+        record = self._roster.get(peer)
+        return record is not None and record.is_connected
+
     def is_banned(self, peer: str) -> bool:
         return peer in self._bans
 
@@ -238,7 +242,7 @@ class PeerManager:
         record.connections[event.connection] = (event.address, event.outbound)
         record.failure = None
         if record.parked and event.peer not in self._bans:
-            if event.outbound and not self._dialler.is_reaching(event.peer):
+            if event.outbound and not self._dialler.is_reaching(record):
                 # The core's own search (Kademlia) came by it; the operator did not call it back.
                 self._supervisor.launch(self._network.disconnect(event.peer), f"disconnect of {event.peer}")
                 return

@@ -107,7 +107,7 @@ class PeerRecord:
     redial: asyncio.Task[None] | None = None
     """Who dials it again and again, once that has begun: a task that is cancelled before cannot clean up."""
     failure: Exception | None = None
-    """Why its newest connection was turned away or broke, for whoever asks after it happened."""
+    """Why a connection was turned away or broke before whoever dialled it began to wait."""
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
@@ -150,7 +150,7 @@ class PeerRecord:
 
     def resolve(self, error: Exception | None = None) -> None:
         """Wakes who waits for the peer to be connected."""
-        self.failure = error
+        self.failure = None if self.waiters else error
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.done():
