@@ -21,6 +21,6 @@ def forget_one(authors: OrderedDict[str, Any], is_connected: Callable[[str], boo
     authors.popitem(last=False)
 
 
-def nobody_is_connected(author: str) -> bool:
+def nobody_is_connected(_author: str) -> bool:
     """For whoever has no connections to look at."""
     return False
