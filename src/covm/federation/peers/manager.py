@@ -244,7 +244,7 @@ class PeerManager:
         if record.parked and event.peer not in self._bans:
             if event.outbound and not self._dialler.is_reaching(record):
                 # The core's own search (Kademlia) came by it; the operator did not call it back.
-                self._supervisor.launch(self._network.disconnect(event.peer), f"disconnect of {event.peer}")
+                self._supervisor.launch(self._send_away(record), f"disconnect of {event.peer}")
                 return
             record.parked = False
         if not record.is_connected and record.deadline_s is None:
@@ -347,6 +347,11 @@ class PeerManager:
         record.become(PeerState.KNOWN if record.parked else state, why, self._clock.now_ms())
         self._dialler.postpone(record)
         self._hub.emit(PeerDisconnected(record.peer, why))
+
+    async def _send_away(self, record: PeerRecord) -> None:
+        # The operator may have called it back since; a disconnect would end that dial, too.
+        if record.parked:
+            await self._network.disconnect(record.peer)
 
     async def _drop(self, record: PeerRecord, why: str) -> None:
         await self._network.disconnect(record.peer)

@@ -1,0 +1,148 @@
+"""What comes of dialling an address: who answers there, who does not, and what is remembered of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.unit.service_world import Heard, both_see, connect, in_the_end, world
+from tests.unit.simulated_world import leaping
+
+from covm.federation.errors import ConnectionFailed, InvalidAddress, UnknownPeer, WrongPeer
+from covm.federation.events import PeerConnected
+from covm.federation.network.interface import ConnectionClosed, ConnectionOpened
+from covm.testing import until
+
+
+@leaping
+async def test_an_address_at_which_nobody_listens_is_tried_as_configured_and_then_told() -> None:
+    async with world() as w:
+        ada = await w.start("ada")
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(ConnectionFailed) as failed:
+            await ada.connect_peer("/ip4/127.0.0.1/tcp/999")
+        assert "/ip4/127.0.0.1/tcp/999" in str(failed.value)
+        assert asyncio.get_running_loop().time() > began_s, "it was tried again"
+
+
+@leaping
+async def test_another_peer_at_the_address_is_told_and_not_tried_again() -> None:
+    async with world() as w:
+        ada, ben, cleo = await w.start("ada"), await w.start("ben"), await w.start("cleo")
+        wrong = ben.addresses[0].replace(ben.peer_id, cleo.peer_id)
+        with pytest.raises(WrongPeer) as found:
+            await ada.connect_peer(wrong)
+        assert (found.value.expected, found.value.found) == (cleo.peer_id, ben.peer_id)
+
+
+@leaping
+async def test_what_is_no_address_is_told() -> None:
+    async with world() as w:
+        ada = await w.start("ada")
+        with pytest.raises(InvalidAddress):
+            await ada.connect_peer("/nonsense")
+        with pytest.raises(InvalidAddress):
+            await ada.connect_peer("nonsense")
+        with pytest.raises(InvalidAddress, match="this node itself"):
+            await ada.connect_peer(ada.addresses[0])
+        with pytest.raises(UnknownPeer):
+            ada.get_peer_info("nonsense")
+
+
+@leaping
+async def test_the_far_end_of_a_connection_that_the_peer_opened_is_no_address_of_it() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        heard = Heard(ben)
+        await connect(ada, ben)
+        await until(lambda: ben.get_peer_info(ada.peer_id).addresses)
+        assert set(ben.get_peer_info(ada.peer_id).addresses) <= set(ada.addresses), "as it says of itself"
+        await until(lambda: heard.of(PeerConnected))
+        assert not heard.of(PeerConnected)[0].outbound
+        assert heard.of(PeerConnected)[0].address in ada.addresses
+        await ada.disconnect_peer(ben.peer_id)
+        await until(lambda: not ben.connected_peers())
+        assert set(ben.get_peer_info(ada.peer_id).addresses) <= set(ada.addresses)
+        assert await ben.connect_peer(ada.peer_id) == ada.peer_id
+
+
+@leaping
+async def test_a_peer_that_answers_and_breaks_off_at_once_is_not_waited_for() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        opened = ConnectionOpened(7_000, ben.peer_id, ben.addresses[0], outbound=True)
+        ada._node.router.on_network_events([opened, ConnectionClosed(7_000, ben.peer_id, "no room", 0)])
+        record = ada._node.peers._roster.obtain(ben.peer_id)
+        with pytest.raises(ConnectionFailed, match="no room"):
+            await ada._node.peers._dialler._until_connected(record, [ben.addresses[0]])
+
+
+@leaping
+async def test_what_became_of_an_earlier_connection_does_not_end_the_wait_for_a_newer_one() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        for connection in (7_000, 7_001):
+            opened = ConnectionOpened(connection, ben.peer_id, ben.addresses[0], outbound=connection == 7_001)
+            ada._node.router.on_network_events([opened])
+            if not opened.outbound:
+                ada._node.router.on_network_events([ConnectionClosed(connection, ben.peer_id, "gone", 0)])
+        record = ada._node.peers._roster.obtain(ben.peer_id)
+        waiting = asyncio.create_task(ada._node.peers._dialler._until_connected(record, [ben.addresses[0]]))
+        await until(lambda: record.waiters)
+        ada._node.router.on_network_events([ConnectionClosed(7_001, ben.peer_id, "no room", 0)])
+        with pytest.raises(ConnectionFailed, match="no room"):
+            await waiting
+
+
+@leaping
+async def test_an_address_at_which_somebody_else_answered_is_forgotten() -> None:
+    async with world() as w:
+        ada, ben, cleo = await w.start("ada"), await w.start("ben"), await w.start("cleo")
+        wrong = ben.addresses[0].replace(ben.peer_id, cleo.peer_id)
+        with pytest.raises(WrongPeer):
+            await ada.connect_peer(wrong)
+        status = ada.get_peer_info(cleo.peer_id)
+        assert status.addresses == ()
+        assert f"answered as {ben.peer_id}" in status.why
+        with pytest.raises(UnknownPeer):
+            await ada.connect_peer(cleo.peer_id)
+
+
+@leaping
+async def test_a_bootstrap_peers_address_is_kept_although_somebody_else_answers_there() -> None:
+    async with world() as w:
+        ben, cleo = await w.start("ben"), w.make("cleo")
+        taken = ben.addresses[0].replace(ben.peer_id, cleo.peer_id)
+        ada = await w.start("ada", bootstrap_peers=[taken])
+        await asyncio.sleep(600)
+        assert ada.get_peer_info(cleo.peer_id).addresses == (taken,)
+        await ben.stop()
+        cleo._node.network._listen = (taken.partition("/p2p/")[0],)  # type: ignore[attr-defined]
+        async with cleo:
+            await in_the_end(lambda: both_see(ada, cleo))
+
+
+@leaping
+async def test_a_bootstrap_peer_is_found_when_it_comes_up_late() -> None:
+    async with world() as w:
+        ben = await w.start("ben")
+        address = ben.addresses[0]
+        await ben.stop()
+        ada = await w.start("ada", bootstrap_peers=[address])
+        await asyncio.sleep(300)
+        late = w.make("ben")
+        late._node.network._listen = (address.partition("/p2p/")[0],)  # type: ignore[attr-defined]
+        async with late:
+            await in_the_end(lambda: both_see(ada, late))
+
+
+@leaping
+async def test_a_peer_that_was_lost_is_dialled_again_until_it_is_back() -> None:
+    async with world() as w:
+        ada, ben = await w.pair()
+        w.fabric.cut(ada.peer_id, ben.peer_id)
+        await until(lambda: not ada.connected_peers())
+        await asyncio.sleep(600)
+        assert ada.get_peer_info(ben.peer_id).state in ("backing off", "dialling")
+        w.fabric.heal()
+        await in_the_end(lambda: both_see(ada, ben))
