@@ -62,7 +62,10 @@ class Supervisor:
         if self._group is None:
             coroutine.close()
             raise asyncio.CancelledError("the node is stopping")
-        return self._group.create_task(self._contain(coroutine, name), name=name)
+        task = self._group.create_task(self._contain(coroutine, name), name=name)
+        # A task that is cancelled before its first step never gets to its coroutine.
+        task.add_done_callback(lambda _: coroutine.close())
+        return task
 
     def launch(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """As `spawn`, for a task that nobody else needs to cancel."""

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("covm.federation")
 
+JOINING_PLACES = 16
+"""Connections beyond `max_connections`: as many as the core lets join at once."""
+
 SHORT_ID = 8
 """Characters at the end of a peer id that name a node without a name: the beginnings are alike."""
 
@@ -234,5 +237,6 @@ def _libp2p(identity: Identity, config: FederationConfig, federation: Federation
         mdns=config.enable_mdns,
         reachability=config.reachability,
         announce=config.announce_addresses,
-        max_connections=config.max_connections,
+        # Strangers need a place to be told that there is none for them.
+        max_connections=config.max_connections + JOINING_PLACES,
     )

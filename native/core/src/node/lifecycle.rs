@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr, UdpSocket},
+    num::NonZeroU8,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -135,6 +136,9 @@ async fn build(config: &NodeConfig, streams: Streams, executor: &TaskExecutor) -
         .with_swarm_config(|_| {
             swarm::Config::with_executor(move |task| executor.spawn(task))
                 .with_idle_connection_timeout(limits::IDLE_CONNECTION)
+                // One address after the other: of several at once, the QUIC handshakes that lose the race would keep
+                // their port for three seconds, and `stop` with it.
+                .with_dial_concurrency_factor(NonZeroU8::MIN)
                 .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS)
         })
         .build();

@@ -184,7 +184,7 @@ class Dialler:
         self._reaching[peer] += 1
         try:
             async with asyncio.timeout(DIAL_DEADLINE_S):
-                return await self._try_each(peer, addresses)
+                return await self._try_each(peer, sorted(addresses, key=_is_quic))
         except TimeoutError:
             why = f"no answer within {DIAL_DEADLINE_S:g} s"
             raise ConnectionFailed(peer or addresses[0], dict.fromkeys(addresses, why)) from None
@@ -279,3 +279,10 @@ class Dialler:
     def _note_failure(self, record: PeerRecord, why: str) -> None:
         if record.state is PeerState.DIALLING:
             record.become(PeerState.KNOWN, why, self._clock.now_ms())
+
+
+def _is_quic(address: str) -> bool:
+    """The core tries one address after the other. TCP comes first: it is refused at once where nobody listens, while a
+    QUIC handshake that nobody answers keeps its port for seconds.
+    """
+    return "/quic-v1" in address

@@ -301,6 +301,8 @@ class PeerManager:
             self._disconnected(record, PeerState.LOST, record.why or why)
         elif record.state is PeerState.DIALLING:
             record.become(PeerState.KNOWN, record.why or why, self._clock.now_ms())
+        # After a pause: a peer that stops, and this node when it stops next, should not meet a dial on the way out.
+        record.failures = max(record.failures, 1)
         self._dialler.redial(record)
 
     def on_identified(self, event: net.PeerIdentified) -> None:
