@@ -84,9 +84,7 @@ class GossipProtocol:
         self._clock = clock
         self._random = random
         self._peer_id = network.peer_id
-        self._judge = Judge(
-            federation, network.peer_id, allowance_per_s, access.is_banned, access.is_connected
-        )
+        self._judge = Judge(federation, network.peer_id, allowance_per_s, access.is_banned, access.is_connected)
         self._incarnation: Incarnation | None = None
         self._seq = 0
         self._pending: list[_Pending] = []
