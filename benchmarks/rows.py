@@ -84,9 +84,7 @@ def direct(messages: int, window: int, at_least_per_s: float) -> Row:
 def chunks(count: int) -> Row:
     figures = (Figure("mb_per_s", "MB/s", 0), Figure("cpu_us", "CPU us a chunk, both sides", 0), RSS)
     words = ("chunks", "ADDRESS", str(count))
-    return Row(
-        "chunks", "direct, 64 KiB one way (the floor: raw frames, unsigned)", words, figures, is_pair=True, amount=count
-    )
+    return Row("chunks", "direct, 64 KiB one way", words, figures, is_pair=True, amount=count)
 
 
 def gossip(nodes: int, messages: int, per_s: int, *, is_goal: bool = False) -> Row:

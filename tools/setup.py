@@ -5,12 +5,20 @@ Does nothing, in a moment, when nothing changed. Runs on the system's Python wit
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
-import subprocess
 import sys
+
+_INTERRUPTED = "The set-up was interrupted; `make setup` goes on where it stopped."
+
+try:
+    import json
+    import re
+    import shutil
+    import subprocess
+except KeyboardInterrupt:
+    # On a cold disk these take most of the first second.
+    print(_INTERRUPTED, file=sys.stderr)
+    sys.exit(130)
 
 PYTHON_AT_LEAST = (3, 11)
 RUST_AT_LEAST = (1, 88)
@@ -106,7 +114,9 @@ def _make_environment() -> None:
 
     env = {name: value for name, value in os.environ.items() if name not in _PIP_ELSEWHERE}
     # Without pip, since some systems ship venv without ensurepip; the system's own pip installs into it from outside.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(VENV)], env=env, check=True)
+    # Its output is held back, since a Ctrl-C makes it print a traceback of its own.
+    venv = [sys.executable, "-m", "venv", "--without-pip", "--clear", str(VENV)]
+    subprocess.run(venv, env=env, check=True, capture_output=True, text=True)
     locked = ROOT / "requirements" / "dev.txt"
     pip = [sys.executable, "-m", "pip", "--python", str(BIN / "python"), "--disable-pip-version-check", "--no-input"]
     run_showing_progress(
@@ -119,7 +129,17 @@ def _make_environment() -> None:
 
 
 def main() -> int:
-    """Set up, and say in one sentence what is missing if something is."""
+    """Set up, and say in one sentence what is missing if something is, or that it was interrupted."""
+    try:
+        return _set_up_or_say_why_not()
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # ends the line that shows how far it is
+        print(_INTERRUPTED, file=sys.stderr)
+        return 130
+
+
+def _set_up_or_say_why_not() -> int:
     problems = missing_tools()
     if problems:
         print("\n".join(problems), file=sys.stderr)
@@ -133,7 +153,8 @@ def main() -> int:
         print(f"{failure.output}\n{failure}; what it said stands above.", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as failure:
-        print(f"{' '.join(map(str, failure.cmd))} ended with {failure.returncode}.", file=sys.stderr)
+        said = f"{failure.stdout or ''}{failure.stderr or ''}"
+        print(f"{said}{' '.join(map(str, failure.cmd))} ended with {failure.returncode}.", file=sys.stderr)
         return 1
     return 0
 

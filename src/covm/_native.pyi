@@ -18,6 +18,7 @@ __all__ = [
     "Keypair",
     "Link",
     "Node",
+    "NodeBusy",
     "NodeStopped",
     "__version__",
     "cid",
@@ -164,6 +165,9 @@ def open_envelopes(kind: str, envelopes: Sequence[bytes]) -> list[tuple[str, byt
 class NodeStopped(RuntimeError):
     """The node was stopped, or failed; it takes no more commands."""
 
+class NodeBusy(RuntimeError):
+    """16,384 commands wait for their results; the command was not taken. Await some, then give it again."""
+
 @final
 class Node:
     """A libp2p node. Commands return a number at once; what they come to is in the events of `drain`.
@@ -196,7 +200,8 @@ class Node:
 
     Codes of `error`: unreachable, wrong_peer, invalid_address, limit, blocked, listen, not_connected, stream,
     too_large, stopped. Commands raise NodeStopped after the end, ValueError for an address or peer id that is none, and
-    RuntimeError after a fork or with 16,384 results undrained. Dropping the object ends the node.
+    NodeBusy with 16,384 results
+    undrained, RuntimeError after a fork. Dropping the object ends the node.
     """
 
     def __new__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.cli.conftest import bakery, farm, folder, pair, shop, start
 from tests.cli.processes import Node, covm
 
+from covm.daemon import failures
 from covm.daemon.credentials import is_own_user, peer_uid
 from covm.daemon.server import ControlServer
 
@@ -27,6 +30,10 @@ __all__ = ["bakery", "farm", "folder", "pair", "shop", "start"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 NOBODY = 65534
+
+BAN = b'{"peer": "12D3KooWFarm", "duration_ms": %s}'
+WHOLE = b"POST /v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+UNFINISHED = b"POST /v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202eevil\u2066\r\n../../etc<b>"
 """Clears the screen, sets the title, turns the text around, begins a line of its own."""
@@ -165,17 +172,87 @@ def test_a_request_of_any_size_is_read_no_further_than_the_limit(shop: Node, chu
         (b"POST /v1/publish", b'{"type": 5, "payload": 1}', b"bad_request"),
         (b"POST /v1/publish", b'{"version": 2, "type": "a.b", "payload": 1}', b"other_version"),
         (b"POST /v1/publish", b"[" * 100_000, b"bad_request"),
+        (b"POST /v1/publish", b'{"type": "shop.\xff", "payload": 1}', b"bad_request"),
+        (b"POST /v1/publish", b'{"type": "a.b", "payload": {"\xff": 1}}', b"bad_request"),
+        (b"POST /v1/publish", b'{"type": "a.b", "payload": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"bad_request"),
+        (b"POST /v1/publish", b'{"type": "a.b", "payload": ' + b"[" * 900 + b"]" * 900 + b"}", b"invalid"),
         (b"POST /v1/send", b'{"peer": "x", "type": "a.b", "payload": 1, "wait": "ever"}', b"bad_request"),
+        (b"POST /v1/send", b'{"peer": "x", "type": "a.b", "payload": 1, "timeout_ms": 0}', b"bad_request"),
+        (b"POST /v1/send", b'{"peer": "x", "type": "a.b", "payload": 1, "timeout_ms": -5}', b"bad_request"),
+        (b"POST /v1/send", b'{"peer": "x", "type": "a.b", "payload": 1, "timeout_ms": 100000000000}', b"bad_request"),
+        *((b"POST /v1/ban", BAN % length, b"bad_request") for length in (b"0", b"-5", b"1e21", b"1" + b"0" * 18)),
         (b"GET /v1/gossip-log?limit=-1", b"", b"bad_limit"),
         (b"GET /v1/gossip-log?limit=99999999999999999999", b"", b"bad_limit"),
+        (b"GET /v1/gossip-log?limit=000000000999999", b"", b"bad_limit"),
+        (b"GET /v1/gossip-log?limit=" + b"0" * 5000, b"", b"bad_limit"),
+        (b"GET /v1/gossip-log?type=%ff", b"", b"invalid"),
     ],
 )
 def test_a_request_that_is_none_is_told_so_and_the_node_goes_on(
     shop: Node, request_line: bytes, body: bytes, code: bytes
 ) -> None:
     head = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    assert code in raw(shop, request_line + head + body)
+    answer = raw(shop, request_line + head + body)
+    assert answer.startswith(b"HTTP/1.1 40")
+    assert code in answer
     assert shop.ask("status")["peer_id"] == shop.peer_id
+    assert "Traceback" not in shop.log
+
+
+def test_who_hangs_up_amid_a_request_leaves_no_fault_in_the_log(shop: Node) -> None:
+    with connection(shop.home / "control.sock") as control:
+        control.sendall(UNFINISHED)
+    assert shop.ask("status")["peer_id"] == shop.peer_id
+    assert "Traceback" not in shop.log
+
+
+# --- connections that ask for nothing
+
+
+def connection(path: Path) -> socket.socket:
+    """A connection to a control socket on which nothing has been said yet."""
+    control = socket.socket(socket.AF_UNIX)
+    control.settimeout(30)
+    control.connect(str(path))
+    return control
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /v1/st", UNFINISHED])
+def test_connections_that_never_finish_a_request_keep_nobody_out(shop: Node, begun: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            control = stack.enter_context(connection(shop.home / "control.sock"))
+            with contextlib.suppress(BrokenPipeError):
+                control.sendall(begun)
+        assert shop.ask("status")["peer_id"] == shop.peer_id
+    assert "Traceback" not in shop.log
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /v1/st", UNFINISHED, WHOLE + b"GET"])
+async def test_a_connection_whose_request_never_ends_is_closed(folder: Path, begun: bytes) -> None:
+    async def read(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(await request.body())
+
+    app = Starlette(routes=[Route("/v1/publish", read, methods=["POST"])], exception_handlers=failures.HANDLERS)
+    async with ControlServer(app, folder / "control.sock", patience_s=0.2):
+        reader, writer = await asyncio.open_unix_connection(str(folder / "control.sock"))
+        writer.write(begun)
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+
+
+async def test_an_answer_may_take_longer_than_its_request_was_allowed_to(folder: Path) -> None:
+    async def slow(_request: Request) -> PlainTextResponse:
+        await asyncio.sleep(0.3)
+        return PlainTextResponse("risen")
+
+    app = Starlette(routes=[Route("/v1/publish", slow, methods=["POST"])])
+    async with ControlServer(app, folder / "control.sock", patience_s=0.1):
+        reader, writer = await asyncio.open_unix_connection(str(folder / "control.sock"))
+        writer.write(WHOLE)
+        assert b"risen" in await asyncio.wait_for(reader.readuntil(b"risen"), 30)
+        writer.close()
 
 
 # --- names, messages and errors with terminal escapes, path traversal, HTML, right-to-left marks

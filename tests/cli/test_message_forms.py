@@ -62,6 +62,43 @@ def test_broken_json_is_a_slip_unless_it_is_said_to_be_text(shop: Node) -> None:
     assert last_payload(shop) == "{rye"
 
 
+def test_nothing_on_standard_input_is_not_published_as_an_empty_text(shop: Node) -> None:
+    for options in ([], ["--text"]):
+        outcome = shop.run("publish", "shop.note", "-", "--json", *options, stdin=b"")
+        assert (outcome.code, outcome.error["code"]) == (2, "empty_message")
+        assert "standard input" in outcome.error["message"]
+    sentence = shop.run("publish", "shop.note", "-", stdin=b"\n")
+    assert sentence.code == 2
+    assert len(sentence.err.splitlines()) == 1
+
+
+def test_an_empty_file_is_not_published_as_an_empty_text(shop: Node, folder: Path) -> None:
+    (folder / "empty.json").touch()
+    outcome = shop.run("publish", "shop.note", f"@{folder}/empty.json", "--json")
+    assert (outcome.code, outcome.error["code"]) == (2, "empty_message")
+
+
+@pytest.mark.parametrize(
+    ("message", "key"),
+    [
+        ('{"bread": "rye", "loaves": 3, "bread": "oat"}', "bread"),
+        ('[1, {"shop": {"till": 1, "till": 1}}]', "till"),
+        ('{"a": 1, "\\u0061": 2}', "a"),
+    ],
+)
+def test_a_key_that_stands_twice_is_a_slip_and_named(shop: Node, message: str, key: str) -> None:
+    outcome = shop.run("publish", "shop.note", message, "--json")
+    assert (outcome.code, outcome.error["code"]) == (2, "duplicate_key")
+    assert f'"{key}"' in outcome.error["message"]
+    shop.ask("publish", "shop.note", message, "--text")
+    assert last_payload(shop) == message
+
+
+def test_json_nested_without_end_is_refused_in_a_sentence(shop: Node) -> None:
+    outcome = shop.run("publish", "shop.note", "-", "--json", stdin=b"[" * 500_000 + b"]" * 500_000)
+    assert outcome.code == 2
+
+
 def test_what_looks_like_an_option_may_follow_two_dashes(shop: Node) -> None:
     shop.ask("publish", "--", "shop.note", "--json")
     assert last_payload(shop) == "--json"

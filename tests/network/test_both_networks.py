@@ -69,6 +69,22 @@ async def test_a_direct_message_is_stored_and_then_handled(world: World) -> None
     assert (message.payload, message.author, message.to) == ("the flour is on its way", mill.peer_id, farm.peer_id)
 
 
+async def test_the_first_message_of_a_peer_can_be_answered_at_once(world: World) -> None:
+    farm = await world.start()
+
+    @farm.subscribe("village.news")
+    async def _answer(message: Message[str]) -> None:
+        await farm.send_direct(message.author, "private.message", f"thanks for {message.payload}")
+
+    for number in range(20):
+        mill = await world.start()
+        answers = Inbox(mill, "private.message")
+        await mill.connect_peer(farm.addresses[0])
+        await mill.publish("village.news", f"news {number}")
+        await answers.holds(1)
+        assert answers.payloads == [f"thanks for news {number}"]
+
+
 async def test_direct_messages_keep_their_order_both_ways(world: World) -> None:
     mill, farm = await world.pair()
     at_farm, at_mill = Inbox(farm, "count.up"), Inbox(mill, "count.down")

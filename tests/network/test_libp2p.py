@@ -161,15 +161,36 @@ child = os.fork()
 if child == 0:
     told = 0
     for call in (make, lambda: node.drain(1), lambda: node.listen([]), lambda: node.judge([]), node.stop,
-                 lambda: node.seal("k", [b"x"])):
+                 lambda: node.seal("k", [b"x"]), node.stats, lambda: node.release(1, 1), lambda: node.send(1, [b"x"])):
         try:
             call()
         except RuntimeError as error:
             told += "forked" in str(error)
-    os._exit(0 if told == 6 else 1)
+    os._exit(0 if told == 9 else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("count", "size"), [(20_000, 10), (1_000, 30_000)])
+async def test_a_burst_of_publications_reaches_the_neighbour_whole(world: World, count: int, size: int) -> None:
+    mill, farm = await world.pair(gossip_allowance=100_000)
+    received = Inbox(farm, "village.news")
+    text = "x" * size
+    await asyncio.gather(*(mill.publish("village.news", text) for _ in range(count)))
+    await received.holds(count)
+    assert "gossip_send_queues_full" not in mill.stats()["dropped"]
+
+
+async def test_a_node_full_of_commands_says_so_and_still_stops(world: World) -> None:
+    mill = await world.start()
+    nobody = Identity.generate().peer_id
+    dials = [asyncio.create_task(mill.connect_peer(f"/ip4/127.0.0.1/tcp/1/p2p/{nobody}")) for _ in range(17_000)]
+    await asyncio.sleep(0)
+    with pytest.raises(NetworkError, match="busy"):
+        await mill.publish("village.news", "is there room?")
+    await mill.stop()
+    assert all(isinstance(error, Exception) for error in await asyncio.gather(*dials, return_exceptions=True))
 
 
 async def test_nodes_started_and_stopped_leave_no_descriptor_and_no_task_behind() -> None:

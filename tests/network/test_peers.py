@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from tests.network.world import PATIENCE, World, meet
 
 from covm.federation import ConnectionRetry, FederationConfig, FederationService, Identity
-from covm.federation.errors import ConnectionFailed, ConnectionLimitReached, NotAdmitted, WrongPeer
+from covm.federation.errors import ConnectionFailed, ConnectionLimitReached, NotAdmitted, NotStarted, WrongPeer
 from covm.federation.events import PeerConnected
 from covm.federation.network.libp2p import Libp2pNetwork
 from covm.federation.peers.book import Source
@@ -188,3 +189,17 @@ async def _with_room_to_say_no(max_connections: int) -> FederationService:
         identity.keypair, listen=config.listen_addresses, agent="covm", max_connections=max_connections + 16
     )
     return FederationService(identity, config, network=network)
+
+
+async def test_a_connect_to_a_port_that_stays_silent_can_be_given_up_and_ends_with_the_node(real_world: World) -> None:
+    mill, gone = await real_world.start(), Identity.generate().peer_id
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"/ip4/127.0.0.1/tcp/{silent.getsockname()[1]}/p2p/{gone}"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(mill.connect_peer(address), 0.3)
+        assert mill.get_peer_info(gone).state == "known"
+        trying = asyncio.create_task(mill.connect_peer(address))
+        await until(lambda: mill.get_peer_info(gone).state == "dialling", timeout=PATIENCE)
+        mill._node.peers.stop()
+        with pytest.raises(NotStarted):
+            await trying

@@ -10,7 +10,9 @@ from covm.federation.dispatch.inbox import Acceptance, Inbox
 from covm.federation.dispatch.lanes import Lanes
 from covm.federation.dispatch.outbox import Budget, Entry, Outbox, Violation
 
-STEPS = st.lists(st.tuples(st.sampled_from(["send", "deliver", "ack", "break"]), st.integers(1, 5)), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["send", "deliver", "ack", "break", "refuse"]), st.integers(1, 5)), max_size=60
+)
 
 
 def deliver(inbox: Inbox, stream: list[int], count: int) -> list[int]:
@@ -30,6 +32,7 @@ def test_whatever_breaks_in_between_everything_arrives_once_and_in_order(steps: 
     outbox, inbox = Outbox(budget), Inbox()
     stream: list[int] = []
     arrived: list[int] = []
+    refused: set[int] = set()
     inbox.open(LIFE, 1)
     for step, count in [*steps, ("break", 1)]:
         if step == "send":
@@ -44,12 +47,16 @@ def test_whatever_breaks_in_between_everything_arrives_once_and_in_order(steps: 
         elif step == "ack":
             acknowledge(outbox, inbox)
         else:
+            for _ in range(3 if step == "refuse" else 0):
+                head = outbox.ended_at_head()
+                refused |= {head.seq} if head is not None else set()
             inbox.open(LIFE, outbox.first_held)
             acknowledge(outbox, inbox)
             stream = [entry.seq for entry in outbox.resume()]
     arrived += deliver(inbox, stream, len(stream))
     acknowledge(outbox, inbox)
-    assert arrived == list(range(1, outbox.next_seq))
+    assert arrived == sorted(set(arrived))
+    assert set(range(1, outbox.next_seq)) - set(arrived) <= refused, "only what was given up is missing"
     assert (len(outbox), budget.size_bytes) == (0, 0)
 
 

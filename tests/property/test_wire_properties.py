@@ -22,6 +22,7 @@ from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.message import MessageBody, decode_body, encode_body, payload_size
 from covm.federation.wire.names import check_type_name, is_type_name
 from covm.federation.wire.registry import TypeRegistry
+from covm.federation.wire.system import Heartbeat
 from covm.governance import Proposal
 
 FEDERATION = open_federation("covm").cid
@@ -50,6 +51,31 @@ bodies = st.builds(
     expires_at=st.none() | times,
     payload=plain,
 )
+near_integers = st.sampled_from([-(2**63), -1, 0, 1, MAX_TIME_MS, MAX_TIME_MS + 1, MAX_INTEGER, MAX_INTEGER + 1])
+near_binaries = st.sampled_from([bytes(size) for size in (0, 7, 8, 9, 15, 16, 17, 31, 32, 33)])
+near_peers = st.sampled_from(["", "a", "a" * MAX_PEER_ID, "a" * (MAX_PEER_ID + 1)])
+loose_bodies = st.builds(
+    MessageBody,
+    federation=st.just(FEDERATION),
+    type=type_names | st.sampled_from(["", "one", "A.b", "a." + "b" * MAX_TYPE_NAME]),
+    author=peers | near_peers,
+    incarnation=incarnations | st.builds(Incarnation, near_integers, near_binaries),
+    seq=counts | near_integers,
+    mid=mids | near_binaries,
+    to=st.none() | peers | near_peers,
+    sent_at=times | near_integers,
+    expires_at=st.none() | times | near_integers,
+    payload=plain,
+    v=st.sampled_from([1, 1, 1, 2]),
+)
+loose_outcomes = st.lists(
+    st.builds(Outcome, near_integers, near_binaries, st.sampled_from(["", "handled", "x" * 33])), max_size=1
+)
+loose_frames = (
+    st.builds(Heartbeat, sequence=near_integers, sent_at=near_integers, received_at=st.none() | near_integers)
+    | st.builds(Ack, upto=st.none() | st.builds(Position, near_integers, near_binaries), outcomes=loose_outcomes)
+    | st.builds(Messages, st.sampled_from([[], [b""], [b""] * 4096, [b""] * 4097]))
+)
 positions = st.builds(Position, counts, mids)
 outcomes = st.lists(
     st.builds(Outcome, counts, mids, st.sampled_from(["handled", "failed", "later"]), texts), max_size=3
@@ -74,6 +100,24 @@ def test_every_body_comes_back_and_has_one_form(body: MessageBody) -> None:
     data = encode_body(body)
     assert decode_body(data) == body
     assert encode_body(decode_body(data)) == data
+
+
+@given(loose_bodies)
+def test_every_body_that_encodes_also_decodes(body: MessageBody) -> None:
+    try:
+        data = encode_body(body)
+    except InvalidMessage:
+        return
+    assert decode_body(data) == body
+
+
+@given(loose_frames)
+def test_every_frame_that_encodes_also_decodes(frame: Any) -> None:
+    try:
+        data = encode_frame(frame)
+    except ValueError:
+        return
+    assert decode_frame(data) == frame
 
 
 @given(bodies, st.data())

@@ -110,6 +110,17 @@ def test_settings_that_contradict_each_other_are_told() -> None:
     assert "connection_retry.base_delay" in problems(connection_retry=5)
 
 
+def test_a_contradiction_is_told_beside_other_problems() -> None:
+    retry = ConnectionRetry(base_delay=timedelta(minutes=5), max_delay=timedelta(seconds=1))
+    found = problems(connection_retry=retry, max_connections=0)
+    assert set(found) == {"connection_retry.max_delay", "max_connections"}
+
+
+def test_a_value_that_is_wrong_by_itself_contradicts_nothing() -> None:
+    retry = ConnectionRetry(base_delay=timedelta(days=9), max_delay=timedelta(seconds=1))
+    assert set(problems(connection_retry=retry)) == {"connection_retry.base_delay"}
+
+
 def test_an_escape_sequence_in_a_bad_value_never_reaches_the_terminal() -> None:
     with pytest.raises(ConfigError) as caught:
         FederationConfig(network="\x1b[2Jcoop")

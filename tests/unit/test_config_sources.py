@@ -119,6 +119,35 @@ def test_all_problems_of_all_sources_are_told_with_their_place(write: Write) -> 
     assert len(found) == 9
 
 
+def test_a_contradiction_is_told_beside_the_problems_of_every_source(write: Write) -> None:
+    path = write('max_conections = 5\n[connection_retry]\nbase_delay = "5m"\n')
+    found = told(path, {"COVM_MAX_CONNECTIONS": "many"}, connection_retry_max_delay="1s")
+    assert len(found) == 3
+    assert any(
+        problem.startswith('connection_retry.max_delay = "1s" (option --connection-retry-max-delay): must not be below')
+        for problem in found
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The default of what is wrong would contradict; it is not what was meant.
+        '[connection_retry]\nbase_delay = "soon"\nmax_delay = "500ms"\n',
+        # Nobody knows what the preset would have said of `base_delay`.
+        'preset = "locla"\n[connection_retry]\nmax_delay = "500ms"\n',
+    ],
+)
+def test_a_value_that_is_wrong_by_itself_is_not_told_as_a_contradiction_too(write: Write, text: str) -> None:
+    assert len(told(write(text))) == 1
+
+
+def test_a_wrong_value_below_does_not_hide_the_contradiction_above(write: Write) -> None:
+    path = write('[connection_retry]\nbase_delay = "soon"\nmax_delay = "1s"\n')
+    found = told(path, {"COVM_CONNECTION_RETRY_BASE_DELAY": "5m"})
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from covm._native import Link
@@ -14,10 +15,13 @@ from covm.federation.dispatch.outbox import Budget, Entry, Outbox, Violation
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.subscriptions import Subscription, Subscriptions
 from covm.federation.errors import DeliveryTimeout, MessageRefused
+from covm.federation.identity import Identity
+from covm.federation.network.simulated.limits import STREAM_BUFFER_BYTES, STREAM_FRAME_BYTES
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.frames import Outcome
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.message import MessageBody
+from covm.federation.wire.kinds import Kind
+from covm.federation.wire.message import MessageBody, encode_body
 
 LIFE = Incarnation(1, b"nonce-01")
 LATER = Incarnation(2, b"nonce-02")
@@ -32,11 +36,11 @@ def receipt(number: int) -> Receipt:
     return Receipt(mid(number), "ben", "a.note", 60.0)
 
 
-def filled(count: int, *, sent: int = 0, lifetimes_ms: dict[int, int] | None = None) -> Outbox:
+def filled(count: int, *, sent: int = 0, lifetimes_s: dict[int, int] | None = None) -> Outbox:
     outbox = Outbox(Budget())
     for seq in range(1, count + 1):
-        expires_ms = (lifetimes_ms or {}).get(seq, 1_000)
-        outbox.add(Entry("a.note", mid(seq), seq, b"body %d" % seq, expires_ms, receipt(seq)))
+        expires_s = (lifetimes_s or {}).get(seq, 1_000)
+        outbox.add(Entry("a.note", mid(seq), seq, b"body %d" % seq, expires_s, receipt(seq)))
     for entry in outbox.take(sent, 10**9) if sent else []:
         entry.envelope = b"envelope"
     return outbox
@@ -110,7 +114,7 @@ def test_outcomes_settle_once_and_only_what_was_stored() -> None:
 
 
 def test_what_expires_before_it_was_sent_leaves_no_gap() -> None:
-    outbox = filled(4, lifetimes_ms={2: 10})
+    outbox = filled(4, lifetimes_s={2: 10})
     expired = outbox.expire(10, in_flight=True, renumber=renumber)
     assert [entry.mid for entry in expired] == [mid(2)]
     rest = outbox.take(9, 10**9)
@@ -123,14 +127,14 @@ def test_what_expires_before_it_was_sent_leaves_no_gap() -> None:
 
 
 def test_what_was_sent_expires_only_at_the_head_and_only_without_a_stream() -> None:
-    outbox = filled(3, sent=3, lifetimes_ms={1: 10, 3: 10})
+    outbox = filled(3, sent=3, lifetimes_s={1: 10, 3: 10})
     assert outbox.expire(10, in_flight=True, renumber=renumber) == []
     assert [entry.seq for entry in outbox.expire(10, in_flight=False, renumber=renumber)] == [1]
     assert outbox.first_held == 2
 
 
 def test_a_receiver_that_had_an_expired_message_all_the_same_is_believed() -> None:
-    outbox = filled(2, sent=2, lifetimes_ms={1: 10, 2: 10})
+    outbox = filled(2, sent=2, lifetimes_s={1: 10, 2: 10})
     assert len(outbox.expire(10, in_flight=False, renumber=renumber)) == 2
     assert [entry.seq for entry in outbox.acknowledge(2, mid(2))] == [1, 2]
 
@@ -194,6 +198,35 @@ def test_what_an_inbox_remembers_is_bounded() -> None:
         inbox.settle(Outcome(seq, mid(seq), "handled"))
     assert len(inbox._seen) == MAX_REMEMBERED_IDS
     assert len(inbox.outcomes) == MAX_OUTCOMES
+
+
+def test_outcomes_outnumber_what_a_senders_credit_lets_wait() -> None:
+    keypair = Identity.from_seed(bytes(32)).keypair
+    shortest = msgspec.structs.replace(
+        body(1), type="a.b", author=keypair.peer_id, to=keypair.peer_id, incarnation=Incarnation(0, bytes(8))
+    )
+    smallest_bytes = len(keypair.seal(Kind.MESSAGE, [encode_body(shortest)])[0])
+    assert (STREAM_BUFFER_BYTES + STREAM_FRAME_BYTES) // smallest_bytes < MAX_OUTCOMES
+
+
+def test_a_head_at_which_three_streams_ended_is_taken_out_and_the_next_begins_behind_it() -> None:
+    outbox = filled(4, sent=3)
+    assert [outbox.ended_at_head(), outbox.ended_at_head()] == [None, None]
+    outbox.acknowledge(1, mid(1))
+    assert [outbox.ended_at_head(), outbox.ended_at_head()] == [None, None], "another head, counted anew"
+    refused = outbox.ended_at_head()
+    assert refused is not None
+    assert refused.mid == mid(2)
+    assert (len(outbox), outbox.first_held, outbox.size_bytes) == (2, 3, len(b"body 3") * 2)
+    assert [entry.mid for entry in outbox.acknowledge(3, mid(3))] == [mid(2), mid(3)], "the receiver may have had it"
+
+
+def test_the_only_message_that_is_taken_out_leaves_the_next_number_to_the_next() -> None:
+    outbox = filled(1, sent=1)
+    for _ in range(3):
+        outbox.ended_at_head()
+    assert (len(outbox), outbox.first_held, outbox.next_seq) == (0, 2, 2)
+    assert outbox.ended_at_head() is None
 
 
 def test_a_lane_that_waits_gets_the_slot_of_one_that_finished() -> None:

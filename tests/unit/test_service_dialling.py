@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from tests.unit.service_world import Heard, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
-from covm.federation.errors import ConnectionFailed, InvalidAddress, UnknownPeer, WrongPeer
+from covm.federation import Identity
+from covm.federation.errors import ConnectionFailed, InvalidAddress, NotStarted, UnknownPeer, WrongPeer
 from covm.federation.events import PeerConnected
-from covm.federation.network.interface import ConnectionClosed, ConnectionOpened
+from covm.federation.network.interface import ConnectionClosed, ConnectionOpened, PeerDiscovered
+from covm.federation.network.simulated import LinkFaults
 from covm.testing import until
 
 
@@ -146,3 +149,72 @@ async def test_a_peer_that_was_lost_is_dialled_again_until_it_is_back() -> None:
         assert ada.get_peer_info(ben.peer_id).state in ("backing off", "dialling")
         w.fabric.heal()
         await in_the_end(lambda: both_see(ada, ben))
+
+
+@leaping
+async def test_a_connect_that_its_caller_gave_up_leaves_the_peer_to_be_found_by_hints() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults(latency=timedelta(seconds=5)))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ada.connect_peer(ben.addresses[0]), 0.3)
+        assert ada.get_peer_info(ben.peer_id).state == "known"
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults())
+        ada._node.router.on_network_events([PeerDiscovered(ben.peer_id, ben.addresses, "kademlia")])
+        await in_the_end(lambda: both_see(ada, ben))
+
+
+@leaping
+async def test_a_connect_given_up_between_two_tries_is_not_said_to_go_on() -> None:
+    async with world() as w:
+        ada, gone = await w.start("ada"), Identity.generate().peer_id
+        trying = asyncio.create_task(ada.connect_peer(f"/ip4/127.0.0.1/tcp/9/p2p/{gone}"))
+        await until(lambda: ada.peers() and ada.get_peer_info(gone).state == "backing off")
+        trying.cancel()
+        await asyncio.wait([trying])
+        assert ada.get_peer_info(gone).state == "known"
+        assert "the next is in" not in ada.get_peer_info(gone).why
+
+
+@leaping
+async def test_one_of_two_who_connect_to_a_peer_may_give_up_and_it_is_still_dialled() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults(latency=timedelta(seconds=5)))
+        one, other = (asyncio.create_task(ada.connect_peer(ben.addresses[0])) for _ in range(2))
+        await until(lambda: ada.peers() and ada.get_peer_info(ben.peer_id).state == "dialling")
+        one.cancel()
+        await asyncio.wait([one])
+        assert ada.get_peer_info(ben.peer_id).state == "dialling"
+        other.cancel()
+        await asyncio.wait([other])
+        assert ada.get_peer_info(ben.peer_id).state == "known"
+
+
+@leaping
+@pytest.mark.parametrize("state", ["dialling", "backing off"])
+async def test_whoever_waits_for_a_connect_is_told_at_once_that_the_node_stops(state: str) -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults(latency=timedelta(seconds=20)))
+        gone = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.generate().peer_id}"
+        trying = asyncio.create_task(ada.connect_peer(ben.addresses[0] if state == "dialling" else gone))
+        await until(lambda: [peer.state for peer in ada.peers()] == [state])
+        began_s = asyncio.get_running_loop().time()
+        ada._node.peers.stop()
+        with pytest.raises(NotStarted):
+            await trying
+        assert asyncio.get_running_loop().time() == began_s
+
+
+@leaping
+async def test_whoever_waits_for_a_peer_that_answered_is_told_at_once_that_the_node_stops() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults(latency=timedelta(seconds=1)))
+        trying = asyncio.create_task(ada.connect_peer(ben.addresses[0]))
+        await in_the_end(lambda: ada.peers() and ada.get_peer_info(ben.peer_id).direction)
+        assert not ada.connected_peers()
+        ada._node.peers.stop()
+        with pytest.raises(NotStarted):
+            await trying

@@ -70,6 +70,83 @@ async def test_a_synchronous_handler_that_raises_does_not_keep_the_message_from_
         await until(lambda: received)
 
 
+class Broken(BaseException):
+    """Neither an `Exception` nor meant for the loop."""
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("even this fails")
+
+
+@leaping
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit, Broken, Unspeakable])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_whatever_a_handler_raises_fails_that_message_and_no_other(
+    kind: type[BaseException], is_async: bool
+) -> None:
+    async with world() as w:
+        ada, ben = await w.pair()
+
+        def fails_at_first(message: Message[int]) -> None:
+            if message.payload == 0:
+                raise kind
+
+        async def fails_later(message: Message[int]) -> None:
+            await asyncio.sleep(0)
+            fails_at_first(message)
+
+        ben.subscribe(NOTE, fails_later if is_async else fails_at_first)
+        receipts = [await ada.send_direct(ben.peer_id, NOTE, number) for number in range(5)]
+        with pytest.raises(MessageQuarantined, match=kind.__name__):
+            await receipts[0].handled()
+        for receipt in receipts[1:]:
+            await receipt.handled()
+        for number in range(5):
+            await ada.publish(NOTE, number)
+        await until(lambda: ben.stats()["handlers"] == {"failed": 2, "handled": 8})
+        await until(lambda: ben.stats()["queues"]["handlers"]["lanes_running"] == 0)
+        assert ben.stats()["faults"] == 0
+
+
+@leaping
+async def test_a_handler_that_awaits_what_was_cancelled_fails_that_message_and_no_other() -> None:
+    async with world() as w:
+        ada, ben = await w.pair()
+
+        @ben.subscribe(NOTE)
+        async def awaits_a_cancelled_task(message: Message[int]) -> None:
+            if message.payload == 0:
+                task = asyncio.create_task(asyncio.sleep(100))
+                task.cancel()
+                await task
+
+        failing, fine = [await ada.send_direct(ben.peer_id, NOTE, number) for number in range(2)]
+        with pytest.raises(MessageQuarantined, match="CancelledError"):
+            await failing.handled()
+        await fine.handled()
+
+
+@leaping
+async def test_a_handler_that_cancels_its_own_task_keeps_neither_slot_nor_credit() -> None:
+    async with world() as w:
+        ada, ben = await w.pair()
+
+        @ben.subscribe(NOTE)
+        async def cancels_itself(message: Message[int]) -> None:
+            if message.payload == 0:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(1)
+
+        failing, fine = [await ada.send_direct(ben.peer_id, NOTE, number) for number in range(2)]
+        with pytest.raises(MessageQuarantined, match="interrupted"):
+            await failing.handled()
+        await fine.handled()
+        await until(lambda: ben.stats()["queues"]["handlers"]["lanes_running"] == 0)
+
+
 @leaping
 async def test_a_handler_that_is_a_lambda_around_a_coroutine_is_told_to_be_async() -> None:
     async with world() as w:

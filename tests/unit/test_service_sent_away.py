@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.service_world import Heard, both_see, connect, in_the_end, world
+from tests.unit.service_world import Heard, LoopClock, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
 from covm.federation import FederationService, Identity
@@ -15,12 +16,18 @@ from covm.federation.errors import ConnectionFailed, NotAuthorized, PeerBanned, 
 from covm.federation.events import PeerConnected, PeerDisconnected, PeerWasUnbanned
 from covm.federation.network.interface import ConnectionClosed, PeerDiscovered, TopicJoined
 from covm.federation.network.simulated import LinkFaults
+from covm.federation.peers.bans import Ban
+from covm.federation.peers.book import Source
 from covm.testing import until
 
 
 def hint(to: FederationService, about: FederationService) -> None:
     """What Kademlia or mDNS tells a node about another."""
     to._node.router.on_network_events([PeerDiscovered(about.peer_id, about.addresses, "kademlia")])
+
+
+def plain(node: FederationService) -> str:
+    return node.addresses[0].partition("/p2p/")[0]
 
 
 async def two_hours_without(node: FederationService, other: FederationService) -> None:
@@ -225,3 +232,91 @@ async def test_a_node_does_not_ban_itself() -> None:
         ada = await w.start("ada")
         with pytest.raises(NotAuthorized):
             await ada.ban_peer(ada.peer_id)
+
+
+@leaping
+async def test_a_ban_ends_and_everything_else_goes_on_although_the_home_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world() as w:
+        ada, ben, cleo = await w.start("ada", home=str(tmp_path)), await w.start("ben"), await w.start("cleo")
+        await ada.ban_peer(ben.peer_id, timedelta(seconds=2))
+        in_the_way = tmp_path / "node-state.new"
+        in_the_way.mkdir()
+        with caplog.at_level(logging.WARNING):
+            await asyncio.sleep(60)
+        assert ada.bans() == []
+        assert [record.message for record in caplog.records if "bans are over" in record.message] != []
+        assert len(caplog.records) == 1, "it is said once"
+        await connect(ben, ada)
+        hint(ada, cleo)
+        await in_the_end(lambda: both_see(ada, cleo))
+        in_the_way.rmdir()
+        await in_the_end(lambda: ben.peer_id not in (tmp_path / "node-state.json").read_text())
+
+
+@leaping
+async def test_a_fault_in_one_part_of_the_upkeep_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        bans = ada._node.peers._bans
+
+        def fault(now_ms: int) -> list[Ban]:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(bans, "expired", fault)
+        await asyncio.sleep(10)
+        record = ada._node.peers._roster.obtain(ben.peer_id)
+        record.deadline_s = 0.0
+        ada._node.peers._roster.book.add(ben.peer_id, [plain(ben)], Source.KADEMLIA, 0)
+        await in_the_end(lambda: record.deadline_s is None)
+        await in_the_end(lambda: both_see(ada, ben))
+
+
+@leaping
+async def test_a_wall_clock_set_back_prolongs_no_ban() -> None:
+    async with world() as w:
+        clock = LoopClock()
+        ada, ben = await w.start("ada", clock=clock), await w.start("ben")
+        await ada.ban_peer(ben.peer_id, timedelta(seconds=2))
+        clock.ahead_ms = -365 * 24 * 3600 * 1000
+        await asyncio.sleep(5)
+        assert ada.bans() == []
+
+
+@leaping
+async def test_a_ban_of_an_earlier_life_ends_in_time_when_the_wall_clock_is_set_back_after_the_start(
+    tmp_path: Path,
+) -> None:
+    async with world() as w:
+        first, clock = await w.start("ada", home=str(tmp_path)), LoopClock()
+        gone = Identity.generate().peer_id
+        await first.ban_peer(gone, timedelta(seconds=20))
+        await first.stop()
+        again = await w.start("ada", home=str(tmp_path), clock=clock)
+        clock.ahead_ms = -365 * 24 * 3600 * 1000
+        await asyncio.sleep(10)
+        assert [ban.peer for ban in again.bans()] == [gone]
+        await asyncio.sleep(15)
+        assert again.bans() == []
+
+
+@leaping
+async def test_a_new_ban_replaces_the_end_of_the_one_before() -> None:
+    async with world() as w:
+        ada, gone = await w.start("ada"), Identity.generate().peer_id
+        await ada.ban_peer(gone, timedelta(seconds=2))
+        await ada.ban_peer(gone)
+        await asyncio.sleep(60)
+        assert [ban.peer for ban in ada.bans()] == [gone]
+
+
+@leaping
+async def test_a_reason_that_is_no_text_is_kept_in_a_form_that_can_be_written(tmp_path: Path) -> None:
+    async with world() as w:
+        ada, gone = await w.start("ada", home=str(tmp_path)), Identity.generate().peer_id
+        ban = await ada.ban_peer(gone, reason="spam \ud800" + "x" * 1000)
+        assert ban.reason.startswith("spam \\ud800")
+        await ada.stop()
+        again = await w.start("ada", home=str(tmp_path))
+        assert again.bans() == [ban]

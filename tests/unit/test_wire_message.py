@@ -12,7 +12,7 @@ from covm import _native
 from covm.federation.errors import InvalidMessage, MessageTooLarge
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.limits import MAX_BODY_OVERHEAD, MAX_GOSSIP_BODY, MAX_TIME_MS
+from covm.federation.wire.limits import MAX_BODY_OVERHEAD, MAX_GOSSIP_BODY, MAX_TIME_MS, clamped_ms
 from covm.federation.wire.message import Malformed, MessageBody, decode_body, encode_body, payload_size
 from covm.federation.wire.received import received
 
@@ -44,6 +44,33 @@ def fields_of(message: MessageBody) -> dict[str, Any]:
 def test_a_body_comes_back_as_it_was_sent() -> None:
     sent = body({"text": "hello", "bytes": b"\x00", "list": [1, None, True]}, to=PEER, expires_at=MAX_TIME_MS)
     assert decode_body(encode_body(sent)) == sent
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"expires_at": MAX_TIME_MS + 1}, "expires_at"),
+        ({"expires_at": -1}, "expires_at"),
+        ({"sent_at": -1}, "sent_at"),
+        ({"sent_at": MAX_TIME_MS + 1}, "sent_at"),
+        ({"seq": 2**63}, "seq"),
+        ({"mid": b"short"}, "mid"),
+        ({"to": ""}, "to"),
+        ({"author": "a" * 65}, "author"),
+        ({"type": "Not.A.Name"}, "type"),
+        ({"v": 2}, "v"),
+        ({"incarnation": Incarnation(-1, bytes(8))}, "incarnation[0]"),
+        ({"incarnation": Incarnation(1, bytes(9))}, "incarnation[1]"),
+    ],
+)
+def test_what_every_receiver_would_refuse_is_not_encoded(changes: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        encode_body(body(None, **changes))
+    assert caught.value.path == path
+
+
+def test_a_time_out_of_bounds_travels_as_the_nearest_that_may() -> None:
+    assert [clamped_ms(time_ms) for time_ms in (-5, 7, MAX_TIME_MS + 5)] == [0, 7, MAX_TIME_MS]
 
 
 def test_a_float_is_refused_with_its_path() -> None:

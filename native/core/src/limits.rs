@@ -164,6 +164,19 @@ pub const GOSSIP_TOPICS_PER_PEER: usize = 64;
 /// Messages given to gossipsub in one turn: an eighth of a send queue, so that connections can empty it meanwhile.
 pub const PUBLISH_PER_TURN: usize = 64;
 
+/// Bytes given to all send queues in a millisecond: about what a loopback link carries. A burst beyond that waits here,
+/// where nothing is lost, and not in queues that overflow.
+pub const PUBLISH_BYTES_PER_MS: usize = 256 * 1024;
+
+/// How long publishing pauses after a full turn, so that connections can empty their queues.
+pub const PUBLISH_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it pauses when every queue was full, doubled while they stay full up to `PUBLISH_PAUSE_LONGEST`.
+pub const PUBLISH_PAUSE_FULL: Duration = Duration::from_millis(20);
+
+/// See `PUBLISH_PAUSE_FULL`. gossipsub drops what has waited ten seconds in a queue.
+pub const PUBLISH_PAUSE_LONGEST: Duration = Duration::from_millis(320);
+
 /// Messages that wait for a verdict. gossipsub forgets a message after five seconds anyway.
 pub const GOSSIP_AWAITING: usize = 65_536;
 
@@ -190,8 +203,12 @@ pub const PENALTY_DECAY_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections with one peer: both may dial at once, over two transports.
 pub const CONNECTIONS_PER_PEER: u32 = 4;
 
-/// Inbound connections in negotiation.
-pub const PENDING_INBOUND: u32 = 64;
+/// Inbound connections in negotiation. Whoever connects and says nothing holds a place until `NEGOTIATION_DEADLINE`;
+/// there are more places than one idle attacker's habit, and fewer than a process has descriptors.
+pub const PENDING_INBOUND: u32 = 256;
+
+/// From the first byte of a connection until its keys are agreed: a few round trips, also over a slow relay.
+pub const NEGOTIATION_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Outbound connections in negotiation.
 pub const PENDING_OUTBOUND: u32 = 64;

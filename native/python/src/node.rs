@@ -36,11 +36,24 @@ fn peer(text: &str) -> PyResult<PeerId> {
     addresses::parse_peer(text).map_err(PyValueError::new_err)
 }
 
+pyo3::create_exception!(
+    covm._native,
+    NodeBusy,
+    PyRuntimeError,
+    "Too many commands wait for their results; the command was not taken."
+);
+
 fn refused(error: CommandError) -> PyErr {
     match error {
         CommandError::Stopped => NodeStopped::new_err(error.to_string()),
-        CommandError::Busy | CommandError::Forked(_) => PyRuntimeError::new_err(error.to_string()),
+        CommandError::Busy => NodeBusy::new_err(error.to_string()),
+        CommandError::Forked(_) => PyRuntimeError::new_err(error.to_string()),
     }
+}
+
+/// After a fork the core's threads are gone and its locks may be held for ever.
+fn same_process() -> PyResult<()> {
+    covm_core::runtime::handle().map(|_| ()).map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 /// Bytes of Python's, copied once: the core's threads use them without the GIL.
@@ -195,6 +208,7 @@ impl Node {
 
     /// Hands frames to a stream.
     fn send(&self, stream: u64, frames: Vec<PyBackedBytes>) -> PyResult<bool> {
+        same_process()?;
         self.core.send(StreamId(stream), &frames).map_err(|error| match error {
             SendError::StreamGone => pyo3::exceptions::PyConnectionError::new_err(error.to_string()),
             other => PyValueError::new_err(other.to_string()),
@@ -202,13 +216,17 @@ impl Node {
     }
 
     /// Gives a stream's reader credit back.
-    fn release(&self, stream: u64, size: usize) {
+    fn release(&self, stream: u64, size: usize) -> PyResult<()> {
+        same_process()?;
         self.core.release(StreamId(stream), size);
+        Ok(())
     }
 
     /// Sends what a stream has queued, then closes it.
-    fn close_stream(&self, stream: u64) {
+    fn close_stream(&self, stream: u64) -> PyResult<()> {
+        same_process()?;
         self.core.close_stream(StreamId(stream));
+        Ok(())
     }
 
     /// Signs payloads on the core's threads.
@@ -224,6 +242,7 @@ impl Node {
     /// Figures that the node keeps about itself.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         use std::sync::atomic::Ordering::Relaxed;
+        same_process()?;
         let (depth, gauges) = (self.core.depth(), self.core.gauges());
         let stats = PyDict::new(py);
         stats.set_item("events_queued", depth.events)?;
@@ -280,6 +299,7 @@ fn parse_peer_id(text: &str) -> PyResult<String> {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Node>()?;
     module.add("NodeStopped", module.py().get_type::<NodeStopped>())?;
+    module.add("NodeBusy", module.py().get_type::<NodeBusy>())?;
     module.add_function(wrap_pyfunction!(parse_multiaddr, module)?)?;
     module.add_function(wrap_pyfunction!(parse_peer_id, module)?)
 }

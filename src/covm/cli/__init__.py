@@ -12,11 +12,16 @@ exit codes, `message_argument` and `durations` read what is typed.
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 
-def main() -> NoReturn:
-    """Runs the command that the process was given, and exits with its code (see `covm.cli.exits`)."""
-    from covm.cli.app import run
+def main() -> None:
+    """Runs the command that the process was given, and exits with its code (see `covm.cli.exits`); never returns."""
+    try:
+        from covm.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = int(run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        # While the command is still being loaded there is nothing yet that could say it.
+        sys.stderr.write("covm: interrupted\n")
+        code = 130
+    sys.exit(code)

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from covm.cli.exits import Exit
 from covm.cli.options import common_last
-from covm.cli.output import fail
+from covm.cli.output import fail, note
 from covm.control.failures import ControlError, problem_of
 from covm.control.home import UnusableHome
 from covm.control.schema import Problem
@@ -87,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     except (ControlError, UnusableHome) as error:
         return fail(problem_of(error), as_json=as_json)
     except KeyboardInterrupt:
+        if "--follow" not in arguments:  # which has no other end
+            note("covm: interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from covm.cli.demo_proposal import PROPOSAL
 from covm.cli.interruptions import Interrupted, Interruptions
-from covm.cli.message_argument import read_message
+from covm.cli.message_argument import decoded_json, read_file
 from covm.cli.options import DEFAULT, Common
-from covm.cli.output import say, say_json
+from covm.cli.output import note, say, say_json
 from covm.control.failures import Invalid
 from covm.control.home import UnusableHome, socket_path
 from covm.control.schema import Versioned
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 NAMES = ("Mill Bakery", "Riverside Farm")
 
 NETWORK = "covm-demo"
+
+_FIELDS = "a proposal is an object with id, title, description, author, options, created_at"
 
 
 class Told(Versioned, kw_only=True, frozen=True):
@@ -57,6 +61,7 @@ def demo(*, proposal: Path | None = None, common: Common = DEFAULT) -> int:
         with Interruptions() as interruptions:
             _run(content, tell, interruptions, began)
     except Interrupted as interrupted:
+        note("covm: interrupted; both nodes have stopped, and nothing is left behind")
         return interrupted.exit_code
     if common.json:
         say_json(Told(lines=lines, elapsed_ms=round((time.monotonic() - began) * 1000, 1)))
@@ -94,9 +99,11 @@ def _folder() -> Path:
 
 
 def _proposal_from(file: Path) -> dict[str, Any]:
-    content = read_message(f"@{file}", as_text=False, may_ask=False)
+    text = read_file(file, otherwise="name another with --proposal, or leave --proposal out")
+    try:
+        content = decoded_json(text, str(file))
+    except msgspec.DecodeError as error:
+        raise Invalid(f"{file} is not JSON: {error}; {_FIELDS}", code="not_json") from error
     if not isinstance(content, dict):
-        raise Invalid(
-            f"{file} holds no JSON object; a proposal has id, title, description, author, options, created_at"
-        )
+        raise Invalid(f"{file} holds no JSON object; {_FIELDS}")
     return content

@@ -8,22 +8,31 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from covm.cli.output import note
+from covm.cli.output import note, safe
 from covm.control.failures import Invalid, NotFound
 from covm.control.schema import REQUEST_LIMIT_BYTES
+
+_LONGEST_KEY_SHOWN = 64
+"""Enough to find it by; the rest of a long key would push the advice off the line."""
 
 
 def read_message(argument: str, *, as_text: bool, may_ask: bool) -> Any:
     """The payload that was meant.
 
-    What is JSON is taken as JSON, anything else as text; what begins like an object or a list and is not JSON is more
-    likely a slip than a text, and is refused (`Invalid`) unless `as_text`. Nothing beyond a request's limit is read.
+    What is JSON is taken as JSON, anything else as text; what begins like an object or a list and is not JSON, or has
+    a key twice, is more likely a slip than a text, and is refused (`Invalid`) unless `as_text`. So is standard input
+    or a file with nothing in it. Nothing beyond a request's limit is read.
     """
     text = _text(argument, may_ask=may_ask)
+    if argument and not text:
+        source = "standard input" if argument == "-" else argument[1:]
+        raise Invalid(
+            f"there is nothing in {source}; to send an empty text, give '' as the message", code="empty_message"
+        )
     if as_text:
         return text
     try:
-        return msgspec.json.decode(text)
+        return decoded_json(text, "the message")
     except msgspec.DecodeError as error:
         if text.lstrip()[:1] in ("{", "["):
             raise Invalid(
@@ -31,6 +40,49 @@ def read_message(argument: str, *, as_text: bool, may_ask: bool) -> Any:
                 code="not_json",
             ) from error
         return text
+
+
+def read_file(path: Path, *, otherwise: str) -> str:
+    """A file's text. Raises `NotFound`, with what to do `otherwise`, and `Invalid`."""
+    try:
+        with path.open("rb") as file:
+            return _decoded(_bounded(file, str(path)), str(path))
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}; {otherwise}", code="no_file") from error
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", code="unreadable_file") from error
+
+
+def decoded_json(text: str, name: str) -> Any:
+    """What a JSON text says; errors call it `name`.
+
+    Raises `msgspec.DecodeError` for what is not JSON, `Invalid` for a key twice in one object and for endless nesting.
+    """
+    try:
+        value = msgspec.json.decode(text)
+        if isinstance(value, dict | list):
+            _no_key_twice(text, name)
+    except RecursionError as error:
+        raise Invalid(f"{name} is JSON nested too deeply; make it flatter", code="too_deep") from error
+    return value
+
+
+def _no_key_twice(text: str, name: str) -> None:
+    import json
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise Invalid(
+                    f'{name} has the key "{safe(key, limit=_LONGEST_KEY_SHOWN)}" twice in one JSON object, and only '
+                    "one of its values could be sent; remove the other",
+                    code="duplicate_key",
+                )
+            seen.add(key)
+
+    # Numbers stay text: they are read already, and one of a million digits would be refused here.
+    json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
 
 
 def _text(argument: str, *, may_ask: bool) -> str:
@@ -41,19 +93,9 @@ def _text(argument: str, *, may_ask: bool) -> str:
             note("type the message, then end it with Ctrl-D on a line of its own:")
         return _decoded(_bounded(sys.stdin.buffer, "standard input"), "standard input")
     if argument.startswith("@"):
-        return _file(Path(argument[1:]).expanduser())
+        advice = "to send a text that begins with @, pipe it in: echo @... | covm ... -"
+        return read_file(Path(argument[1:]).expanduser(), otherwise=advice)
     return argument
-
-
-def _file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return _decoded(_bounded(file, str(path)), str(path))
-    except FileNotFoundError as error:
-        message = f"there is no file {path}; to send a text that begins with @, pipe it in: echo @... | covm ... -"
-        raise NotFound(message, code="no_file") from error
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", code="unreadable_file") from error
 
 
 def _bounded(source: BinaryIO, name: str) -> bytes:

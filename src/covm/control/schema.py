@@ -26,9 +26,9 @@ Anything that goes wrong is a `Failure` with an HTTP status of its kind.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 VERSION = 1
 """The version of everything below. Fields may be added within a version; readers ignore what they do not know."""
@@ -44,6 +44,12 @@ LIMIT_DEFAULT = 100
 
 LIMIT_MOST = 1000
 """The most entries of a log in one answer: what a node keeps by default."""
+
+BAN_MOST_MS = 100 * 365 * 24 * 3600 * 1000
+"""The longest ban that has an end, a hundred years: one that is to outlast a node is given none."""
+
+TIMEOUT_MOST_MS = 24 * 3600 * 1000
+"""The longest that one request waits for a message, a day; the node itself gives up on it far earlier."""
 
 
 class Versioned(Struct, kw_only=True, frozen=True):
@@ -157,7 +163,7 @@ class BanPeer(Versioned, kw_only=True, frozen=True):
     """Bans a peer, for a time or (None) until it is lifted."""
 
     peer: str
-    duration_ms: int | None = None
+    duration_ms: Annotated[int, Meta(gt=0, le=BAN_MOST_MS)] | None = None
     reason: str = ""
 
 
@@ -198,7 +204,7 @@ class Send(Versioned, kw_only=True, frozen=True):
     type: str
     payload: Any
     wait: Literal["stored", "handled"] = "stored"
-    timeout_ms: int = 10_000
+    timeout_ms: Annotated[int, Meta(gt=0, le=TIMEOUT_MOST_MS)] = 10_000
 
 
 class Sent(Versioned, kw_only=True, frozen=True):

@@ -6,7 +6,7 @@ import logging
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from covm.control.failures import ControlError, problem_of
@@ -39,6 +39,11 @@ async def wrong_place(request: Request, _error: Exception) -> Response:
     return refusal(Problem(kind="not_found", code="no_such_request", message=message))
 
 
+async def gone(_request: Request, _error: Exception) -> Response:
+    """Ends a request whose sender hung up before its end; nobody reads the answer, and it is no fault of ours."""
+    return Response(status_code=400)
+
+
 async def unexpected(_request: Request, _error: Exception) -> Response:
     """Answers a fault of ours; the server logs it with its trace."""
     message = "the node met a fault of its own; its log has the details. The node goes on; please report this"
@@ -49,6 +54,7 @@ HANDLERS = {
     FederationError: known,
     ControlError: known,
     HTTPException: wrong_place,
+    ClientDisconnect: gone,
     Exception: unexpected,
 }
 """For Starlette's `exception_handlers`."""

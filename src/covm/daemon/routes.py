@@ -25,6 +25,9 @@ from covm.federation.wire.names import check_type_name
 _Request = TypeVar("_Request", bound=schema.Versioned)
 _Line = TypeVar("_Line", bound=schema.Versioned)
 
+LIMIT_DIGITS = 9
+"""Digits of a log's limit that are read: more than it may have, and no arithmetic on thousands of them."""
+
 FOREIGN_HOST = schema.Problem(
     kind="refused",
     code="foreign_host",
@@ -168,8 +171,11 @@ async def _read(request: Request, form: type[_Request]) -> _Request:
             )
     try:
         asked = msgspec.json.decode(bytes(body), type=form)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the request is not what the control API takes: {error}", code="bad_request") from error
+    except RecursionError as error:
+        why = "the request is nested too deeply to be read; send a flatter one"
+        raise Invalid(why, code="bad_request") from error
     if asked.version != schema.VERSION:
         raise Invalid(
             f"the request is of version {asked.version} of the control API, this node speaks {schema.VERSION}; "
@@ -182,8 +188,8 @@ async def _read(request: Request, form: type[_Request]) -> _Request:
 def _log_query(request: Request) -> tuple[str | None, int, bool]:
     query = request.query_params
     limit = query.get("limit", str(schema.LIMIT_DEFAULT))
-    if not limit.isdecimal() or not 0 <= int(limit[:9]) <= schema.LIMIT_MOST:
-        raise Invalid(f"limit is {limit!r}: it must be from 0 to {schema.LIMIT_MOST}", code="bad_limit")
+    if not limit.isdecimal() or len(limit) > LIMIT_DIGITS or int(limit) > schema.LIMIT_MOST:
+        raise Invalid(f"limit is {limit[:LIMIT_DIGITS]!r}: it must be from 0 to {schema.LIMIT_MOST}", code="bad_limit")
     type_name = query.get("type")
     return check_type_name(type_name) if type_name else None, int(limit), query.get("follow") == "1"
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import h11
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,11 +27,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from covm.control import schema
 from covm.control.home import UnusableHome
 from covm.daemon.credentials import is_own_user, peer_uid
+from covm.daemon.unheard import Unheard
 
 logger = logging.getLogger("covm.daemon")
 
 CONNECTIONS = 64
 """Requests at once: a person with some followers open; more are told to come back."""
+
+REQUEST_PATIENCE_S = 10.0
+"""How long a request may take to arrive whole, counted from the connection or the answer before it."""
 
 DRAIN_S = 2
 """How long requests under way may go on once the node has stopped."""
@@ -55,12 +60,23 @@ REFUSAL = (
 
 
 class ControlServer:
-    """Serves `app` at `path` inside `async with`. `accepts` decides by user id who is answered."""
+    """Serves `app` at `path` inside `async with`. `accepts` decides by user id who is answered.
 
-    def __init__(self, app: ASGIApp, path: Path, *, accepts: Callable[[int], bool] = is_own_user) -> None:
+    A request that has not arrived whole after `patience_s` is cut off.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        path: Path,
+        *,
+        accepts: Callable[[int], bool] = is_own_user,
+        patience_s: float = REQUEST_PATIENCE_S,
+    ) -> None:
         self._app = app
         self._path = path
         self._accepts = accepts
+        self._patience_s = patience_s
 
     async def __aenter__(self) -> Self:
         self._socket = bind(self._path)
@@ -68,7 +84,7 @@ class ControlServer:
         self._server = _Server(
             uvicorn.Config(
                 self._app,
-                http=_protocol(self._accepts),
+                http=_protocol(self._accepts, self._patience_s),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -133,7 +149,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _protocol(accepts: Callable[[int], bool]) -> type[asyncio.Protocol]:
+def _protocol(accepts: Callable[[int], bool], patience_s: float) -> type[asyncio.Protocol]:
+    unheard = Unheard(patience_s, spoken=CONNECTIONS // 2)
+
     class OwnUserOnly(H11Protocol):
         """HTTP/1.1 for those whom `accepts`; for anyone else not a byte of what they say is looked at."""
 
@@ -141,9 +159,25 @@ def _protocol(accepts: Callable[[int], bool]) -> type[asyncio.Protocol]:
             uid = peer_uid(transport.get_extra_info("socket"))
             if accepts(uid):
                 super().connection_made(transport)
+                unheard.add(self)
             else:
                 logger.warning("refused a control connection of user %d", uid)
                 transport.set_protocol(_TurnedAway(transport))
+
+        def data_received(self, data: bytes) -> None:
+            unheard.make_room(self)
+            super().data_received(data)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+                unheard.add(self)
+            else:
+                unheard.remove(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            unheard.remove(self)
+            super().connection_lost(exc)
 
     return OwnUserOnly
 

@@ -181,14 +181,17 @@ Event = (
 
 
 class EventStream:
-    """One listener's view of the events, from the moment it was made. Iterate it; it ends when the node stops."""
+    """One listener's view of the events, from the moment it was made. Iterate it; it ends when the node stops.
+
+    Several tasks may share it: each event goes to one of them, the end to all.
+    """
 
     def __init__(self, limit: int = EVENT_QUEUE) -> None:
         self._events: deque[Event] = deque()
         self._limit = limit
         self._dropped = 0
         self._closed = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __aiter__(self) -> EventStream:
         return self
@@ -197,8 +200,7 @@ class EventStream:
         while not self._events and not self._dropped:
             if self._closed:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._changed()
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             return EventsDropped(dropped)
@@ -221,9 +223,25 @@ class EventStream:
         """As `close`, for `contextlib.aclosing`."""
         self.close()
 
+    async def _changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._wake()  # what this reader was woken for is another's now
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if not self._closed:
+                    return
 
 
 class EventHub:

@@ -17,8 +17,10 @@ from typing import Annotated
 
 import msgspec
 
-from covm.federation.errors import HomeInUse, StateDamaged, StoreError
+from covm.federation.errors import HomeInUse, InvalidAddress, StateDamaged, StoreError
 from covm.federation.peers.bans import MAX_BANS, Ban
+from covm.federation.peers.target import parse_peer_id
+from covm.federation.wire.display import shown
 
 STATE_VERSION = 1
 MAX_STATE_BYTES = 16 * 1024 * 1024
@@ -35,10 +37,14 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Home:
-    """The home of a running node; without a path, everything is in memory and nothing lasts."""
+    """The home of a running node; without a path, everything is in memory and nothing lasts.
 
-    def __init__(self, path: Path | None) -> None:
+    `peer_id` is the node's own: a state file that bans it is damaged.
+    """
+
+    def __init__(self, path: Path | None, peer_id: str = "") -> None:
         self._path = path
+        self._peer_id = peer_id
         self._lock: int | None = None
         self._state = NodeState()
 
@@ -100,11 +106,26 @@ class Home:
             raise StateDamaged(str(path), f"it has more than {MAX_STATE_BYTES:,} bytes")
         try:
             state = msgspec.json.decode(data, type=NodeState)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateDamaged(str(path), str(error)) from None
         if state.version != STATE_VERSION:
             raise StateDamaged(str(path), f"it has version {state.version}, this covm reads {STATE_VERSION}")
+        for number, ban in enumerate(state.bans, 1):
+            if (wrong := self._objection(ban)) is not None:
+                raise StateDamaged(str(path), f"ban {number} of {len(state.bans)} {wrong}")
         return state
+
+    def _objection(self, ban: Ban) -> str | None:
+        """What is wrong with a ban whose fields have the right types and bounds."""
+        try:
+            peer = parse_peer_id(ban.peer)
+        except InvalidAddress:
+            return f"is of {shown(ban.peer, limit=64)!r}, which is no peer id"
+        if peer != ban.peer:
+            return f"is of {shown(ban.peer, limit=64)!r}, which should be written {peer}"
+        if peer == self._peer_id:
+            return "is of this node itself"
+        return None
 
     def _save(self, state: NodeState) -> None:
         if self._path is not None:

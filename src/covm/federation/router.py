@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from covm.federation.dispatch.direct import DirectProtocol
-from covm.federation.errors import NodeFailed
+from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.gossip.protocol import GossipProtocol
 from covm.federation.network import interface as net
 from covm.federation.peers.manager import PeerManager
+from covm.federation.supervisor import Supervisor
 
 
 class Router:
-    """The network's `Handler`."""
+    """The network's `Handler`. A fault in taking one event loses no other."""
 
     def __init__(
         self,
@@ -22,9 +23,11 @@ class Router:
         gossip: GossipProtocol,
         addresses_changed: Callable[[net.AddressesChanged], None],
         failed: Callable[[net.NetworkFailed], None],
+        supervisor: Supervisor,
     ) -> None:
         self._gossip = gossip
         self._failed = failed
+        self._supervisor = supervisor
         self._is_open = True
         self._routes: dict[type, tuple[Callable[[Any], None], ...]] = {
             net.AddressesChanged: (addresses_changed,),
@@ -56,24 +59,29 @@ class Router:
     def on_network_events(self, events: Sequence[net.NetworkEvent]) -> None:
         try:
             self._hand_out(events)
-        except NodeFailed:
+        except (NotStarted, NodeFailed):
             # Whoever was at work noticed before the event came that says so; nothing else of the batch matters.
             for event in events:
                 if type(event) is net.NetworkFailed:
                     self._failed(event)
 
     def _hand_out(self, events: Sequence[net.NetworkEvent]) -> None:
+        guard = self._supervisor.guard
         gossip: list[net.GossipReceived] = []
         for event in events:
-            if not self._is_open:
-                return
             if type(event) is net.GossipReceived:
                 gossip.append(event)
                 continue
             if gossip:
-                self._gossip.on_gossip(gossip)
+                self._hand_out_gossip(gossip)
                 gossip = []
             for take in self._routes[type(event)]:
-                take(event)
-        if gossip and self._is_open:
-            self._gossip.on_gossip(gossip)
+                if not self._is_open:
+                    return
+                guard(take, event, "taking an event of the network")
+        if gossip:
+            self._hand_out_gossip(gossip)
+
+    def _hand_out_gossip(self, gossip: Sequence[net.GossipReceived]) -> None:
+        if self._is_open:
+            self._supervisor.guard(self._gossip.on_gossip, gossip, "taking gossip")

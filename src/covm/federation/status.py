@@ -59,6 +59,7 @@ def status(node: Node) -> dict[str, Any]:
 def stats(node: Node) -> dict[str, Any]:
     counters = node.counters
     waiting, waiting_bytes = node.direct.waiting()
+    network = node.network.stats()
     return {
         "uptime_s": _uptime_s(node),
         "versions": {
@@ -72,11 +73,20 @@ def stats(node: Node) -> dict[str, Any]:
             "outbox": {"messages": waiting, "bytes": waiting_bytes},
             "handlers": node.dispatcher.queued(),
         },
-        "dropped": dict(sorted(counters.dropped.items())),
+        "dropped": dict(sorted({**counters.dropped, **_dropped_by(network)}.items())),
         "handlers": dict(sorted(counters.handlers.items())),
         "faults": node.supervisor.failures,
-        "network": node.network.stats(),
+        "network": network,
     }
+
+
+def _dropped_by(network: dict[str, Any]) -> dict[str, int]:
+    """What the network dropped for want of room, by reason; what never happened is left out."""
+    reasons = {
+        "gossip_arrived_too_fast": network.get("gossip_dropped", 0) + network.get("gossip_unverified_dropped", 0),
+        "gossip_send_queues_full": network.get("gossip_send_failures", 0),
+    }
+    return {reason: count for reason, count in reasons.items() if count}
 
 
 def _messages(counters: Counters) -> dict[str, Any]:

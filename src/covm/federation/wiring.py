@@ -71,12 +71,14 @@ class Node:
         self.hub = EventHub()
         self.counters = Counters()
         self.supervisor = Supervisor()
-        self.home = Home(config.home_path)
+        self.home = Home(config.home_path, identity.peer_id)
         self.started_s: float | None = None
         self._hello = JoinHello(federation=self.federation.cid, agent=agent(), name=self.name)
         self._main: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self._phase = "new"
+        self._is_silent = False
         self._wire()
 
     def _wire(self) -> None:
@@ -137,14 +139,16 @@ class Node:
             allowance_per_s=self.config.gossip_allowance,
             log_size=self.config.gossip_log_size,
         )
-        self.router = Router(self.peers, self.direct, self.gossip, self._addresses_changed, self._failed)
+        self.router = Router(
+            self.peers, self.direct, self.gossip, self._addresses_changed, self._failed, self.supervisor
+        )
 
     @property
     def is_running(self) -> bool:
-        return self._phase == "running"
+        return self._phase == "running" and self._failure is None
 
     def require_running(self) -> None:
-        """Raises `NotStarted`, or `NodeFailed` when the core ended by itself."""
+        """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
         if self._failure is not None:
             raise NodeFailed(self._failure)
         if self._phase != "running":
@@ -157,26 +161,39 @@ class Node:
         self._phase = "starting"
         try:
             await self._start()
-        except BaseException:
+        except BaseException as error:
+            was_stopped = self._phase == "stopped"
             await self.stop()
+            if was_stopped and isinstance(error, Exception):
+                raise NotStarted from error
             raise
         self._phase = "running"
 
     async def stop(self) -> None:
-        """Ends every task, then the network, then gives the home back. Twice is once."""
-        if self._phase in ("new", "stopped"):
+        """Ends every task, then the network, then gives the home back. Twice is once, and ends when the first does.
+
+        Whoever waits for it may be cancelled, even by it: the node stops all the same.
+        """
+        if self._phase == "new":
             self._phase = "stopped"
-            return
-        self._phase = "stopped"
-        self._silence()
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait([self._main])
+        elif self._stopping is None and self._phase != "stopped":
+            self._phase = "stopped"
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop of {self.name}")
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         try:
-            await self.network.stop()
+            self._silence()
+            if self._main is not None:
+                self._main.cancel()
+                await asyncio.wait([self._main])
         finally:
-            self.home.close()
-            self.hub.close()
+            try:
+                await self.network.stop()
+            finally:
+                self.home.close()
+                self.hub.close()
 
     async def _start(self) -> None:
         self.home.open()
@@ -189,18 +206,33 @@ class Node:
         self.home.save_incarnation(incarnation.number)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self.supervisor.run(ready), name=f"node {self.name}")
-        await ready
+        self._main.add_done_callback(self._main_ended)
+        # Who stops the node now may cancel the main task before its first step, which says that it is ready.
+        await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
+        self._require_starting()
         self.dispatcher.start()
         self.direct.start(incarnation)
         await self.network.start(self.router, encode_join_hello(self._hello))
+        self._require_starting()
         await self.gossip.start(incarnation)
+        self._require_starting()
         self.started_s = self.clock.monotonic_s()
         self.peers.start(self.config.bootstrap_peers)
 
+    def _require_starting(self) -> None:
+        if self._failure is not None:
+            raise NodeFailed(self._failure)
+        if self._phase != "starting":
+            raise NotStarted
+
     def _silence(self) -> None:
+        if self._is_silent:
+            return
+        self._is_silent = True
         self.router.close()
         self.direct.stop()
         self.gossip.stop()
+        self.peers.stop()
 
     def _describe(self) -> PeerInfo:
         addresses = [*self.config.announce_addresses, *self.network.addresses]
@@ -218,11 +250,22 @@ class Node:
 
     def _failed(self, event: NetworkFailed) -> None:
         logger.critical("the network core failed: %s", event.reason)
-        self._failure = event.reason
-        self._silence()
+        self._fail(event.reason)
         if self._main is not None:
             self._main.cancel()
-        self.hub.emit(NodeFailedEvent(event.reason))
+
+    def _main_ended(self, main: asyncio.Task[None]) -> None:
+        error = None if main.cancelled() else main.exception()
+        if self._phase == "stopped" or self._failure is not None:
+            return
+        reason = f"its tasks were ended: {error or 'somebody cancelled them'}"
+        logger.critical("the node failed: %s", reason, exc_info=error)
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self._silence()
+        self.hub.emit(NodeFailedEvent(reason))
         self.hub.close()
 
 

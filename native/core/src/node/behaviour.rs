@@ -72,7 +72,8 @@ pub fn build(config: &NodeConfig, streams: Streams) -> Result<Behaviour, String>
 
 fn connection_limits(max: u32) -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_established(Some(max))
+        // Connections, not peers: two that dial each other at once have two.
+        .with_max_established(Some(max.saturating_mul(2)))
         .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER))
         .with_max_pending_incoming(Some(limits::PENDING_INBOUND))
         .with_max_pending_outgoing(Some(limits::PENDING_OUTBOUND))

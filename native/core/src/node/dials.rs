@@ -200,6 +200,10 @@ fn dial_failure(error: &DialError, expected: Option<PeerId>) -> Failure {
 
 fn denied(cause: &ConnectionDenied) -> Failure {
     if let Some(exceeded) = cause.downcast_ref::<connection_limits::Exceeded>() {
+        if exceeded.limit() == limits::PENDING_OUTBOUND {
+            let text = format!("{} dials are under way at this node already", exceeded.limit());
+            return Failure::new(FailureCode::Unreachable, text);
+        }
         return Failure {
             code: FailureCode::Limit,
             message: exceeded.to_string(),

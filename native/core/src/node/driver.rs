@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -79,6 +80,10 @@ pub(super) struct Driver {
     pub subscribers: HashMap<String, HashSet<PeerId>>,
     pub topics: HashMap<String, Arc<str>>,
     pub publishing: VecDeque<PendingPublish>,
+    /// When the next may go.
+    pub publish_at: Instant,
+    /// How long to pause when every queue is full.
+    pub publish_pause: Duration,
     pub penalties: HashMap<PeerId, f64>,
 }
 
@@ -100,6 +105,7 @@ impl Driver {
             let room = queue.has_room();
             let publishing = !self.publishing.is_empty();
             let settle_at = self.listens_settle_at;
+            let publish_at = self.publish_at;
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     None => return Ended::Dropped,
@@ -108,7 +114,7 @@ impl Driver {
                 Some(verified) = self.verified.recv() => self.settle_verified(verified),
                 event = self.swarm.select_next_some(), if room => self.on_swarm_event(event),
                 () = queue.room(), if !room => {}
-                () = tokio::task::yield_now(), if publishing => self.publish_some(),
+                () = tokio::time::sleep_until(publish_at), if publishing => self.publish_some(),
                 () = until(settle_at), if settle_at.is_some() => self.settle_listens(),
                 _ = penalty_decay.tick(), if !self.penalties.is_empty() => self.decay_penalties(),
                 message = executor.failed() => return Ended::Failed(message),

@@ -99,6 +99,8 @@ async fn live(
         dials: HashMap::new(),
         listens: Vec::new(),
         listens_settle_at: None,
+        publish_at: Instant::now(),
+        publish_pause: limits::PUBLISH_PAUSE_FULL,
         listening: HashMap::new(),
         awaiting: BTreeMap::new(),
         next_handle: 1,
@@ -141,6 +143,7 @@ async fn build(config: &NodeConfig, streams: Streams, executor: &TaskExecutor) -
                 .with_dial_concurrency_factor(NonZeroU8::MIN)
                 .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS)
         })
+        .with_connection_timeout(limits::NEGOTIATION_DEADLINE)
         .build();
     Ok(swarm)
 }

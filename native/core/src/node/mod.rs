@@ -311,7 +311,12 @@ impl Node {
     /// # Errors
     /// [`CommandError`].
     pub fn stop(&self) -> Result<CommandId, CommandError> {
-        self.ask(Work::Stop)
+        // Not held up by the bound on commands: a node that is full of them must still end in order.
+        runtime::handle()?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.gauges.commands.fetch_add(1, Ordering::Relaxed);
+        self.tell(Command::Ask { id, work: Work::Stop })?;
+        Ok(id)
     }
 
     /// Panics inside the node, in the driver or in one of its tasks, to show what happens then.

@@ -3,12 +3,15 @@
 use std::{
     collections::{VecDeque, hash_map::Entry},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use libp2p::{
     PeerId,
     gossipsub::{self, IdentTopic, MessageId, PublishError},
 };
+
+use tokio::time::Instant;
 
 use super::{
     commands::Verdict,
@@ -57,39 +60,64 @@ impl Driver {
             published: Vec::with_capacity(envelopes.len()),
             waiting: envelopes.into(),
         });
-        self.publish_some();
+        if self.publishing.len() == 1 && self.publish_at <= Instant::now() {
+            self.publish_some();
+        }
     }
 
     /// Publishes a few, then lets the connections send: a peer's queue holds `limits::GOSSIP_SEND_QUEUE` messages,
-    /// and what does not fit is lost to that peer.
+    /// and what does not fit is lost to that peer, for gossipsub takes no message twice.
     pub(super) fn publish_some(&mut self) {
         let Some(mut pending) = self.publishing.pop_front() else {
             return;
         };
         let peers = self.subscribers.get(&pending.topic).map_or(0, |all| all.len());
         let topic = IdentTopic::new(pending.topic.clone());
+        let (mut count, mut bytes, mut full) = (0, 0, false);
         for _ in 0..limits::PUBLISH_PER_TURN {
             let Some(envelope) = pending.waiting.pop_front() else {
                 break;
             };
             let id = gossip::gossip_id(&pending.topic, &envelope).to_vec();
+            count += 1;
+            bytes += envelope.len() * peers;
             let gossipsub = &mut self.swarm.behaviour_mut().gate.inner_mut().gossipsub;
             let reached = match gossipsub.publish(topic.clone(), envelope) {
                 Ok(_) | Err(PublishError::Duplicate) => peers,
                 Err(PublishError::NoPeersSubscribedToTopic) => 0,
                 Err(error) => {
+                    full = true;
                     tracing::debug!(%error, "gossip was not sent");
                     self.gauges.gossip_send_failures.fetch_add(1, Ordering::Relaxed);
                     0
                 }
             };
             pending.published.push(Published { id, peers: reached });
+            if full || bytes > limits::PUBLISH_BYTES_PER_MS {
+                break;
+            }
         }
+        self.pause_publishing(count, bytes, full);
         if pending.waiting.is_empty() {
             self.done(pending.id, Outcome::Published(pending.published));
         } else {
             self.publishing.push_front(pending);
         }
+    }
+
+    fn pause_publishing(&mut self, count: usize, bytes: usize, full: bool) {
+        let milliseconds = u64::try_from(bytes / limits::PUBLISH_BYTES_PER_MS).unwrap_or(u64::MAX);
+        let mut pause = Duration::from_millis(milliseconds);
+        if count >= limits::PUBLISH_PER_TURN {
+            pause = pause.max(limits::PUBLISH_PAUSE);
+        }
+        if full {
+            pause = pause.max(self.publish_pause);
+            self.publish_pause = (self.publish_pause * 2).min(limits::PUBLISH_PAUSE_LONGEST);
+        } else {
+            self.publish_pause = limits::PUBLISH_PAUSE_FULL;
+        }
+        self.publish_at = Instant::now() + pause;
     }
 
     pub(super) fn on_gossip_event(&mut self, event: gossipsub::Event) {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from covm.federation.config.model import FederationConfig, flattened, nested
-from covm.federation.config.presets import preset_settings
+from covm.federation.config.presets import PRESETS, preset_settings
 from covm.federation.config.settings import SETTINGS, conflicts_of, plain, problems_of, value_shown
 from covm.federation.config.sources import PRESET, Given, Layer, from_environment, from_file, from_options
 from covm.federation.errors import ConfigError, ConfigProblem
@@ -68,8 +68,7 @@ def _resolve(path: str | os.PathLike[str] | None, environ: Mapping[str, str], op
         problems += _apply_preset(preset, values, sources)
     for layer in layers:
         problems += _apply(layer, values, sources)
-    if not problems:
-        problems += conflicts_of(values, sources)
+    problems += conflicts_of(values, sources)
     if problems:
         raise ConfigError(problems)
     return _Resolved(values, sources, preset)
@@ -91,9 +90,12 @@ def _given(name: str, layers: list[Layer]) -> Given | None:
 
 
 def _apply_preset(preset: Given, values: dict[str, Any], sources: dict[str, str]) -> list[ConfigProblem]:
+    """Puts a preset's settings over the defaults. Those that an unknown preset may have set are taken out."""
     try:
         settings = preset_settings(preset.raw)
     except ValueError as error:
+        for name in {name for settings in PRESETS.values() for name in settings}:
+            del values[name]
         return [ConfigProblem(PRESET, value_shown(preset.raw), str(error), preset.source)]
     values.update(settings)
     sources.update(dict.fromkeys(settings, f"preset {preset.raw}"))
@@ -101,6 +103,7 @@ def _apply_preset(preset: Given, values: dict[str, Any], sources: dict[str, str]
 
 
 def _apply(layer: Layer, values: dict[str, Any], sources: dict[str, str]) -> list[ConfigProblem]:
+    """Puts a layer over those below. A setting whose value is wrong is taken out: what stood below was not meant."""
     problems = []
     for name, (raw, source) in layer.given.items():
         if name == PRESET:
@@ -108,7 +111,9 @@ def _apply(layer: Layer, values: dict[str, Any], sources: dict[str, str]) -> lis
         value = SETTINGS[name].read(raw)
         found = list(problems_of(name, value, source))
         problems += found
-        if not found:
+        if found:
+            values.pop(name, None)
+        else:
             values[name] = value
             sources[name] = source
     return problems

@@ -77,10 +77,14 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """From which level on the command line's node logs; a program configures `logging` itself."""
 
     def __post_init__(self) -> None:
-        values = flattened(self)
-        problems = [problem for name, value in values.items() for problem in problems_of(name, value, _ARGUMENT)]
-        if not problems:
-            problems = list(conflicts_of(values, dict.fromkeys(values, _ARGUMENT)))
+        sound: dict[str, Any] = {}
+        problems: list[ConfigProblem] = []
+        for name, value in flattened(self).items():
+            found = list(problems_of(name, value, _ARGUMENT))
+            problems += found
+            if not found:
+                sound[name] = value
+        problems += conflicts_of(sound, dict.fromkeys(sound, _ARGUMENT))
         if problems:
             raise ConfigError(problems)
 

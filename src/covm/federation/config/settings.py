@@ -107,9 +107,9 @@ def problems_of(name: str, value: object, source: str) -> Iterator[ConfigProblem
 
 
 def conflicts_of(values: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[ConfigProblem]:
-    """What is wrong between settings that are right each by itself."""
+    """What is wrong between settings that are right each by itself: `values` has those alone, and their sources."""
     base, most = "connection_retry.base_delay", "connection_retry.max_delay"
-    if values[base] > values[most]:
+    if base in values and most in values and values[base] > values[most]:
         allowed = f"must not be below {base}, which is {format_duration(values[base])}"
         yield ConfigProblem(most, value_shown(values[most]), allowed, sources[most])
 

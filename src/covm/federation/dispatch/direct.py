@@ -36,10 +36,11 @@ from covm.federation.network.interface import (
     StreamRefused,
     StreamWritable,
 )
-from covm.federation.wire.frames import Frame, Unknown, encode_frame
+from covm.federation.wire.frames import Frame, KnownFrame, Unknown, encode_frame
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.limits import MID_SIZE
+from covm.federation.wire.limits import MID_SIZE, clamped_ms
 from covm.federation.wire.message import MessageBody, decode_body, encode_body
+from covm.federation.wire.system import Heartbeat
 
 MAX_LINES = 1_000
 """Peers whose sequences are remembered; those that are connected or have something waiting are never forgotten."""
@@ -91,9 +92,8 @@ class DirectProtocol:
             raise InvalidMessage(type_name, "", "the recipient is this node itself; publish reaches its own handlers")
         post.presence.require_connected(peer)
         outbox = (line := self._line(peer)).outbox
-        now_ms = post.clock.now_ms()
+        now_ms = clamped_ms(post.clock.now_ms())
         lifetime_s = self._message_timeout_s if time_to_live_s is None else time_to_live_s
-        expires_at_ms = now_ms + int(lifetime_s * 1000)
         mid = self._random.bytes(MID_SIZE)
         body = encode_body(
             MessageBody(
@@ -105,14 +105,15 @@ class DirectProtocol:
                 mid=mid,
                 to=peer,
                 sent_at=now_ms,
-                expires_at=expires_at_ms,
+                expires_at=clamped_ms(now_ms + int(lifetime_s * 1000)),
                 payload=payload,
             ),
             limit_bytes,
         )
         self._require_room(line, len(body))
         receipt = Receipt(mid, peer, type_name, self._message_timeout_s)
-        outbox.add(Entry(type_name, mid, outbox.next_seq, body, expires_at_ms, receipt))
+        expires_s = post.clock.monotonic_s() + lifetime_s
+        outbox.add(Entry(type_name, mid, outbox.next_seq, body, expires_s, receipt))
         self._count_sent(line, type_name, len(body))
         if line.sender is not None:
             line.sender.wake()
@@ -122,7 +123,7 @@ class DirectProtocol:
         line = self._lines.get(peer)
         if line is None or line.receiver is None or isinstance(frame, Unknown):
             return False
-        return line.receiver.send_control(encode_frame(frame))
+        return line.receiver.send_control(encode_frame(_timed(frame)))
 
     def queued(self, peer: str) -> int:
         line = self._lines.get(peer)
@@ -246,12 +247,20 @@ class DirectProtocol:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(EXPIRY_PERIOD_S)
-            now_ms = self._post.clock.now_ms()
+            now_s = self._post.clock.monotonic_s()
             for line in list(self._busy()):
-                in_flight = line.sender is not None and line.sender.greeted
-                for entry in line.outbox.expire(now_ms, in_flight=in_flight, renumber=_renumbered):
+                in_flight = line.sender is not None and line.sender.in_flight
+                for entry in line.outbox.expire(now_s, in_flight=in_flight, renumber=_renumbered):
                     entry.receipt.advance(receipts.EXPIRED)
                     self._post.counters.drop("expired")
+
+
+def _timed(frame: KnownFrame) -> KnownFrame:
+    """A heartbeat with times that may travel, whatever this node's clock says."""
+    if not isinstance(frame, Heartbeat):
+        return frame
+    received_at = None if frame.received_at is None else clamped_ms(frame.received_at)
+    return msgspec.structs.replace(frame, sent_at=clamped_ms(frame.sent_at), received_at=received_at)
 
 
 def _renumbered(body: bytes, seq: int) -> bytes:

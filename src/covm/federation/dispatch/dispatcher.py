@@ -8,6 +8,7 @@ at once. What handlers raise ends nothing but the handling of that message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from typing import Any
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.dispatch.lanes import TURN, Lane, Lanes
-from covm.federation.dispatch.subscriptions import Route, Subscription, Subscriptions
-from covm.federation.errors import InvalidMessage
+from covm.federation.dispatch.subscriptions import Subscription, Subscriptions
+from covm.federation.errors import InvalidMessage, NotStarted
 from covm.federation.events import EventHub, HandlerFailed, HandlerSlow, PayloadMismatched
 from covm.federation.ports import HANDLED, QUARANTINED, REFUSED, Arrival
-from covm.federation.supervisor import Supervisor, attempt, attempt_async
+from covm.federation.supervisor import Supervisor, attempt, attempt_async, described, is_cancelled
 from covm.federation.wire.display import shown
 from covm.federation.wire.received import Message, received
 from covm.federation.wire.registry import TypeRegistry
@@ -46,6 +47,7 @@ MISMATCH_PERIOD_S = 0.1
 """Payloads that do not fit are told at most ten times a second; all of them are counted."""
 
 NO_HANDLER = "nobody there handles this type"
+INTERRUPTED = "its handler was interrupted"
 
 
 class _Busy:
@@ -102,7 +104,7 @@ class MessageDispatcher:
             if route is None:
                 self._no_handler(arrival)
             elif not route.is_async and (body.author, body.type) not in lanes:
-                self._handle_now(route, arrival)
+                self._supervisor.guard(self._handle_now, arrival, "handing over a message")
             else:
                 self._enqueue((body.author, body.type), arrival)
 
@@ -134,7 +136,9 @@ class MessageDispatcher:
             del self._queued_bytes_of[author]
 
     def _run_lane(self, lane: Lane) -> None:
-        self._supervisor.launch(self._lane(lane), f"lane of {lane[1]} from {lane[0]}")
+        # What waits in the lanes of a node that stops goes with it.
+        with contextlib.suppress(NotStarted):
+            self._supervisor.launch(self._lane(lane), f"lane of {lane[1]} from {lane[0]}")
 
     async def _lane(self, lane: Lane) -> None:
         """Handles one turn of a lane's messages and passes the slot on."""
@@ -146,35 +150,49 @@ class MessageDispatcher:
                 if arrival.origin is None:
                     self._left_lane(arrival)
                 await self._handle(lane, arrival)
+                if is_cancelled():
+                    # The handler caught that; nothing is handled any more all the same.
+                    break
                 if not handled % TURN:
                     await asyncio.sleep(0)
         finally:
             self._busy.pop(lane, None)
-        following = lanes.finish(lane)
-        if following is not None:
-            self._run_lane(following)
+            following = lanes.finish(lane)
+            if following is not None:
+                self._run_lane(following)
 
-    def _handle_now(self, route: Route, arrival: Arrival) -> None:
-        message = self._message(arrival)
+    def _handle_now(self, arrival: Arrival) -> None:
+        failure: str | None = INTERRUPTED
+        try:
+            failure = self._call(arrival)
+        finally:
+            self._settle(arrival, failure)
+
+    async def _handle(self, lane: Lane, arrival: Arrival) -> None:
+        failure: str | None = INTERRUPTED
+        try:
+            failure = await self._call_async(lane, arrival)
+        finally:
+            self._settle(arrival, failure)
+
+    def _call(self, arrival: Arrival) -> str | None:
+        """Why handling failed; empty when it did not; None when there was none, which has been told."""
+        route, message = self._open(arrival)
         if message is None:
-            return
+            return None
         failure = ""
-        for subscription in route.subscriptions:
+        for subscription in route:
             error = attempt(subscription.handler, message)
             if error is not None:
                 failure = self._failed(subscription, arrival, error)
-        self._settle(arrival, failure)
+        return failure
 
-    async def _handle(self, lane: Lane, arrival: Arrival) -> None:
-        route = self.subscriptions.get(arrival.body.type)
-        if route is None:
-            self._no_handler(arrival)
-            return
-        message = self._message(arrival)
+    async def _call_async(self, lane: Lane, arrival: Arrival) -> str | None:
+        route, message = self._open(arrival)
         if message is None:
-            return
+            return None
         failure = ""
-        for subscription in route.subscriptions:
+        for subscription in route:
             if subscription.is_async:
                 self._busy[lane] = _Busy(arrival, subscription, self._clock.monotonic_s())
                 error = await attempt_async(subscription.handler, message)
@@ -182,7 +200,14 @@ class MessageDispatcher:
                 error = attempt(subscription.handler, message)
             if error is not None:
                 failure = self._failed(subscription, arrival, error)
-        self._settle(arrival, failure)
+        return failure
+
+    def _open(self, arrival: Arrival) -> tuple[Sequence[Subscription], Message[Any] | None]:
+        route = self.subscriptions.get(arrival.body.type)
+        if route is None:
+            self._no_handler(arrival)
+            return (), None
+        return route.subscriptions, self._message(arrival)
 
     def _message(self, arrival: Arrival) -> Message[Any] | None:
         """The typed message; None, with everybody told, when its payload does not fit the type here."""
@@ -214,12 +239,15 @@ class MessageDispatcher:
         if arrival.origin is not None:
             arrival.origin.settled(arrival, REFUSED, NO_HANDLER)
 
-    def _settle(self, arrival: Arrival, failure: str) -> None:
-        self._counters.handlers["failed" if failure else "handled"] += 1
+    def _settle(self, arrival: Arrival, failure: str | None) -> None:
+        if failure is None:
+            return
+        outcome = "interrupted" if failure is INTERRUPTED else "failed" if failure else "handled"
+        self._counters.handlers[outcome] += 1
         if arrival.origin is not None:
             arrival.origin.settled(arrival, QUARANTINED if failure else HANDLED, failure)
 
-    def _failed(self, subscription: Subscription, arrival: Arrival, error: Exception) -> str:
+    def _failed(self, subscription: Subscription, arrival: Arrival, error: BaseException) -> str:
         body = arrival.body
         logger.error(
             "handler %s failed on message %s (%s from %s)",
@@ -229,8 +257,7 @@ class MessageDispatcher:
             body.author,
             exc_info=error,
         )
-        what = f"{type(error).__name__}: {error}"
-        self._hub.emit(HandlerFailed(subscription.name, body.type, body.mid.hex(), body.author, what))
+        self._hub.emit(HandlerFailed(subscription.name, body.type, body.mid.hex(), body.author, described(error)))
         # The sender learns the kind of failure; the text may hold what is this node's own business.
         return f"its handler raised {type(error).__name__}"
 

@@ -18,8 +18,11 @@ from covm.federation.wire.message import MessageBody
 MAX_REMEMBERED_IDS = 8_192
 """Message ids kept for a sender, some 600 KiB: more than it can have under way before an acknowledgement."""
 
-MAX_OUTCOMES = 2_048
-"""Outcomes kept for a sender, to be said again after a reconnect: with the longest reasons they fit one frame."""
+MAX_OUTCOMES = 6_144
+"""Outcomes kept for a sender, to be said again after a reconnect: more than its credit lets wait for handlers here.
+
+The smallest envelope has 384 bytes, and a stream's credit of 1 MiB can be overdrawn by one frame: 5,632 messages.
+"""
 
 
 class Acceptance(Enum):

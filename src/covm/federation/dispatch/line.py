@@ -30,6 +30,9 @@ CHARGE_VIOLATION = 10.0
 STREAM_ATTEMPTS = 3
 """Streams that are tried before an admitted peer is given up: a restart of its side takes one."""
 
+FAULT = "a fault in this node ended its direct stream; its log has the details"
+"""What peers and people are told when something of ours broke: the supervisor logs what it was."""
+
 HELLO_DEADLINE_S = 10.0
 """A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
 

@@ -3,7 +3,8 @@
 Each message takes the next sequence number for its recipient when it is handed in, and keeps it once it was sealed.
 What expires before that leaves no gap: those behind it move up. What was sealed and sent is in doubt until the
 receiver says what it holds, so it expires only while no stream stands, and only at the head, where nothing behind it
-is blocked by the gap. A receipt follows what the receiver says, even after its message expired.
+is blocked by the gap. A head at which the peer ends one stream after another is taken out in the same way. A receipt
+follows what the receiver says, even after its message expired.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ MAX_WAITING_BYTES_IN_ALL = 256 * 1024 * 1024
 MAX_AWAITING_OUTCOME = 20_000
 """Acknowledged messages whose outcome is not known yet; the receiver's credit keeps honest ones far below."""
 
+MAX_ENDS_AT_HEAD = 3
+"""Streams that a peer may end at one message before that one is given up: one or two may be mishaps."""
+
 
 class Violation(Exception):
     """What the peer said cannot be true. `reason` is a snake_case name for counters."""
@@ -36,17 +40,20 @@ class Violation(Exception):
 
 
 class Entry:
-    """One message on its way out. `body` is encoded with `seq` in it; `envelope` is there once it was sealed."""
+    """One message on its way out. `body` is encoded with `seq` in it; `envelope` is there once it was sealed.
 
-    __slots__ = ("body", "envelope", "expires_at_ms", "mid", "receipt", "seq", "size_bytes", "type")
+    `expires_s` is monotonic time: a wall clock that is set right must not end what was just handed in.
+    """
 
-    def __init__(self, type_name: str, mid: bytes, seq: int, body: bytes, expires_at_ms: int, receipt: Receipt) -> None:
+    __slots__ = ("body", "envelope", "expires_s", "mid", "receipt", "seq", "size_bytes", "type")
+
+    def __init__(self, type_name: str, mid: bytes, seq: int, body: bytes, expires_s: float, receipt: Receipt) -> None:
         self.type = type_name
         self.mid = mid
         self.seq = seq
         self.body = body
         self.size_bytes = len(body)
-        self.expires_at_ms = expires_at_ms
+        self.expires_s = expires_s
         self.receipt = receipt
         self.envelope: bytes | None = None
 
@@ -76,8 +83,9 @@ class Outbox:
         self._doubtful: deque[Entry] = deque(maxlen=MAX_WAITING)
         self._awaiting: dict[int, Entry] = {}
         self._next_seq = next_seq
+        self._ended_at = (b"", 0)
         self._acked: tuple[int, bytes] | None = None
-        self._soonest_expiry_ms: float = float("inf")
+        self._soonest_expiry_s: float = float("inf")
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -104,7 +112,7 @@ class Outbox:
         self._waiting.append(entry)
         self._next_seq += 1
         self._hold(entry.size_bytes)
-        self._soonest_expiry_ms = min(self._soonest_expiry_ms, entry.expires_at_ms)
+        self._soonest_expiry_s = min(self._soonest_expiry_s, entry.expires_s)
 
     def take(self, max_count: int, max_bytes: int) -> list[Entry]:
         """The next entries to seal and send, at least one if any waits; from now on their numbers are fixed."""
@@ -161,20 +169,37 @@ class Outbox:
         """What was sent on an earlier stream and has to be sent again."""
         return list(self._sent)
 
-    def expire(self, now_ms: int, *, in_flight: bool, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
+    def expire(self, now_s: float, *, in_flight: bool, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
         """Takes out and returns what has expired. `in_flight`: a stream stands, so what was sent is not in doubt."""
-        if now_ms < self._soonest_expiry_ms:
+        if now_s < self._soonest_expiry_s:
             return []
         expired: list[Entry] = []
-        while not in_flight and self._sent and self._sent[0].expires_at_ms <= now_ms:
+        while not in_flight and self._sent and self._sent[0].expires_s <= now_s:
             entry = self._sent.popleft()
             self._doubtful.append(entry)
             expired.append(entry)
-        expired += self._expire_waiting(now_ms, renumber)
+        expired += self._expire_waiting(now_s, renumber)
         self._hold(-sum(entry.size_bytes for entry in expired))
-        held = (entry.expires_at_ms for queue in (self._sent, self._waiting) for entry in queue)
-        self._soonest_expiry_ms = min(held, default=float("inf"))
+        held = (entry.expires_s for queue in (self._sent, self._waiting) for entry in queue)
+        self._soonest_expiry_s = min(held, default=float("inf"))
         return expired
+
+    def ended_at_head(self) -> Entry | None:
+        """The peer ended a stream on which the head was sent. Takes the head out and returns it when that repeats.
+
+        Only while no stream stands: the next HELLO then begins behind it, so it leaves no gap.
+        """
+        if not self._sent:
+            return None
+        head = self._sent[0]
+        mid, count = self._ended_at
+        count = count + 1 if mid == head.mid else 1
+        self._ended_at = (head.mid, count)
+        if count < MAX_ENDS_AT_HEAD:
+            return None
+        self._doubtful.append(self._sent.popleft())
+        self._hold(-head.size_bytes)
+        return head
 
     def unsettled(self) -> Iterator[Entry]:
         """Everything whose fate is not known."""
@@ -182,11 +207,11 @@ class Outbox:
         yield from self._waiting
         yield from self._awaiting.values()
 
-    def _expire_waiting(self, now_ms: int, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
-        expired = [entry for entry in self._waiting if entry.expires_at_ms <= now_ms]
+    def _expire_waiting(self, now_s: float, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
+        expired = [entry for entry in self._waiting if entry.expires_s <= now_s]
         if expired:
             first = self._waiting[0].seq
-            self._waiting = deque(entry for entry in self._waiting if entry.expires_at_ms > now_ms)
+            self._waiting = deque(entry for entry in self._waiting if entry.expires_s > now_s)
             for seq, entry in enumerate(self._waiting, first):
                 if entry.seq != seq:
                     entry.seq, entry.body = seq, renumber(entry.body, seq)

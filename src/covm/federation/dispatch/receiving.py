@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from covm.federation.dispatch.inbox import Acceptance
-from covm.federation.dispatch.line import HELLO_DEADLINE_S, Line, Post
+from covm.federation.dispatch.line import FAULT, HELLO_DEADLINE_S, Line, Post
 from covm.federation.dispatch.outbox import Violation
 from covm.federation.errors import PeerNotConnected
 from covm.federation.network.interface import NotOpened, Opened
@@ -93,7 +93,23 @@ class Receiver:
         self._plan_flush()
 
     async def run(self) -> None:
-        """Reads until the stream is closed or makes no sense."""
+        """Reads until the stream is closed or makes no sense.
+
+        When something of ours breaks, the peer is given up: it must not seem connected while nobody reads.
+        """
+        failure = FAULT
+        try:
+            await self._read_on()
+            failure = ""
+        except asyncio.CancelledError:
+            failure = ""
+            raise
+        finally:
+            if failure:
+                self._end(failure)
+                self._post.presence.give_up(self.line.peer, failure)
+
+    async def _read_on(self) -> None:
         try:
             async with asyncio.timeout(HELLO_DEADLINE_S):
                 await self._read()
@@ -176,13 +192,16 @@ class Receiver:
             raise Violation("unknown_version")
         inbox.open(hello.incarnation, hello.first or 1)
         self._said = inbox.stored
+        outcomes = inbox.outcomes
         answer = Hello(
             v=PROTOCOL_VERSION,
             incarnation=post.own_incarnation,
             types=post.types_digest(),
             stored=Position(*inbox.stored) if inbox.stored is not None else None,
-            outcomes=inbox.outcomes,
+            outcomes=outcomes[:OUTCOMES_A_FRAME],
         )
+        # What one frame does not take follows in acknowledgements. Nothing older: it may be of another incarnation.
+        self._outcomes = outcomes[OUTCOMES_A_FRAME:]
         self._try_send(encode_frame(answer))
         self.greeted = True
         self.line.update_ready(post)

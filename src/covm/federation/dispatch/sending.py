@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from covm.federation.dispatch import receipts
-from covm.federation.dispatch.line import HELLO_DEADLINE_S, STREAM_ATTEMPTS, Line, Post
+from covm.federation.dispatch.line import FAULT, HELLO_DEADLINE_S, STREAM_ATTEMPTS, Line, Post
 from covm.federation.dispatch.outbox import Entry, Violation
 from covm.federation.errors import NetworkError
 from covm.federation.network.interface import DIRECT_PROTOCOL
@@ -45,6 +45,9 @@ STEADY_S = 60.0
 REOPEN_DELAY_S = 0.2
 """Pause before a stream is opened again, times the attempt: the other side may just be replacing its own."""
 
+ENDED_BY_PEER = frozenset({"closed by peer", "reset by peer"})
+"""Ends of a stream that may be the peer's answer to the message at its head."""
+
 _RECEIPT_STATES = {
     OutcomeState.HANDLED.value: receipts.HANDLED,
     OutcomeState.FAILED.value: receipts.QUARANTINED,
@@ -63,6 +66,7 @@ class Sender:
         self._closed_because: str | None = None
         self._wake = asyncio.Event()
         self._credit = asyncio.Event()
+        self._sent_upto = 0
         self.greeted = False
         self.task: asyncio.Task[None] | None = None
 
@@ -71,7 +75,22 @@ class Sender:
         self._wake.set()
 
     async def run(self) -> None:
-        """Opens our stream and pumps; opens it again when it ends; gives the peer up when that does not work."""
+        """Opens our stream and pumps; opens it again when it ends; gives the peer up when that does not work.
+
+        Also when something of ours breaks: a peer that seems connected, and to whom nothing is sent, would be worse.
+        """
+        failure = FAULT
+        try:
+            failure = f"no direct stream can be kept open: {await self._keep_open()}"
+        except asyncio.CancelledError:
+            failure = ""
+            raise
+        finally:
+            if failure:
+                self._post.presence.give_up(self.line.peer, failure)
+
+    async def _keep_open(self) -> str:
+        """Returns why the last of too many streams ended."""
         failures, reason = 0, ""
         while failures < STREAM_ATTEMPTS:
             began_s = self._post.clock.monotonic_s()
@@ -87,7 +106,9 @@ class Sender:
             lasted_s = self._post.clock.monotonic_s() - began_s
             failures = 1 if lasted_s > STEADY_S else failures + 1
             await asyncio.sleep(REOPEN_DELAY_S * failures)
-        self._post.presence.give_up(self.line.peer, f"no direct stream can be kept open: {reason}")
+            # Only now: when the whole connection was lost, this task has been cancelled meanwhile.
+            self._judge_head()
+        return reason
 
     def on_frames(self, frames: Iterable[bytes]) -> None:
         """What the peer says on its half. It is dealt with at once, so its credit is given back at once."""
@@ -117,6 +138,22 @@ class Sender:
         self._streams[stream] = self
         self._closed_because = None
         self._wake.clear()
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a stream stands, from before our HELLO says where it begins: what was sent keeps its place."""
+        return self._stream is not None
+
+    def _judge_head(self) -> None:
+        """A message at which the peer ends one stream after another is given up, so that others are not behind it."""
+        sent_upto, self._sent_upto = self._sent_upto, 0
+        outbox = self.line.outbox
+        if not self.line.admitted or self._closed_because not in ENDED_BY_PEER or outbox.first_held > sent_upto:
+            return
+        entry = outbox.ended_at_head()
+        if entry is not None:
+            entry.receipt.advance(receipts.REFUSED, "the peer ended the stream three times at this message")
+            self._post.counters.drop("refused_with_the_stream")
 
     def _end(self, reason: str) -> None:
         stream, self._stream = self._stream, None
@@ -161,6 +198,8 @@ class Sender:
         sealed = [entry.envelope for entry in entries if entry.envelope is not None]
         if sealed:
             await self._hand_over([encode_frame(Messages(sealed))])
+        if self._closed_because is None:
+            self._sent_upto = entries[-1].seq
 
     async def _hand_over(self, frames: list[bytes]) -> None:
         """Waits for credit as long as it takes: the receiver decides how fast it reads."""

@@ -36,13 +36,16 @@ class GossipLogEntry(NamedTuple):
 
 
 class GossipLogStream:
-    """Follows the log from the moment it was made; ends when the node stops."""
+    """Follows the log from the moment it was made; ends when the node stops.
+
+    Several tasks may share it: each entry goes to one of them, the end to all.
+    """
 
     def __init__(self, type_name: str | None) -> None:
         self._type = type_name
         self._entries: deque[GossipLogEntry] = deque(maxlen=FOLLOWER_QUEUE)
         self._closed = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __aiter__(self) -> GossipLogStream:
         return self
@@ -51,8 +54,7 @@ class GossipLogStream:
         while not self._entries:
             if self._closed:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._changed()
         return self._entries.popleft()
 
     def push(self, entry: GossipLogEntry) -> None:
@@ -70,9 +72,25 @@ class GossipLogStream:
         """As `close`, for `contextlib.aclosing`."""
         self.close()
 
+    async def _changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._wake()  # what this reader was woken for is another's now
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if not self._closed:
+                    return
 
 
 class GossipLog:

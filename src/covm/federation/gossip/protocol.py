@@ -23,7 +23,7 @@ from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_GOSSIP_BODY, MID_SIZE
+from covm.federation.wire.limits import MAX_GOSSIP_BODY, MID_SIZE, clamped_ms
 from covm.federation.wire.message import MessageBody, encode_body
 
 MAX_BATCH = 512
@@ -120,7 +120,7 @@ class GossipProtocol:
             seq=self._seq + 1,
             mid=self._random.bytes(MID_SIZE),
             to=None,
-            sent_at=self._clock.now_ms(),
+            sent_at=clamped_ms(self._clock.now_ms()),
             expires_at=None,
             payload=payload,
         )

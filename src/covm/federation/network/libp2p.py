@@ -256,6 +256,8 @@ class Libp2pNetwork:
             command = give(node)
         except _native.NodeStopped:
             raise NotStarted("the network") from None
+        except _native.NodeBusy as busy:
+            raise NetworkError(f"the network core is busy: {busy}") from None
         return await self._result(command)
 
     def _result(self, command: int) -> asyncio.Future[Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
 from covm.federation.errors import PeerBanned
+from covm.federation.wire.limits import MAX_TIME_MS
 
 MAX_BANS = 10_000
 """Bans at once: far more than an operator sets by hand; the state file stays near a megabyte."""
@@ -15,17 +17,20 @@ MAX_BANS = 10_000
 MAX_BAN_REASON = 256
 """Characters of a ban's reason: a sentence or two; the state file holds `MAX_BANS` of them."""
 
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
+"""Milliseconds since 1970-01-01 UTC that a calendar date can show."""
+
 
 class Ban(msgspec.Struct, frozen=True):
     """One ban. `until_ms` is wall-clock time; None means until it is lifted."""
 
     peer: str
     """The banned peer's id, base58."""
-    reason: str
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_BAN_REASON)]
     """Why, in the operator's words, at most `MAX_BAN_REASON` characters."""
-    since_ms: int
+    since_ms: TimeMs
     """When it was set, in milliseconds since 1970-01-01 UTC."""
-    until_ms: int | None
+    until_ms: TimeMs | None
     """When it ends, in milliseconds since 1970-01-01 UTC."""
 
     @property

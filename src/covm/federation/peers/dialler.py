@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from covm.federation.clock import Clock, Random
 from covm.federation.config import ConnectionRetry
@@ -15,6 +16,7 @@ from covm.federation.errors import (
     ConnectionLimitReached,
     InvalidAddress,
     NetworkError,
+    NotStarted,
     UnknownPeer,
     WrongPeer,
 )
@@ -66,6 +68,15 @@ class Dialler:
         self._hint_dials = 0
         self._configured: set[tuple[str, str]] = set()
         self._reaching: Counter[str | None] = Counter()
+        self._attempts: Counter[str] = Counter()
+        self._connects: set[asyncio.Timeout] = set()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Ends every `connect` that is under way, whatever it waits for, with `NotStarted`. There is none after it."""
+        self._is_stopped = True
+        for connect in self._connects:
+            connect.reschedule(asyncio.get_running_loop().time())
 
     async def connect(self, target: str) -> str:
         """Connects as `FederationService.connect_peer` promises; returns the peer id."""
@@ -78,16 +89,8 @@ class Dialler:
                 return record.peer
         if self._roster.places_taken >= self._max_connections:
             raise ConnectionLimitReached(self._max_connections)
-        failures = 0
-        while True:
-            try:
-                record = await self._dial(peer, addresses)
-                break
-            except ConnectionFailed:
-                failures += 1
-                if failures > self._max_retries:
-                    raise
-                await self._pause(peer, failures)
+        with self._attempting(peer):
+            record = await self._connect(peer, addresses)
         record.kept, record.parked, record.failures = True, False, 0
         return record.peer
 
@@ -157,6 +160,59 @@ class Dialler:
         if not addresses:
             raise UnknownPeer(target)
         return peer, addresses
+
+    async def _connect(self, peer: str | None, addresses: list[str]) -> PeerRecord:
+        """Tries as often as configured, and until `stop`."""
+        if self._is_stopped:
+            raise NotStarted
+        ending = asyncio.timeout(None)
+        try:
+            async with ending:
+                self._connects.add(ending)
+                try:
+                    return await self._try_again(peer, addresses)
+                finally:
+                    self._connects.discard(ending)
+        except TimeoutError:
+            if not ending.expired():
+                raise
+            raise NotStarted from None
+
+    async def _try_again(self, peer: str | None, addresses: list[str]) -> PeerRecord:
+        failures = 0
+        while True:
+            try:
+                return await self._dial(peer, addresses)
+            except ConnectionFailed:
+                failures += 1
+                if failures > self._max_retries:
+                    raise
+                if self._is_stopped:
+                    # A deadline of the dial's own may have come in the same moment and taken the place of `stop`.
+                    raise NotStarted from None
+                await self._pause(peer, failures)
+
+    @contextmanager
+    def _attempting(self, peer: str | None) -> Iterator[None]:
+        """Whoever tries last to reach the peer leaves it at rest, however the trying ends: being cancelled, too."""
+        if peer is None:
+            yield
+            return
+        self._attempts[peer] += 1
+        try:
+            yield
+        finally:
+            self._attempts[peer] -= 1
+            if not self._attempts[peer]:
+                del self._attempts[peer]
+                self._leave_at_rest(peer)
+
+    def _leave_at_rest(self, peer: str) -> None:
+        record = self._roster.get(peer)
+        if record is None or record.state not in (PeerState.DIALLING, PeerState.BACKING_OFF):
+            return
+        why = record.why if record.state is PeerState.DIALLING else ""
+        record.become(PeerState.KNOWN, why or "nobody tries to reach it any more", self._clock.now_ms())
 
     async def _dial(self, peer: str | None, addresses: list[str]) -> PeerRecord:
         """One try over all addresses, until the peer is *connected*."""
@@ -245,28 +301,33 @@ class Dialler:
         """Until it is connected, or no longer wanted. Beyond `max_retries` the waits stay at their longest."""
         record.redial = asyncio.current_task()
         try:
-            while record.kept and not record.is_connected:
-                if record.failures:
-                    await self._pause(record.peer, record.failures)
-                if record.connections:
-                    # The peer came by itself meanwhile; its own deadline decides what becomes of that.
-                    record.failures = max(record.failures, 1)
-                    continue
-                try:
-                    await self._dial(record.peer, self._roster.book.addresses(record.peer))
-                    record.failures = 0
-                except (NetworkError, AccessError) as error:
-                    level = logging.DEBUG if record.failures else logging.INFO
-                    logger.log(level, "%s; it will be tried again", error)
-                    self._note_failure(record, str(error))
-                    # What was refused will be refused again for a while.
-                    record.failures = record.failures + 1 if not isinstance(error, AccessError) else 32
+            with self._attempting(record.peer):
+                while record.kept and not record.is_connected:
+                    await self._redial_once(record)
         finally:
             record.redial, record.is_redialled = None, False
 
-    async def _dial_hint(self, record: PeerRecord) -> None:
+    async def _redial_once(self, record: PeerRecord) -> None:
+        if record.failures:
+            await self._pause(record.peer, record.failures)
+        if record.connections:
+            # The peer came by itself meanwhile; its own deadline decides what becomes of that.
+            record.failures = max(record.failures, 1)
+            return
         try:
             await self._dial(record.peer, self._roster.book.addresses(record.peer))
+            record.failures = 0
+        except (NetworkError, AccessError) as error:
+            level = logging.DEBUG if record.failures else logging.INFO
+            logger.log(level, "%s; it will be tried again", error)
+            self._note_failure(record, str(error))
+            # What was refused will be refused again for a while.
+            record.failures = record.failures + 1 if not isinstance(error, AccessError) else 32
+
+    async def _dial_hint(self, record: PeerRecord) -> None:
+        try:
+            with self._attempting(record.peer):
+                await self._dial(record.peer, self._roster.book.addresses(record.peer))
             record.failures = 0
         except (NetworkError, AccessError) as error:
             record.failures += 1

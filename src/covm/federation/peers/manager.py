@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
@@ -106,9 +107,16 @@ class PeerManager:
         """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
-        self._supervisor.keep(self._upkeep, "upkeep of peers")
+        # Each for itself: what fails in one keeps none of the others from its turn.
+        self._supervisor.keep(partial(_regularly, self._warden.expire), "end of bans")
+        self._supervisor.keep(partial(_regularly, self._watch_deadlines), "deadlines of peers")
+        self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
         for address in bootstrap:
             self._dialler.keep(address)
+
+    def stop(self) -> None:
+        """Ends every `connect` that still waits, with `NotStarted`."""
+        self._dialler.stop()
 
     # --- for users ---
 
@@ -176,7 +184,8 @@ class PeerManager:
 
     def require_connected(self, peer: str) -> None:
         record = self._roster.get(peer)
-        if record is not None and record.is_connected:
+        if record is not None and (record.is_connected or (record.admitted and not record.parked)):
+            # Admitted is enough: what it sent us may be here before its HELLO, and the answer waits for that.
             return
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
@@ -371,13 +380,16 @@ class PeerManager:
                 fitting.append(address)
         self._roster.book.add(peer, fitting, source, self._clock.now_ms())
 
-    async def _upkeep(self) -> None:
-        while True:
-            await asyncio.sleep(UPKEEP_PERIOD_S)
-            self._warden.expire()
-            now_s = self._clock.monotonic_s()
-            for record in self._roster:
-                if record.deadline_s is not None and record.deadline_s <= now_s:
-                    record.deadline_s = None
-                    await self._drop(record, f"not ready within {SETTLE_DEADLINE_S:g} s of connecting")
-            self._dialler.consider_hints()
+    def _watch_deadlines(self) -> None:
+        now_s = self._clock.monotonic_s()
+        for record in self._roster:
+            if record.deadline_s is not None and record.deadline_s <= now_s:
+                record.deadline_s = None
+                why = f"not ready within {SETTLE_DEADLINE_S:g} s of connecting"
+                self._supervisor.launch(self._drop(record, why), f"disconnect of {record.peer}")
+
+
+async def _regularly(step: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(UPKEEP_PERIOD_S)
+        step()

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from covm.federation.clock import Clock
-from covm.federation.errors import NotAuthorized, UnknownPeer
+from covm.federation.errors import NotAuthorized, StoreError, UnknownPeer
 from covm.federation.events import EventHub, PeerDisconnected, PeerWasBanned, PeerWasUnbanned
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import MAX_BAN_REASON, MAX_BANS, Ban, Bans
 from covm.federation.peers.record import PeerState
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.target import parse_peer_id
+from covm.federation.wire.display import shown
 from covm.federation.wire.limits import MAX_TIME_MS
+
+logger = logging.getLogger("covm.federation.peers")
 
 
 class Warden:
-    """The shell around `Bans`: what is decided is saved first, then done."""
+    """The shell around `Bans`: what the operator decides is saved first, then done.
+
+    What time decides is done first: a ban ends also when that cannot be saved.
+    """
 
     def __init__(
         self,
@@ -34,6 +41,9 @@ class Warden:
         self._save = save
         self._clock = clock
         self._hub = hub
+        self._ends_s: dict[str, float] = {}
+        """When each ban is over by the clock that only goes forward: a wall clock set back prolongs none."""
+        self._is_unsaved = False
 
     def start(self) -> None:
         """Puts the bans of an earlier life in force."""
@@ -51,8 +61,8 @@ class Warden:
             raise NotAuthorized("another ban", f"{MAX_BANS:,} peers are banned already; lift some first")
         now_ms = self._clock.now_ms()
         until_ms = None if duration is None else min(now_ms + int(duration.total_seconds() * 1000), MAX_TIME_MS)
-        ban = Ban(peer, reason[:MAX_BAN_REASON], now_ms, until_ms)
-        self._save([*(each for each in self._bans.all() if each.peer != peer), ban])
+        ban = Ban(peer, shown(reason, limit=MAX_BAN_REASON), now_ms, until_ms)
+        self._keep([*(each for each in self._bans.all() if each.peer != peer), ban])
         self._bans.add(ban)
         self._enforce(ban)
         self._hub.emit(PeerWasBanned(peer, ban.reason, until_ms))
@@ -62,18 +72,36 @@ class Warden:
         """Raises `UnknownPeer` when it is not banned."""
         if peer not in self._bans:
             raise UnknownPeer(peer)
-        self._save([ban for ban in self._bans.all() if ban.peer != peer])
+        self._keep([ban for ban in self._bans.all() if ban.peer != peer])
         self._release(peer, "lifted by the operator")
 
     def expire(self) -> None:
         """Ends the bans whose time is over."""
-        over = self._bans.expired(self._clock.now_ms())
-        if over:
-            self._save([ban for ban in self._bans.all() if ban not in over])
-        for ban in over:
-            self._release(ban.peer, "over")
+        now_s = self._clock.monotonic_s()
+        over = {ban.peer for ban in self._bans.expired(self._clock.now_ms())}
+        over.update(peer for peer, end_s in self._ends_s.items() if end_s <= now_s)
+        for peer in sorted(over):
+            self._release(peer, "over")
+        if over or self._is_unsaved:
+            self._try_to_keep()
+
+    def _keep(self, bans: Sequence[Ban]) -> None:
+        self._save(bans)
+        self._is_unsaved = False
+
+    def _try_to_keep(self) -> None:
+        try:
+            self._keep(self._bans.all())
+        except StoreError as error:
+            if not self._is_unsaved:
+                logger.warning("bans are over, but are still in the home: %s; it is tried again every second", error)
+            self._is_unsaved = True
 
     def _enforce(self, ban: Ban) -> None:
+        self._ends_s.pop(ban.peer, None)
+        if ban.until_ms is not None:
+            left_s = (ban.until_ms - self._clock.now_ms()) / 1000
+            self._ends_s[ban.peer] = self._clock.monotonic_s() + left_s
         record = self._roster.obtain(ban.peer)
         record.let_go()
         record.parked = True
@@ -86,6 +114,7 @@ class Warden:
 
     def _release(self, peer: str, why: str) -> None:
         self._bans.lift(peer)
+        self._ends_s.pop(peer, None)
         self._network.unblock(peer)
         self._roster.obtain(peer).become(PeerState.KNOWN, f"the ban was {why}", self._clock.now_ms())
         self._hub.emit(PeerWasUnbanned(peer, why))

@@ -39,6 +39,7 @@ __all__ = [
     "Ack",
     "Frame",
     "Hello",
+    "KnownFrame",
     "Malformed",
     "Messages",
     "Outcome",
@@ -113,7 +114,8 @@ class Unknown(Struct, frozen=True):
     t: str
 
 
-Frame = Hello | Messages | Ack | Heartbeat | PeerInfo | Unknown
+KnownFrame = Hello | Messages | Ack | Heartbeat | PeerInfo
+Frame = KnownFrame | Unknown
 
 _KINDS: Final[dict[type, str]] = {Hello: "hello", Messages: "messages", Ack: "ack"}
 _BODIES: Final[dict[type, str]] = {Heartbeat: "heartbeat", PeerInfo: "peer_info"}
@@ -121,9 +123,11 @@ _DIRECT: Final[dict[str, type]] = {kind: struct for struct, kind in _KINDS.items
 _IN_BODY: Final[dict[str, type]] = {kind: struct for struct, kind in _BODIES.items()}
 
 
-def encode_frame(frame: Hello | Messages | Ack | Heartbeat | PeerInfo) -> bytes:
-    """The frame's bytes. Raises `ValueError` above `MAX_FRAME`: whoever fills frames counts bytes."""
+def encode_frame(frame: KnownFrame) -> bytes:
+    """The frame's bytes. Raises `ValueError` for what `decode_frame` would refuse: whoever fills frames counts."""
     if isinstance(frame, Messages):
+        if not 1 <= len(frame.envelopes) <= MAX_FRAME_MESSAGES:
+            raise ValueError(f"a frame takes 1 to {MAX_FRAME_MESSAGES:,} messages, not {len(frame.envelopes):,}")
         fields: dict[str, Any] = {"t": "messages", "envelopes": frame.envelopes}
     else:
         fields = _fields(frame)
@@ -158,6 +162,8 @@ def decode_frame(data: bytes) -> Frame:
 
 def _fields(frame: Hello | Ack | Heartbeat | PeerInfo) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(frame, builtin_types=_PLAIN)
+    # Once a frame, not once a message. (A `ValidationError` is a `ValueError`.)
+    msgspec.convert(plain, type(frame), builtin_types=_PLAIN)
     if (kind := _KINDS.get(type(frame))) is not None:
         return {"t": kind, **plain}
     return {"t": _BODIES[type(frame)], "body": plain}

@@ -73,3 +73,8 @@ MAX_INTEGER = 2**63 - 1
 
 MAX_TIME_MS = 253_402_300_799_999
 """Latest time, in milliseconds: the end of the year 9999, the last that a calendar date can show."""
+
+
+def clamped_ms(time_ms: int) -> int:
+    """The nearest time that may travel: a clock that is decades wrong must not make what we send malformed."""
+    return min(max(time_ms, 0), MAX_TIME_MS)

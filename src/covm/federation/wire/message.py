@@ -26,9 +26,10 @@ import msgspec
 from covm import _native
 from covm.federation.errors import InvalidMessage, MessageTooLarge
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_INTEGER, MAX_PEER_ID, MAX_TIME_MS, MID_SIZE
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_INTEGER, MAX_PEER_ID, MAX_TIME_MS, MID_SIZE, NONCE_SIZE
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
+from covm.federation.wire.reasons import why_not
 
 __all__ = ["BODY_VERSION", "Malformed", "MessageBody", "decode_body", "encode_body", "payload_size"]
 
@@ -70,8 +71,11 @@ def encode_body(body: MessageBody, limit_bytes: int = MAX_DIRECT_PAYLOAD) -> byt
     """The body's bytes, ready to be sealed.
 
     Raises `MessageTooLarge` when the encoded payload exceeds `limit_bytes`, and `InvalidMessage` with the path of what
-    has no signed form (a float, a key that is not text, an object of a class of its own).
+    has no signed form (a float, a key that is not text, an object of a class of its own) or lies outside its bounds:
+    what encodes also decodes, since a body that every receiver refuses would be sent again for ever.
     """
+    if not _fits(body):
+        raise _unfit(body)
     fields = {
         "v": body.v,
         "federation": body.federation,
@@ -142,6 +146,38 @@ def payload_size(payload: Any) -> int:
         return _head_size(len(payload)) + sum(map(payload_size, payload))
     content = payload.encode() if isinstance(payload, str) else payload
     return _head_size(len(content)) + len(content)
+
+
+def _fits(body: MessageBody) -> bool:
+    """The bounds that `decode_body` holds a body to, as plain comparisons: this is done for every message sent."""
+    to, incarnation, expires_at = body.to, body.incarnation, body.expires_at
+    return (
+        body.v == BODY_VERSION
+        and is_type_name(body.type)
+        and 1 <= len(body.author) <= MAX_PEER_ID
+        and (to is None or 1 <= len(to) <= MAX_PEER_ID)
+        and 0 <= incarnation.number <= MAX_INTEGER
+        and len(incarnation.nonce) == NONCE_SIZE
+        and 0 <= body.seq <= MAX_INTEGER
+        and len(body.mid) == MID_SIZE
+        and 0 <= body.sent_at <= MAX_TIME_MS
+        and (expires_at is None or 0 <= expires_at <= MAX_TIME_MS)
+    )
+
+
+def _unfit(body: MessageBody) -> InvalidMessage:
+    """What is wrong with a body that does not fit, in the decoder's words."""
+    if body.v != BODY_VERSION:
+        return InvalidMessage(body.type, "v", f"is {body.v}; this node writes version {BODY_VERSION}")
+    if not is_type_name(body.type):
+        return InvalidMessage(body.type, "type", "is not a type name as it travels, as in governance.proposal")
+    fields = {name: getattr(body, name) for name in _KEYS}
+    try:
+        msgspec.convert({**fields, "incarnation": [body.incarnation.number, body.incarnation.nonce]}, MessageBody)
+    except msgspec.ValidationError as error:
+        path, why = why_not(str(error))
+        return InvalidMessage(body.type, path.removeprefix("payload."), why)
+    return InvalidMessage(body.type, "", "a field of the body is outside its bounds")
 
 
 def _unencodable(body: MessageBody, error: _native.EncodeError, limit_bytes: int) -> InvalidMessage | MessageTooLarge:
