@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-python check format bench docs wheel lock tools clean
+.PHONY: help setup demo test test-python simulate check format bench docs wheel lock tools clean
 
 help:         ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ test: setup   ## every test, Rust and Python, with a time table by suite
 
 test-python: setup  ## the Python tests alone; ARGS="tests/unit -k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
+
+simulate: setup ## SEEDS=10000 stories on made-up time in which everything fails that can; SEED=7 tells one of them again
+	@$(BIN)/python -m tools.simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200)) $(ARGS)
 
 check: setup tools  ## format, lint, types, stub, import contracts, clippy, licences, known holes, docs
 	@$(BIN)/python -m tools.check $(ARGS)

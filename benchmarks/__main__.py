@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.places import ROOT
+from tools.places import BUILD
 from tools.progress import CommandFailed
 
-from benchmarks import floor, machine, profiling, report
+from benchmarks import beside, machine, profiling, report
 from benchmarks.measuring import Measured, measure
-from benchmarks.rows import Row, rows_named
+from benchmarks.row import Beside, Row
+from benchmarks.rows import rows_named
 from benchmarks.subject import Subject, SubjectFailed
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Figures beside the native core's own.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Figures, beside other ways to do the same."
+    )
     parser.add_argument("--quick", action="store_true", help="small counts: to see that it works, not how fast")
     parser.add_argument("--rows", default="", metavar="A,B", help="only rows whose names begin so, as gossip,direct")
     parser.add_argument(
@@ -33,17 +35,19 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         "--loop", choices=["auto", "asyncio"], default="auto", help="auto: uvloop where it is installed"
     )
     parser.add_argument("--floor", type=Path, metavar="PROGRAM", help="a floor that is built already")
+    parser.add_argument(
+        "--disk", type=Path, metavar="FOLDER", default=BUILD, help="where homes and files of durable rows are made"
+    )
     options = parser.parse_args(arguments)
     if options.repeat < 1:
         parser.error("--repeat takes 1 or more")
     return options
 
 
-def service(loop: str, *more: str) -> Subject:
+def service(options: argparse.Namespace, *more: str) -> Subject:
     """The service as a subject: its own interpreter for each process, so memory and processor time are its own."""
-    folders = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"PYTHONPATH": os.pathsep.join(folders)}
-    return Subject("service", (sys.executable, "-m", "benchmarks.service", "--loop", loop, *more), environment)
+    command = (sys.executable, "-m", "benchmarks.service", "--loop", options.loop, *more)
+    return Subject("service", command, beside.python_environment(options.disk))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,16 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.profile:
-        return profiling.show(wanted[0], lambda *more: service(options.loop, *more))
+        return profiling.show(wanted[0], lambda *more: service(options, *more))
+    options.disk.mkdir(parents=True, exist_ok=True)
     try:
-        base = Subject("floor", (str(options.floor or floor.build()),), {})
+        others = {
+            name: beside.find(name, options.disk.resolve(), options.loop, options.floor)
+            for name in dict.fromkeys(row.beside for row in wanted)
+        }
     except CommandFailed as failure:
         print(f"{failure.output}\n{failure}; what it said stands above.", file=sys.stderr)
         return 1
-    return measured(options, wanted, service(options.loop), base)
+    return measured(options, wanted, service(options), others)
 
 
-def measured(options: argparse.Namespace, wanted: Sequence[Row], subject: Subject, base: Subject) -> int:
+def measured(
+    options: argparse.Namespace, wanted: Sequence[Row], subject: Subject, others: Mapping[Beside, beside.Found]
+) -> int:
     """Measures the rows, prints each when it is there, and fails if one could not be measured."""
     about = machine.describe(options.loop)
     if not options.markdown:
@@ -72,7 +82,7 @@ def measured(options: argparse.Namespace, wanted: Sequence[Row], subject: Subjec
     for row in wanted:
         print(f"  measuring {row.name} ...", file=sys.stderr, flush=True)
         try:
-            results.append(measure(row, subject, base, options.repeat))
+            results.append(measure(row, subject, others[row.beside], options.repeat))
         except SubjectFailed as failure:
             results.append(Measured(row, error=str(failure)))
         if not options.markdown:

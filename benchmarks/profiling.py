@@ -10,7 +10,7 @@ from pathlib import Path
 from tools.places import BUILD
 
 from benchmarks.measuring import answer_of
-from benchmarks.rows import Row
+from benchmarks.row import Row
 from benchmarks.subject import Subject, SubjectFailed
 
 FUNCTIONS = 30

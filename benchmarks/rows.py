@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from benchmarks import durable_rows
+from benchmarks.row import Figure, Goal, Row
 
 GOSSIP = ((2, 8000, 4000), (10, 1000, 50), (10, 2000, 200), (10, 5000, 1000), (30, 400, 20))
 """Nodes in one process, messages, messages a second."""
 
 WINDOW = 256
 """Messages under way in the pipelined row."""
-
-TIMEOUT_S = 180.0
-"""A row takes a quarter of a minute; one that takes longer than this hangs."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What is aimed for. One of the three is given."""
-
-    at_most: float | None = None
-    at_least: float | None = None
-    ratio_at_most: float | None = None
-
-    def __str__(self) -> str:
-        if self.at_most is not None:
-            return f"<= {self.at_most:g}"
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.ratio_at_most:g} x floor"
-
-    def is_met(self, service: float, floor: float) -> bool:
-        if self.at_most is not None:
-            return service <= self.at_most
-        if self.at_least is not None:
-            return service >= self.at_least
-        return self.ratio_at_most is not None and service <= self.ratio_at_most * floor
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a row: its key in the answers, how it is called, its digits after the point."""
-
-    key: str
-    label: str
-    digits: int = 2
-    goal: Goal | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One question. `amount` divides `cpu_s` of a pair; `unit_s` turns the quotient into the unit of its label."""
-
-    name: str
-    title: str
-    words: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    is_pair: bool = False
-    amount: float = 1.0
 
 
 P50, P99, RSS = Figure("p50_ms", "p50 ms"), Figure("p99_ms", "p99 ms"), Figure("rss_mib", "RSS MiB", 0)
@@ -78,13 +35,13 @@ def direct(messages: int, window: int, at_least_per_s: float) -> Row:
     )
     words = ("direct", "ADDRESS", str(messages), str(window))
     name = "direct-one" if window == 1 else "direct-pipelined"
-    return Row(name, f"direct, 200 bytes, acknowledged, {how}", words, figures, is_pair=True, amount=messages)
+    return Row(name, f"direct, 200 bytes, acknowledged, {how}", words, figures, server=("serve",), amount=messages)
 
 
 def chunks(count: int) -> Row:
     figures = (Figure("mb_per_s", "MB/s", 0), Figure("cpu_us", "CPU us a chunk, both sides", 0), RSS)
     words = ("chunks", "ADDRESS", str(count))
-    return Row("chunks", "direct, 64 KiB one way", words, figures, is_pair=True, amount=count)
+    return Row("chunks", "direct, 64 KiB one way", words, figures, server=("serve",), amount=count)
 
 
 def gossip(nodes: int, messages: int, per_s: int, *, is_goal: bool = False) -> Row:
@@ -112,9 +69,17 @@ def every_row(*, quick: bool) -> list[Row]:
     if quick:
         small = [gossip(2, 200, 400), gossip(4, 50, 50)]
         rows = [connect(3), direct(100, 1, 1_500), direct(2_000, WINDOW, 10_000), chunks(50), *small, codec(2_000)]
-        return [_without_goals(row) for row in rows]
+        return [_without_goals(row) for row in [*rows, *durable_rows.rows(quick=True)]]
     big = [gossip(*each, is_goal=each == (10, 2000, 200)) for each in GOSSIP]
-    return [connect(50), direct(5_000, 1, 1_500), direct(50_000, WINDOW, 10_000), chunks(4_000), *big, codec(50_000)]
+    return [
+        connect(50),
+        direct(5_000, 1, 1_500),
+        direct(50_000, WINDOW, 10_000),
+        chunks(4_000),
+        *big,
+        codec(50_000),
+        *durable_rows.rows(quick=False),
+    ]
 
 
 def _without_goals(row: Row) -> Row:

@@ -37,16 +37,18 @@ class Subject:
         with self._process(words) as process:
             return self._answer(process, words, timeout_s)
 
-    def ask_pair(self, words: Sequence[str], timeout_s: float) -> tuple[Answer, Answer]:
+    def ask_pair(
+        self, server_words: Sequence[str], words: Sequence[str], timeout_s: float, end_s: float
+    ) -> tuple[Answer, Answer]:
         """Runs a command against a server in another process, whose address stands for `ADDRESS` in `words`.
 
         Returns the figures of the command and those of the server. Raises `SubjectFailed`.
         """
-        with self._process(["serve"]) as server:
+        with self._process(server_words) as server:
             address = self._line(server)
             with self._process([address if word == "ADDRESS" else word for word in words]) as client:
                 said = self._answer(client, words, timeout_s)
-            return said, self._answer(server, ["serve"], END_S)
+            return said, self._answer(server, server_words, end_s)
 
     @contextmanager
     def _process(self, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:

@@ -1,19 +1,19 @@
 """One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE`, `codec COUNT`; `serve`, which prints
-its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process."""
+its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process; `serve-durable
+HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which starts its own."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import cProfile
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from benchmarks.service import codec, connect, direct, gossip
+from benchmarks.service import backlog, codec, connect, direct, durable, gossip
 from benchmarks.service.figures import Figures
+from benchmarks.service.running import run
 
 Command = Callable[..., Coroutine[None, None, Figures]]
 
@@ -24,17 +24,13 @@ COMMANDS: dict[str, Command] = {
     "serve": direct.serve,
     "direct": lambda address, messages, window: direct.acknowledged(address, int(messages), int(window)),
     "chunks": lambda address, count: direct.chunks(address, int(count)),
+    "serve-durable": durable.serve,
+    "durable": lambda address, messages, window, until: durable.send(address, int(messages), int(window), until),
+    "backlog": lambda count, end: backlog.backlog(int(count), end),
+    "backlog-fill": lambda home, address, count: backlog.fill(home, address, int(count)),
+    "backlog-drain": backlog.drain,
+    "backlog-peer": backlog.peer,
 }
-
-
-def run(command: Coroutine[None, None, Figures], loop: str) -> Figures:
-    factory = None
-    if loop == "auto" and importlib.util.find_spec("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(command)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -24,7 +25,12 @@ def cpu_s() -> float:
 
 def rss_mib() -> float:
     """Resident memory in MiB; zero where the system does not tell it this way."""
-    statm = Path("/proc/self/statm")
+    return rss_mib_of(os.getpid())
+
+
+def rss_mib_of(process: int) -> float:
+    """The same of another process."""
+    statm = Path(f"/proc/{process}/statm")
     pages = int(statm.read_text().split()[1]) if statm.is_file() else 0
     return pages * resource.getpagesize() / 1024 / 1024
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -31,17 +33,23 @@ class Chunk(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def new_service() -> FederationService:
-    """A node that listens on loopback over TCP and knows the benchmark's types."""
-    config = FederationConfig.preset(
-        "local",
-        network="benchmark",
-        listen_addresses=["/ip4/127.0.0.1/tcp/0"],
-        enable_kademlia=False,
-        heartbeat_interval=timedelta(seconds=30),
-        max_connections=100,
-    )
-    return FederationService(Identity.generate(), config, types=[Sample, Chunk])
+def new_service(home: Path | None = None, **changes: Any) -> FederationService:
+    """A node that listens on loopback over TCP and knows the benchmark's types; durable where it has a home."""
+    fields: dict[str, Any] = {
+        "network": "benchmark",
+        "listen_addresses": ["/ip4/127.0.0.1/tcp/0"],
+        "enable_kademlia": False,
+        "heartbeat_interval": timedelta(seconds=30),
+        "max_connections": 100,
+    }
+    if home is None:
+        identity = Identity.generate()
+    else:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity = Identity.load_or_create(home / "identity.key")
+        fields["home"] = str(home)
+    config = FederationConfig.preset("local", **fields | changes)
+    return FederationService(identity, config, types=[Sample, Chunk])
 
 
 async def connect_both(near: FederationService, far: FederationService) -> None:

@@ -153,7 +153,7 @@ class Attacker:
         return stream
 
     def hello(self, **changes: Any) -> Hello:
-        return msgspec.structs.replace(Hello(v=(1, 0), incarnation=self.life, types=bytes(32), first=1), **changes)
+        return msgspec.structs.replace(Hello(v=(1, 0), incarnation=self.life, types=bytes(32), next=1), **changes)
 
     # --- what it says
 
@@ -213,13 +213,15 @@ class Attacker:
         """The stream that the victim opened to it."""
         return int((await self.take("stream_opened", lambda _, peer, __: peer == service.peer_id))[0])
 
-    async def received(self, stream: int) -> list[MessageBody]:
-        """The messages in the next frames that bring any."""
+    async def received(self, stream: int, kept: list[bytes] | None = None) -> list[MessageBody]:
+        """The messages in the next frames that bring any; `kept` gets their envelopes."""
         while True:
             _, _, frames = await self.take("frames", lambda which, *_: which == stream)
             decoded = [decode_frame(data) for data in frames]
             envelopes = [each for frame in decoded if isinstance(frame, Messages) for each in frame.envelopes]
             if envelopes:
+                if kept is not None:
+                    kept += envelopes
                 opened = _native.open_envelopes(Kind.MESSAGE.value, envelopes)
                 return [decode_body(one[1]) for one in opened if not isinstance(one, str)]
 

@@ -36,11 +36,20 @@ class Scene:
         self.victim = victim
         self.honest = honest
         self.heard: list[Message[Any]] = []
+        self.told: list[Any] = []
+        """Events of the victim."""
         self.charged: Counter[str] = Counter()
         self._stack = stack
         self._names = (f"attacker {number}" for number in itertools.count())
         self._greetings = (f"honest greeting {number}" for number in itertools.count())
         victim.subscribe(NOTE, self.heard.append)
+        emit = victim._node.hub.emit
+
+        def note(event: Any) -> None:
+            self.told.append(event)
+            emit(event)
+
+        victim._node.hub.emit = note  # type: ignore[method-assign]
 
     async def attacker(self, name: str = "", **changes: Any) -> Attacker:
         """One more attacker, not connected yet."""

@@ -1,5 +1,8 @@
 """THREATS.md, row *messages: acknowledgement forged, for another's message, of an acknowledgement, of what was never
-sent*: each is ignored and charged; no receipt moves, and the sender never begins a new incarnation."""
+sent*: each is ignored and charged; no receipt moves, and the sender never begins a new incarnation.
+
+And the one claim that must be believed: an envelope that the sender itself signed, and of which it knows nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,25 @@ from tests.adversarial.attacker import NOTE, Attacker
 from tests.adversarial.conftest import PATIENCE, Scene
 
 from covm.federation import Receipt
-from covm.federation.dispatch.outbox import Entry, Outbox
+from covm.federation.dispatch.hearing import Hearing
+from covm.federation.dispatch.outbox import Flight, Place
 from covm.federation.dispatch.receiving import Receiver
-from covm.federation.wire.frames import Ack, Hello, Outcome, Position, decode_frame
-from covm.federation.wire.message import MessageBody
+from covm.federation.dispatch.standing import BACKWARDS
+from covm.federation.events import RolledBack
+from covm.federation.wire.frames import Ack, Hello, Outcome, Position, Proof, Prove, decode_frame
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.kinds import Kind
+from covm.federation.wire.message import MessageBody, encode_body
 
 FUTURE = 2**63 - 1
 NOBODYS = b"of no message..."
 
 Lie = Callable[[MessageBody, MessageBody], Ack]
+
+
+def said(seq: int, mid: bytes, state: str, *, first: int | None = None, number: int = 1) -> Outcome:
+    return Outcome(number, seq if first is None else first, seq, mid, state)
+
 
 # Lies about two messages to the liar that nobody has acknowledged yet, and what the victim counts each as. The second
 # message of a lie is one that the victim sent to somebody else; it has the number of the liar's first, and another id.
@@ -35,15 +48,19 @@ LIES: dict[str, tuple[str, Lie]] = {
     "from the future": ("ack_of_unsent", lambda mine, others: Ack(upto=Position(FUTURE, mine.mid))),
     "an outcome before it is stored": (
         "outcome_of_unsent",
-        lambda mine, others: Ack(outcomes=[Outcome(mine.seq, mine.mid, "handled")]),
+        lambda mine, others: Ack(outcomes=[said(mine.seq, mine.mid, "handled")]),
     ),
     "an outcome of what was never sent": (
         "outcome_of_unsent",
-        lambda mine, others: Ack(outcomes=[Outcome(FUTURE, NOBODYS, "refused", "no thanks")]),
+        lambda mine, others: Ack(outcomes=[said(FUTURE, NOBODYS, "refused")]),
+    ),
+    "an outcome of more than is stored": (
+        "outcome_of_unsent",
+        lambda mine, others: Ack(outcomes=[said(FUTURE, NOBODYS, "handled", first=1)]),
     ),
     "an outcome of number zero": (
         "outcome_of_unsent",
-        lambda mine, others: Ack(outcomes=[Outcome(0, NOBODYS, "handled")]),
+        lambda mine, others: Ack(outcomes=[said(0, NOBODYS, "handled")]),
     ),
 }
 
@@ -57,6 +74,7 @@ class Correspondence:
         self.stream = stream
         self.receipts = receipts
         self.bodies: list[MessageBody] = []
+        self.envelopes: list[bytes] = []
 
     @property
     def states(self) -> list[str]:
@@ -67,7 +85,7 @@ class Correspondence:
 
     async def collect(self, count: int) -> None:
         while len(self.bodies) < count:
-            self.bodies += await self.liar.received(self.stream)
+            self.bodies += await self.liar.received(self.stream, self.envelopes)
 
 
 async def correspondence(scene: Scene) -> tuple[Correspondence, MessageBody]:
@@ -117,13 +135,13 @@ async def test_what_was_acknowledged_cannot_be_taken_back_or_changed(scene: Scen
     await told.lie(Ack(upto=Position(first.seq, first.mid)))
     await told.lie(Ack(upto=Position(second.seq, NOBODYS)))
     await scene.until_dropped("ack_of_acknowledged", 2)
-    await told.lie(Ack(outcomes=[Outcome(first.seq, second.mid, "handled")]))
+    await told.lie(Ack(outcomes=[said(first.seq, second.mid, "handled")]))
     await scene.until_dropped("outcome_forged")
     assert told.states == ["stored", "stored"]
-    await told.lie(Ack(outcomes=[Outcome(first.seq, first.mid, "handled")]))
+    await told.lie(Ack(outcomes=[said(first.seq, first.mid, "handled")]))
     await told.receipts[0].handled(PATIENCE)
-    await told.lie(Ack(outcomes=[Outcome(first.seq, first.mid, "refused", "changed my mind")]))
-    await told.lie(Ack(outcomes=[Outcome(second.seq, second.mid, "handled")]))
+    await told.lie(Ack(outcomes=[said(first.seq, first.mid, "refused", number=2)]))
+    await told.lie(Ack(outcomes=[said(second.seq, second.mid, "handled", number=3)]))
     await told.receipts[1].handled(PATIENCE)
     assert told.states == ["handled", "handled"]
 
@@ -138,40 +156,143 @@ async def test_an_acknowledgement_of_an_acknowledgement_is_ignored_and_charged(s
     await scene.honest_is_heard()
 
 
-async def test_a_hello_that_lies_about_what_is_stored_is_charged_and_changes_nothing(scene: Scene) -> None:
-    """Even "I have more of you than you ever sent", which a node that lost its memory would have to believe."""
+async def test_an_outcome_of_which_nobody_holds_the_receipt_is_compared_with_the_disk(scene: Scene) -> None:
     told, _ = await correspondence(scene)
+    first, second = told.bodies
+    await told.lie(Ack(upto=Position(second.seq, second.mid)))
+    await told.receipts[1].stored(PATIENCE)
+    told.receipts.clear()
+    await told.lie(Ack(outcomes=[said(second.seq, NOBODYS, "handled", first=first.seq)]))
+    await scene.until_dropped("outcome_forged")
+    shown = await scene.victim._node.direct.desk.show(first.message_id)
+    assert shown.state == "stored"
+
+
+async def claim(told: Correspondence, **claims: Any) -> Prove:
+    """The liar comes back and says HELLO with a claim; returns what the victim then asks to be shown."""
     liar, scene = told.liar, told.scene
     await liar.leave(scene.victim)
     liar.answers = False
     await liar.join(scene.victim)
-    stream = await liar.stream_from(scene.victim)
+    told.stream = await liar.stream_from(scene.victim)
+    assert (await next_frame(told, Hello)).incarnation == told.bodies[0].incarnation
+    await liar.say(told.stream, liar.hello(next=None, **claims))
+    asked: Prove = await next_frame(told, Prove)
+    return asked
+
+
+async def next_frame(told: Correspondence, kind: type) -> Any:
+    while True:
+        _, _, frames = await told.liar.take("frames", lambda which, *_: which == told.stream)
+        for frame in map(decode_frame, frames):
+            if isinstance(frame, kind):
+                return frame
+
+
+def rollbacks(scene: Scene) -> list[RolledBack]:
+    return [event for event in scene.told if isinstance(event, RolledBack)]
+
+
+# Claims that the victim was rolled back, and what is shown as proof of it. "from the victim" stands for an envelope
+# that the victim signed for the liar in this life: it proves nothing that the victim does not know.
+CLAIMS: dict[str, Callable[[Correspondence], dict[str, Any]]] = {
+    "more than was ever sent": lambda told: {"stored": Position(FUTURE, told.bodies[0].mid)},
+    "something else in a place": lambda told: {"stored": Position(1, NOBODYS)},
+    "a later incarnation": lambda told: {"newer": Incarnation(FUTURE, b"8 bytes!")},
+}
+PROOFS: dict[str, Callable[[Correspondence], bytes | None]] = {
+    "nothing": lambda told: None,
+    "no envelope": lambda told: b"believe me",
+    "one of the liar's own": lambda told: told.liar.sealed_note("believe me", to=told.scene.victim.peer_id),
+    "one that the liar signed in the victim's name": lambda told: forged(told),
+    "from the victim": lambda told: told.envelopes[0],
+}
+
+
+def forged(told: Correspondence) -> bytes:
+    return told.liar.seal(encode_body(msgspec.structs.replace(told.bodies[0], seq=FUTURE)))[0]
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+@pytest.mark.parametrize("what", CLAIMS)
+async def test_a_claim_that_the_sender_was_rolled_back_is_charged_without_a_proof_and_changes_nothing(
+    scene: Scene, what: str, proof: str
+) -> None:
+    told, _ = await correspondence(scene)
     first = told.bodies[0]
-    await liar.say(stream, liar.hello(first=None, stored=Position(FUTURE, first.mid)))
-    await scene.until_dropped("ack_of_unsent")
+    asked = await claim(told, **CLAIMS[what](told))
+    await told.liar.say(told.stream, Proof(incarnation=asked.incarnation, envelope=PROOFS[proof](told)))
+    await scene.until_dropped("rollback_unproven")
     assert told.states == ["queued", "queued"]
-    assert scene.charged == {liar.peer_id: 1}
-    _, _, frames = await liar.take("frames", lambda which, *_: which == stream)
-    assert _hello(frames).incarnation == first.incarnation
+    assert scene.charged == {told.liar.peer_id: 1}
+    assert rollbacks(scene) == []
+    again = await told.liar.received(told.stream)
+    assert again[0] == first, "it goes on where it was"
     await scene.honest_is_heard()
 
 
-def _hello(frames: list[bytes]) -> Hello:
-    hello = decode_frame(frames[0])
-    assert isinstance(hello, Hello)
-    return hello
+async def test_an_envelope_that_the_sender_signed_and_does_not_know_is_a_proof(scene: Scene) -> None:
+    """What a receiver can show after the sender's disk went back in time: made here with the victim's own key."""
+    told, _ = await correspondence(scene)
+    first = told.bodies[0]
+    asked = await claim(told, stored=Position(FUTURE, first.mid))
+    unknown = msgspec.structs.replace(first, seq=FUTURE)
+    seal = scene.victim._node.identity.keypair.seal
+    await told.liar.say(
+        told.stream, Proof(incarnation=asked.incarnation, envelope=seal(Kind.MESSAGE, [encode_body(unknown)])[0])
+    )
+    await scene.until(lambda: rollbacks(scene))
+    told.stream = await told.liar.stream_from(scene.victim)
+    hello: Hello = await next_frame(told, Hello)
+    assert hello.incarnation > first.incarnation
+    await told.liar.say(told.stream, told.liar.hello(next=None))
+    pending: list[MessageBody] = []
+    while len(pending) < 2:
+        pending += await told.liar.received(told.stream)
+    assert [(body.payload, body.mid) for body in pending] == [(body.payload, body.mid) for body in told.bodies]
+    assert not scene.charged
+    await scene.honest_is_heard()
+
+
+async def test_a_receiver_that_goes_back_and_forth_is_charged_and_gets_no_more_than_is_held(scene: Scene) -> None:
+    told, _ = await correspondence(scene)
+    last = told.bodies[1]
+    await told.lie(Ack(upto=Position(last.seq, last.mid)))
+    await told.receipts[1].stored(PATIENCE)
+    liar = told.liar
+    for _ in range(BACKWARDS + 1):
+        await liar.leave(scene.victim)
+        liar.answers = False
+        await liar.join(scene.victim)
+        told.stream = await liar.stream_from(scene.victim)
+        await liar.say(told.stream, liar.hello(next=None))
+        bodies: list[MessageBody] = []
+        while len(bodies) < 2:
+            bodies += await liar.received(told.stream)
+        await told.lie(Ack(upto=Position(last.seq, last.mid)))
+        line = scene.victim._node.direct._book.get(liar.peer_id)
+        assert line is not None
+        await scene.until(lambda: line.outgoing.fallen_to is None)
+    await scene.until_dropped("stored_goes_back")
+    assert scene.charged == {liar.peer_id: 1}
+    assert told.states == ["stored", "stored"]
+    await scene.honest_is_heard()
 
 
 def believe_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switches off the outbox's doubt: whoever says that it has everything is believed."""
 
-    def believe(outbox: Outbox, seq: int, mid: bytes) -> list[Entry]:
-        entries = list(outbox._sent)
-        outbox._sent.clear()
-        return outbox._store(entries, seq, mid)
+    def believe(flight: Flight, seq: int, mid: bytes) -> list[Place]:
+        stored = list(flight._places.values())
+        flight._places.clear()
+        return stored
 
-    monkeypatch.setattr(Outbox, "acknowledge", believe)
-    monkeypatch.setattr(Outbox, "settle", lambda outbox, seq, mid: outbox._sent[0])
+    def settle(hearing: Hearing, outcomes: list[Outcome], record: object) -> None:
+        for receipt in list(hearing._outgoing.live.values()) if outcomes else ():
+            receipt.advance("handled")
+
+    monkeypatch.setattr(Flight, "acknowledge", believe)
+    monkeypatch.setattr(Hearing, "_settle", settle)
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -188,9 +309,11 @@ async def test_without_the_roles_of_the_halves_an_acknowledgement_of_an_acknowle
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The opener's half takes no acknowledgements; were it as the other half, this one would be true."""
-    liar, stream, _ = await scene.trusted()
+    liar, stream, theirs = await scene.trusted()
     receipt = await scene.victim.send_direct(liar.peer_id, NOTE, "first")
-    await scene.until(lambda: not scene.victim._node.direct._lines[liar.peer_id].outbox.has_waiting)
+    await liar.take(
+        "frames", lambda which, _, frames: which == theirs and not isinstance(decode_frame(frames[0]), Hello)
+    )
     monkeypatch.setattr(Receiver, "_on_frame", _as_acceptor)
     await liar.say(stream, Ack(upto=Position(1, bytes.fromhex(receipt.id))))
     await receipt.stored(PATIENCE)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from tests.adversarial.attacker import Attacker
 from tests.adversarial.conftest import Scene
+from tests.adversarial.gullible import take_everything
 
 from covm import _native
 from covm.cli.output import safe
 from covm.federation.dispatch import receiving
-from covm.federation.dispatch.inbox import Acceptance, Inbox
 from covm.federation.errors import NotAdmitted
 from covm.federation.wire import join
 from covm.federation.wire.frames import Ack, Messages, decode_frame, encode_frame
@@ -59,7 +59,7 @@ SPOILT: dict[str, tuple[str, Said]] = {
     "a HELLO without an incarnation": ("malformed_frame", lambda a, to: [raw(t="hello", v=[1, 0], types=bytes(32))]),
     "a HELLO with three version parts": ("malformed_frame", lambda a, to: [hello(a, v=[1, 0, 0])]),
     "a HELLO with a nonce as text": ("malformed_frame", lambda a, to: [hello(a, incarnation=[1, "AAAAAAAAAAA="])]),
-    "a HELLO that begins below zero": ("malformed_frame", lambda a, to: [hello(a, first=-1)]),
+    "a HELLO that begins below zero": ("malformed_frame", lambda a, to: [hello(a, next=-1)]),
     "a HELLO of another major version": ("unknown_version", lambda a, to: [a.hello(v=(2, 0))]),
     "messages before HELLO": ("frame_before_hello", lambda a, to: [messages(a, 1, to=to)]),
     "an acknowledgement before HELLO": ("frame_before_hello", lambda a, to: [Ack()]),
@@ -149,7 +149,7 @@ async def test_a_gap_loses_nothing_that_came_before_it_and_brings_nothing_after_
 
 
 async def test_without_the_inbox_a_gap_would_go_unnoticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Inbox, "accept", lambda inbox, body: Acceptance.NEW)
+    take_everything(monkeypatch)
     attacker, to = await scene.joined(), scene.victim.peer_id
     await attacker.say(await attacker.open(scene.victim), messages(attacker, 1, 2, 4, 5, to=to))
     await scene.until(lambda: len(scene.heard_from(attacker)) == 4)

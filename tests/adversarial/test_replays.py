@@ -12,8 +12,8 @@ import pytest
 from tests.adversarial import forgery
 from tests.adversarial.attacker import NOTE, Attacker
 from tests.adversarial.conftest import Scene, SceneMaker, Standstill
+from tests.adversarial.gullible import forget_ids, take_everything
 
-from covm.federation.dispatch.inbox import Acceptance, Inbox
 from covm.federation.gossip.replay import ReplayWindows, Seen
 from covm.federation.network.interface import GossipReceived, NetworkEvent
 from covm.federation.wire.frames import Messages
@@ -43,7 +43,8 @@ def again(scene: Scene, events: list[GossipReceived]) -> None:
 def forget_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switches off what remembers earlier messages."""
     monkeypatch.setattr(ReplayWindows, "check", lambda windows, author, incarnation, seq: Seen.NEW)
-    monkeypatch.setattr(Inbox, "accept", lambda inbox, body: Acceptance.NEW)
+    take_everything(monkeypatch)
+    forget_ids(monkeypatch)
 
 
 async def sent_over_two_connections(attacker: Attacker, scene: Scene, *, anew: bool) -> None:

@@ -11,9 +11,7 @@ import pytest
 from tests.cli.processes import Node, covm
 
 from covm.control.failures import problem_of
-from covm.daemon import answers
 from covm.federation import errors
-from covm.federation.dispatch.receipts import HANDLED, REFUSED, STORED, Receipt
 
 PYTHON = ("connect_peer", "types=[", "start()", "async with", "receipt,", "make a new one", "unban_peer")
 
@@ -40,16 +38,6 @@ def test_no_error_at_the_command_line_advises_a_call_in_python(error: type[error
 
 def test_in_python_the_same_error_advises_the_call() -> None:
     assert "connect_peer" in str(errors.PeerNotConnected("12D3KooWFarm"))
-
-
-def test_what_is_said_of_a_message_is_what_was_waited_for_however_far_it_is() -> None:
-    receipt = Receipt(bytes(16), "12D3KooWFarm", "kitchen.gossip", 1.0)
-    receipt.advance(STORED)
-    assert answers.sent(receipt, "stored", 1.0).state == "stored"
-    receipt.advance(REFUSED, "nobody there handles this type")
-    assert answers.sent(receipt, "stored", 1.0).state == "stored"
-    receipt.advance(HANDLED)
-    assert answers.sent(receipt, "handled", 1.0).state == "handled"
 
 
 def test_a_log_that_shows_nothing_says_why(shop: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ BUILD_S = 600
 """The floor is there already when every test is run; alone, this test compiles it first."""
 
 
-def benchmarks(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def benchmarks(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=BUILD_S)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=BUILD_S
+    )
 
 
 @pytest.mark.timeout(BUILD_S)
@@ -31,8 +34,9 @@ def test_a_row_stands_beside_its_floor(tmp_path: Path) -> None:
     assert (row["name"], row["error"]) == ("connect", None)
     figure = row["figures"]["p50_ms"]
     assert figure["service"] > 0
-    assert figure["floor"] > 0
-    assert figure["ratio"] == pytest.approx(figure["service"] / figure["floor"])
+    assert row["beside"] == "the floor"
+    assert figure["beside"] > 0
+    assert figure["ratio"] == pytest.approx(figure["service"] / figure["beside"])
 
 
 def test_a_row_that_cannot_be_measured_says_why_and_fails_the_run(tmp_path: Path) -> None:
@@ -42,6 +46,26 @@ def test_a_row_that_cannot_be_measured_says_why_and_fails_the_run(tmp_path: Path
     ran = benchmarks("--quick", "--rows", "connect", "--floor", no_floor)
     assert ran.returncode == 1
     assert "not measured: the floor ended `connect 3` with 3, without figures" in ran.stdout
+
+
+def test_durable_delivery_is_measured_alone_where_the_other_cannot_be_had(tmp_path: Path) -> None:
+    ran = benchmarks(
+        "--quick", "--rows", "durable-single,durable-transactional", "--disk", tmp_path, "--json", tmp_path / "figures",
+        PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((tmp_path / "figures").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["durable-transactional", "durable-single"]
+    for row in rows:
+        assert row["note"] == "NATS is missing: its server is built with Go, which is not installed"
+        assert row["figures"]["per_s"]["service"] > 0
+        assert row["figures"]["per_s"]["beside"] is None
+
+
+def test_what_the_disk_does_alone_needs_no_service(tmp_path: Path) -> None:
+    ran = benchmarks("--quick", "--rows", "disk", "--disk", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "SQLite alone: rows of 200 bytes, 256 in a transaction (beside: the disk)" in ran.stdout
 
 
 def test_an_unknown_row_is_answered_with_those_there_are() -> None:

@@ -59,7 +59,7 @@ def test_2_when_the_command_is_wrong(home: Path, command: list[str]) -> None:
         (["publish", "newspaper", "rye"], 2),
         (["publish", "governance.proposal", '{"title": 5}'], 2),
         (["publish", "shop.prices", '{"rye": 3.5}'], 2),
-        (["publish", "shop.news", "x" * 70_000], 2),
+        (["publish", "shop.news", "x" * 1_100_000], 2),
         (["gossip-log", "--limit", "100000"], 2),
         (["disconnect", "nobody"], 4),
         (["unban", STRANGER], 4),

@@ -34,13 +34,19 @@ print(code, *(name for name in {HEAVY!r} if name in sys.modules), file=sys.stder
         ["federation", "bans"],
         ["federation", "publish", "shop.news", "{}"],
         ["federation", "send-msg", "x", "shop.news", "{}", "--timeout", "1m"],
+        ["federation", "send-file", "x", __file__],
+        ["federation", "transfers"],
+        ["federation", "outbox"],
+        ["federation", "outbox", "cancel", "3da2"],
+        ["federation", "inbox"],
+        ["federation", "quarantine"],
         ["federation", "gossip-log", "--follow"],
         ["federation", "messages"],
         ["federation", "stats"],
         ["federation", "types"],
         ["federation", "stop"],
     ],
-    ids=lambda command: command[1],
+    ids=lambda command: "-".join(command[1:3]),
 )
 def test_a_command_to_a_node_loads_neither_the_federation_nor_the_tables(home: Path, command: list[str]) -> None:
     ended = subprocess.run(

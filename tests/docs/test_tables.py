@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from tests.docs.pages import ROOT, quoted, section, table_rows
 
-from covm.cli.app import COMMANDS, CONFIG_COMMANDS, FEDERATION_COMMANDS
+from covm.cli.app import GROUPS
 from covm.cli.exits import Exit
 from covm.federation import FederationConfig, Message, errors, events
 from covm.federation.config import PRESETS, format_duration
@@ -52,8 +52,11 @@ def test_every_preset_is_listed() -> None:
 
 
 def commands() -> dict[str, str]:
-    groups = (("covm ", COMMANDS), ("covm config ", CONFIG_COMMANDS), ("covm federation ", FEDERATION_COMMANDS))
-    return {prefix + name: place for prefix, group in groups for name, (place, _) in group.items()}
+    return {
+        " ".join(("covm", *words, name)): place
+        for words, (group, _) in GROUPS.items()
+        for name, (place, _) in group.items()
+    }
 
 
 @pytest.mark.parametrize(("command", "place"), list(commands().items()))
@@ -121,6 +124,9 @@ def test_every_kind_of_frame_is_listed_with_its_keys() -> None:
         "hello": frames.Hello,
         "messages": frames.Messages,
         "ack": frames.Ack,
+        "confirm": frames.Confirm,
+        "prove": frames.Prove,
+        "proof": frames.Proof,
         "heartbeat": Heartbeat,
         "peer_info": PeerInfo,
     }

@@ -111,17 +111,6 @@ async def test_a_direct_message_of_one_mebibyte_arrives_whole_and_a_larger_one_i
     assert refused.value.size_bytes > refused.value.limit_bytes == 2**20
 
 
-async def test_a_publication_over_64_kib_is_refused_before_anything_is_sent(world: World) -> None:
-    mill, farm = await world.pair()
-    received = Inbox(farm, "files.note")
-    with pytest.raises(MessageTooLarge) as refused:
-        await mill.publish("files.note", "x" * 65_600)
-    assert refused.value.limit_bytes == 65_536
-    await mill.publish("files.note", "x" * 60_000)
-    await received.holds(1)
-    assert received.payloads == ["x" * 60_000]
-
-
 async def test_a_handler_that_raises_costs_its_message_and_nothing_else(world: World) -> None:
     mill, farm = await world.pair()
     handled: list[int] = []

@@ -14,7 +14,18 @@ from covm.federation.config import format_duration, parse_duration
 from covm.federation.errors import InvalidMessage
 from covm.federation.wire.display import shown
 from covm.federation.wire.federation_id import open_federation
-from covm.federation.wire.frames import Ack, Hello, Messages, Outcome, Position, decode_frame, encode_frame
+from covm.federation.wire.frames import (
+    Ack,
+    Confirm,
+    Hello,
+    Messages,
+    Outcome,
+    Position,
+    Proof,
+    Prove,
+    decode_frame,
+    encode_frame,
+)
 from covm.federation.wire.incarnation import Incarnation, next_incarnation
 from covm.federation.wire.join import JoinHello, decode_join_hello, encode_join_hello
 from covm.federation.wire.limits import MAX_BODY_OVERHEAD, MAX_INTEGER, MAX_PEER_ID, MAX_TIME_MS, MAX_TYPE_NAME
@@ -69,7 +80,10 @@ loose_bodies = st.builds(
     v=st.sampled_from([1, 1, 1, 2]),
 )
 loose_outcomes = st.lists(
-    st.builds(Outcome, near_integers, near_binaries, st.sampled_from(["", "handled", "x" * 33])), max_size=1
+    st.builds(
+        Outcome, near_integers, near_integers, near_integers, near_binaries, st.sampled_from(["", "handled", "x" * 33])
+    ),
+    max_size=1,
 )
 loose_frames = (
     st.builds(Heartbeat, sequence=near_integers, sent_at=near_integers, received_at=st.none() | near_integers)
@@ -78,7 +92,7 @@ loose_frames = (
 )
 positions = st.builds(Position, counts, mids)
 outcomes = st.lists(
-    st.builds(Outcome, counts, mids, st.sampled_from(["handled", "failed", "later"]), texts), max_size=3
+    st.builds(Outcome, counts, counts, counts, mids, st.sampled_from(["handled", "failed", "later"]), texts), max_size=3
 )
 frames = (
     st.builds(Messages, st.lists(st.binary(max_size=100), min_size=1, max_size=5))
@@ -88,10 +102,16 @@ frames = (
         v=st.tuples(st.integers(0, 65535), st.integers(0, 65535)),
         incarnation=incarnations,
         types=st.binary(min_size=32, max_size=32),
-        first=st.none() | counts,
+        next=st.none() | counts,
+        acked=st.none() | positions,
+        outcomes_upto=counts,
         stored=st.none() | positions,
+        newer=st.none() | incarnations,
         outcomes=outcomes,
     )
+    | st.builds(Confirm, counts)
+    | st.builds(Prove, incarnations)
+    | st.builds(Proof, incarnation=incarnations, envelope=st.none() | st.binary(max_size=100))
 )
 
 

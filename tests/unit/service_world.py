@@ -7,11 +7,15 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+from pysqlite3 import dbapi2
 
 from covm.federation import FederationConfig, FederationService, Identity, Message
 from covm.federation.clock import SeededRandom
 from covm.federation.network.simulated import SimulatedFabric
+from covm.federation.store.inline import InlineStore
 from covm.testing import until
 
 EPOCH_MS = 1_800_000_000_000
@@ -43,6 +47,8 @@ class World:
         origin = hashlib.sha256((seed or name).encode()).digest()
         identity = Identity.from_seed(origin)
         config = FederationConfig.preset("local", **{"name": name, **changes})
+        # Time leaps while nothing is ready, so the store must not work in a thread meanwhile.
+        store = FileStore(config.home_path) if config.home_path else None
         return FederationService(
             identity,
             config,
@@ -52,6 +58,7 @@ class World:
             ),
             clock=clock or LoopClock(),
             random=SeededRandom(int.from_bytes(origin[:4], "big")),
+            store=store,
         )
 
     async def start(self, name: str, **changes: Any) -> FederationService:
@@ -61,6 +68,24 @@ class World:
         ada, ben = await self.start("ada", **changes), await self.start("ben", **changes)
         await connect(ada, ben)
         return ada, ben
+
+
+class FileStore(InlineStore):
+    """A store in a home, on the loop."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(connect=self._open_database, is_durable=True)
+        self._home = home
+        self._database: dbapi2.Connection | None = None
+
+    def _open_database(self) -> dbapi2.Connection:
+        self._database = dbapi2.connect(str(self._home / "store.db"), isolation_level=None)
+        return self._database
+
+    async def close(self) -> None:
+        await super().close()
+        if self._database is not None:
+            self._database.close()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from tests.unit.simulated_world import Node, key, leaping, rest
 
 from covm._native import Keypair
 from covm.federation import FederationService, Message
-from covm.federation.dispatch.outbox import Outbox
+from covm.federation.dispatch.outbox import Flight, Place
 from covm.federation.dispatch.receiving import Receiver
 from covm.federation.events import MessageRejected
 from covm.federation.gossip.allowance import Allowances
@@ -54,7 +54,7 @@ class Mallory(Node):
     async def open(self, **changes: Any) -> None:
         """Opens the direct stream with a HELLO, and answers the victim's."""
         self.stream = await self.network.open_stream(self.victim.peer_id, DIRECT_PROTOCOL)
-        self.send(Hello(**{"v": (1, 0), "incarnation": LIFE, "types": bytes(32), "first": 1, **changes}))
+        self.send(Hello(**{"v": (1, 0), "incarnation": LIFE, "types": bytes(32), "next": 1, **changes}))
         self.answer(Hello(v=(1, 0), incarnation=LIFE, types=bytes(32)))
         await until(lambda: self.peer in self.victim.connected_peers())
 
@@ -167,7 +167,7 @@ FRAMES: dict[str, tuple[str, Callable[[Mallory], list[bytes]]]] = {
     "no frame": ("malformed_frame", lambda m: [b"\xff\xff"]),
     "a second hello": (
         "second_hello",
-        lambda m: [encode_frame(Hello(v=(1, 0), incarnation=LIFE, types=bytes(32), first=1))],
+        lambda m: [encode_frame(Hello(v=(1, 0), incarnation=LIFE, types=bytes(32), next=1))],
     ),
     "no body": (
         "malformed_body",
@@ -216,7 +216,7 @@ async def test_a_peer_that_goes_on_breaking_the_protocol_is_disconnected(
         await asyncio.sleep(1)
         if mallory.peer in victim.connected_peers():
             mallory.stream = await mallory.network.open_stream(victim.peer_id, DIRECT_PROTOCOL)
-            mallory.send(Hello(v=(1, 0), incarnation=LIFE, types=bytes(32), first=1))
+            mallory.send(Hello(v=(1, 0), incarnation=LIFE, types=bytes(32), next=1))
     await in_the_end(lambda: mallory.peer not in victim.connected_peers())
 
 
@@ -234,8 +234,8 @@ async def test_the_same_envelope_again_has_no_second_effect(
 ACKS: dict[str, tuple[str, Callable[[bytes], Ack]]] = {
     "forged": ("ack_forged", lambda mid: Ack(upto=Position(1, bytes(16)))),
     "of what was never sent": ("ack_of_unsent", lambda mid: Ack(upto=Position(7, mid))),
-    "an outcome of what was never sent": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(7, mid, "handled")])),
-    "an outcome before it is stored": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(1, mid, "handled")])),
+    "an outcome of what was never sent": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(1, 7, 7, mid, "handled")])),
+    "an outcome before it is stored": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(1, 1, 1, mid, "handled")])),
 }
 
 
@@ -257,10 +257,10 @@ def test_an_acknowledgement_that_cannot_be_is_ignored_and_charged(attack: str) -
 
 
 def test_without_the_check_a_forged_acknowledgement_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trusting(self: Outbox, seq: int, mid: bytes) -> list[Any]:
-        return [self._sent.popleft() for _ in range(min(seq, len(self._sent)))]
+    def trusting(self: Flight, seq: int, mid: bytes) -> list[Place]:
+        return [self._places.pop(seq)]
 
-    monkeypatch.setattr(Outbox, "acknowledge", trusting)
+    monkeypatch.setattr(Flight, "acknowledge", trusting)
 
     @attacked
     async def story(mallory: Mallory, victim: FederationService, received: list[Message[Any]]) -> None:

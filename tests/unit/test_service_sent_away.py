@@ -6,13 +6,14 @@ import asyncio
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.service_world import Heard, LoopClock, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
 from covm.federation import FederationService, Identity
-from covm.federation.errors import ConnectionFailed, NotAuthorized, PeerBanned, PeerNotConnected, UnknownPeer
+from covm.federation.errors import ConnectionFailed, NotAuthorized, PeerBanned, PeerNotConnected, StoreUnavailable, UnknownPeer
 from covm.federation.events import PeerConnected, PeerDisconnected, PeerWasUnbanned
 from covm.federation.network.interface import ConnectionClosed, PeerDiscovered, TopicJoined
 from covm.federation.network.simulated import LinkFaults
@@ -236,23 +237,32 @@ async def test_a_node_does_not_ban_itself() -> None:
 
 @leaping
 async def test_a_ban_ends_and_everything_else_goes_on_although_the_home_cannot_be_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world() as w:
         ada, ben, cleo = await w.start("ada", home=str(tmp_path)), await w.start("ben"), await w.start("cleo")
         await ada.ban_peer(ben.peer_id, timedelta(seconds=2))
-        in_the_way = tmp_path / "node-state.new"
-        in_the_way.mkdir()
+        trouble = StoreUnavailable(str(tmp_path), "a test is in the way")
+        write = ada._node.store.write
+
+        async def refuse(job: Any) -> Any:
+            raise trouble
+
+        monkeypatch.setattr(ada._node.store, "write", refuse)
         with caplog.at_level(logging.WARNING):
             await asyncio.sleep(60)
         assert ada.bans() == []
         assert [record.message for record in caplog.records if "bans are over" in record.message] != []
-        assert len(caplog.records) == 1, "it is said once"
+        said = [record for record in caplog.records if record.name == "covm.federation.peers"]
+        assert len(said) == 1, "it is said once"
         await connect(ben, ada)
         hint(ada, cleo)
         await in_the_end(lambda: both_see(ada, cleo))
-        in_the_way.rmdir()
-        await in_the_end(lambda: ben.peer_id not in (tmp_path / "node-state.json").read_text())
+        monkeypatch.setattr(ada._node.store, "write", write)
+        await asyncio.sleep(5)
+        await ada.stop()
+        again = await w.start("ada", home=str(tmp_path))
+        assert again.bans() == []
 
 
 @leaping

@@ -10,12 +10,15 @@ from covm import _native
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.frames import (
     Ack,
+    Confirm,
     Hello,
     Malformed,
     Messages,
     Outcome,
     OutcomeState,
     Position,
+    Proof,
+    Prove,
     Unknown,
     decode_frame,
     encode_frame,
@@ -29,14 +32,25 @@ MID = b"sixteen bytes id"
 LIFE = Incarnation(7, b"nonce-of")
 DIGEST = bytes(32)
 FRAMES: list[Any] = [
-    Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, first=1),
-    Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, stored=Position(3, MID), outcomes=[Outcome(3, MID, "handled")]),
+    Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, next=4, acked=Position(3, MID), outcomes_upto=2),
+    Hello(
+        v=(1, 0),
+        incarnation=LIFE,
+        types=DIGEST,
+        stored=Position(3, MID),
+        newer=Incarnation(8, b"nonce-on"),
+        outcomes=[Outcome(1, 1, 3, MID, "handled")],
+    ),
     Messages([b"one", b"two"]),
     Ack(upto=Position(2**63 - 1, MID)),
-    Ack(outcomes=[Outcome(1, MID, OutcomeState.REFUSED, "no such type here"), Outcome(2, MID, "of-a-newer-node")]),
+    Ack(outcomes=[Outcome(1, 1, 1, MID, OutcomeState.REFUSED, "does not fit", DIGEST), Outcome(2, 2, 9, MID, "newer")]),
     Heartbeat(sequence=0, sent_at=1),
     Heartbeat(sequence=5, sent_at=9, reply_to=4, received_at=8, load=1000),
     PeerInfo(name="ada", version="covm/0.1", addresses=["/ip4/127.0.0.1/tcp/1"], capabilities=[], types_digest=DIGEST),
+    Confirm(7),
+    Prove(LIFE),
+    Proof(incarnation=LIFE, envelope=b"signed"),
+    Proof(incarnation=LIFE),
 ]
 
 
@@ -71,7 +85,11 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(Ack(), upto=[1]),
         changed(Ack(), upto=[-1, MID]),
         changed(Ack(), upto=[1, MID, 2]),
-        changed(Ack(), outcomes=[[1, MID, "handled", "x" * 257]]),
+        changed(Ack(), outcomes=[[1, 1, 1, MID, "handled", "x" * 257]]),
+        changed(Ack(), outcomes=[[1, 1, 1, MID, "refused", "", bytes(31)]]),
+        changed(Confirm(1), upto=-1),
+        changed(Prove(LIFE), incarnation=[1]),
+        changed(Proof(incarnation=LIFE), envelope="text"),
         changed(FRAMES[5], body={"sequence": 0, "sent_at": 1, "load": 1001}),
         changed(FRAMES[7], body={"name": "x" * 65}),
     ],

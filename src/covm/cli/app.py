@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cyclopts import App, CycloptsError
 
@@ -14,6 +14,11 @@ from covm.cli.output import fail, note
 from covm.control.failures import ControlError, problem_of
 from covm.control.home import UnusableHome
 from covm.control.schema import Problem
+
+Commands = Mapping[str, tuple[str, str]]
+"""Where each command is, and what it does, by its name."""
+
+HELP = ("--help", "-h")
 
 ROOT_HELP = """\
 A node of a federation of cooperatives: it finds the others, proves who it is, and exchanges signed messages with them,
@@ -36,6 +41,12 @@ COMMANDS = {
     "version": ("versions:version", "Print the version of covm."),
 }
 
+STORE_COMMANDS = {
+    "check": ("store:check", "Read everything in the store, and say what is wrong with it."),
+    "backup": ("store:backup", "Write an encrypted backup, also while the node runs."),
+    "restore": ("store:restore", "Make a home from a backup."),
+}
+
 CONFIG_COMMANDS = {
     "show": ("configuration:show", "Show every setting, with its value and where that came from."),
     "check": ("configuration:check", "Check a configuration file, and list everything that is wrong with it."),
@@ -52,25 +63,69 @@ FEDERATION_COMMANDS = {
     "unban": ("bans:unban", "Lift a ban."),
     "bans": ("bans:bans", "List the bans that stand."),
     "publish": ("messages:publish", "Publish a message to the whole federation."),
-    "send-msg": ("messages:send_msg", "Send a message to one peer, and wait for its acknowledgement."),
+    "send-msg": ("sending:send_msg", "Send a message to one peer, and wait for its acknowledgement."),
+    "send-file": ("files:send_file", "Send a file of any size to one peer."),
+    "transfers": ("files:transfers", "List the files on their way."),
     "messages": ("messages:messages", "Show the messages received lately, with what is in them."),
     "gossip-log": ("logs:gossip_log", "Show what was published and received, and how each was judged."),
     "stats": ("statistics:stats", "Show the node's counters."),
     "types": ("statistics:types", "List the message types that the node knows."),
 }
 
+OUTBOX_COMMANDS = {
+    "list": ("outbox:list_messages", "List them, with what became of them."),
+    "show": ("outbox:show", "Show one, and what it waits for."),
+    "retry": ("outbox:retry", "Send one anew that has come to its end."),
+    "cancel": ("outbox:cancel", "Give one up that is queued."),
+}
+
+INBOX_COMMANDS = {
+    "list": ("inbox:list_messages", "List them."),
+    "show": ("inbox:show", "Show one."),
+}
+
+QUARANTINE_COMMANDS = {
+    "list": ("quarantine:list_messages", "List them."),
+    "show": ("quarantine:show", "Show one, and why it is there."),
+    "retry": ("quarantine:retry", "Hand one to its handlers again."),
+    "discard": ("quarantine:discard", "Throw one away for good."),
+}
+
+GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
+    (): (COMMANDS, ROOT_HELP),
+    ("config",): (CONFIG_COMMANDS, "Look at the node's configuration."),
+    ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
+    ("federation",): (FEDERATION_COMMANDS, FEDERATION_HELP),
+    ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
+    ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),
+    ("federation", "quarantine"): (QUARANTINE_COMMANDS, "Messages on which a handler of this node failed for good."),
+}
+"""Each group of commands by the words that lead to it; a group stands below those that lead to it."""
+
 
 def command_tree() -> App:
     """All commands; each is loaded when it is called, or listed in a help page."""
-    root = App(name="covm", help=ROOT_HELP, help_format="markdown", version_flags=[])
-    config = App(name="config", help="Look at the node's configuration.", help_format="markdown")
-    federation = App(name="federation", help=FEDERATION_HELP, help_format="markdown")
-    for app, commands in ((root, COMMANDS), (config, CONFIG_COMMANDS), (federation, FEDERATION_COMMANDS)):
-        for name, (place, summary) in commands.items():
-            app.command(f"covm.cli.{place}", name=name, help=summary)
-    root.command(config)
-    root.command(federation)
-    return root
+    apps: dict[tuple[str, ...], App] = {}
+    for words, (commands, summary) in GROUPS.items():
+        name = words[-1] if words else "covm"
+        app = App(name=name, help=summary, help_format="markdown", version_flags=[])
+        for command, (place, said) in commands.items():
+            app.command(f"covm.cli.{place}", name=command, help=said)
+        if words:
+            apps[words[:-1]].command(app)
+        apps[words] = app
+    return apps[()]
+
+
+def with_list(tokens: Sequence[str]) -> list[str]:
+    """The tokens with `list` put in where a group that has it is named alone: `covm federation outbox --peer Mill`."""
+    for words, (commands, _) in GROUPS.items():
+        if "list" in commands and tuple(tokens[: len(words)]) == words:
+            rest = common_last(tokens[len(words) :])
+            if not rest or (rest[0].startswith("-") and rest[0] not in HELP):
+                return [*words, "list", *rest]
+            return [*words, *rest]
+    return list(tokens)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -78,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         outcome = command_tree()(
-            common_last(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+            with_list(common_last(arguments)), exit_on_error=False, print_error=False, result_action="return_value"
         )
         sys.stdout.flush()
     except CycloptsError as error:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import note, safe, say, say_json
-from covm.cli.rendering import duration
+from covm.cli.rendering import date_time, duration, facts, size
 from covm.control import schema
 from covm.control.client import ControlClient
 
@@ -100,13 +100,13 @@ def stop(*, common: Common = DEFAULT) -> None:
 
 
 def status(*, common: Common = DEFAULT) -> None:
-    """Show who the node is, where it listens, and how it is."""
+    """Show who the node is, where it listens, and how it and its store are."""
     answer = ControlClient(common.folder).status()
     if common.json:
         say_json(answer)
         return
     connected = "1 peer" if answer.connected_peers == 1 else f"{answer.connected_peers} peers"
-    facts = [
+    told: list[tuple[str, object]] = [
         ("name", answer.name),
         ("peer id", answer.peer_id),
         ("did", answer.did_key),
@@ -114,12 +114,22 @@ def status(*, common: Common = DEFAULT) -> None:
         ("connected", connected),
         ("membership", f"{answer.membership}, network {answer.network}"),
         ("home", answer.home),
+        ("store", _store_told(answer.store)),
+        ("incarnation", answer.incarnation),
         ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
+        *(("notice", f"{date_time(notice.time)} {notice.text}") for notice in answer.notices),
+        ("note", answer.warning),
     ]
-    for label, fact in facts:
-        say(f"{label:<11}{safe(fact)}")
-    if answer.warning:
-        say(f"{'note':<11}{safe(answer.warning)}")
+    facts(told)
+
+
+def _store_told(store: schema.StoreStatus) -> str:
+    """Where everything lies, and how that is: `SQLite at ..., 1.2 MiB, ok`."""
+    told = f"{store.engine}{f' at {store.where}' if store.where else ''}, {size(store.size_bytes)}"
+    if store.state == "ok":
+        return f"{told}, ok"
+    since = "" if store.since is None else f" since {date_time(store.since)}"
+    return f"{told}; {store.state}{since}: {store.why}; nothing is acknowledged until that is mended"
 
 
 def _say_ready(node: RunningNode, *, as_json: bool) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
+from cyclopts import Parameter
 
 from covm.cli.output import note, safe
 from covm.control.failures import Invalid, NotFound
 from covm.control.schema import REQUEST_LIMIT_BYTES
+
+MessageArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
+AsText = Annotated[bool, Parameter(negative=())]
 
 _LONGEST_KEY_SHOWN = 64
 """Enough to find it by; the rest of a long key would push the advice off the line."""
@@ -102,8 +106,7 @@ def _bounded(source: BinaryIO, name: str) -> bytes:
     content = source.read(REQUEST_LIMIT_BYTES + 1)
     if len(content) > REQUEST_LIMIT_BYTES:
         raise Invalid(
-            f"{name} has more than {REQUEST_LIMIT_BYTES:,} bytes; a direct message may have 1 MiB, a published one "
-            "64 KiB",
+            f"{name} has more than {REQUEST_LIMIT_BYTES:,} bytes; a message may have 1 MiB, and `send-file` takes more",
             code="message_too_large",
         )
     return content

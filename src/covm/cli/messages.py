@@ -1,21 +1,17 @@
-"""`covm federation publish`, `send-msg` and `messages`."""
+"""`covm federation publish` and `messages`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from covm.cli.durations import milliseconds
-from covm.cli.message_argument import read_message
+from covm.cli.message_argument import AsText, MessageArgument, read_message
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import as_text, safe, say, say_json
-from covm.cli.rendering import clock_time, duration, nothing_of
+from covm.cli.rendering import clock_time, nothing_of
 from covm.control import schema
 from covm.control.client import ControlClient
-
-MessageArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
-AsText = Annotated[bool, Parameter(negative=())]
 
 
 def publish(
@@ -33,7 +29,7 @@ def publish(
     type
         The message's type, such as governance.proposal; see `covm federation types`.
     message
-        JSON or text; `-` reads standard input, `@FILE` a file. At most 64 KiB.
+        JSON or text; `-` reads standard input, `@FILE` a file. At most 1 MiB.
     text
         Send it as text, even if it looks like JSON.
     """
@@ -47,44 +43,6 @@ def publish(
         say(f"published {answer.type} {answer.id} to {answer.peers} {'peer' if answer.peers == 1 else 'peers'}")
 
 
-def send_msg(
-    peer: str,
-    type: str,
-    message: MessageArgument,
-    /,
-    *,
-    wait: Literal["stored", "handled"] = "stored",
-    timeout: str = "10s",
-    text: AsText = False,
-    common: Common = DEFAULT,
-) -> None:
-    """Send a message to one connected peer, and wait for its acknowledgement.
-
-    Parameters
-    ----------
-    peer
-        A peer id, the beginning of one, or a name.
-    type
-        The message's type, such as private.message.
-    message
-        JSON or text; `-` reads standard input, `@FILE` a file. At most 1 MiB.
-    wait
-        For what: that the peer has stored the message, or that a handler there has dealt with it. Only who waits for
-        handled learns whether it was refused there.
-    timeout
-        How long to wait, such as 10s or 1m; then the exit code is 6.
-    text
-        Send it as text, even if it looks like JSON.
-    """
-    timeout_ms = milliseconds(timeout, "--timeout")
-    payload = read_message(message, as_text=text, may_ask=not common.no_input)
-    answer = ControlClient(common.folder).send(peer, type, payload, wait=wait, timeout_ms=timeout_ms)
-    if common.json:
-        say_json(answer)
-    else:
-        say(f"{answer.state} by {answer.peer} after {duration(answer.elapsed_ms)}: {answer.type} {answer.id}")
-
-
 def messages(
     *,
     type: str | None = None,
@@ -92,7 +50,7 @@ def messages(
     follow: Annotated[bool, Parameter(negative=())] = False,
     common: Common = DEFAULT,
 ) -> None:
-    """Show the messages that the node received lately, with what is in them. They are held in memory only.
+    """Show the messages that the node received lately, with what is in them: the newest 1,000, also over restarts.
 
     Kept are proposals, private messages, and the types that `start --receive` named.
 

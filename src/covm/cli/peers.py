@@ -8,13 +8,15 @@ from cyclopts import Parameter
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
-from covm.cli.rendering import duration, sentence, table
+from covm.cli.rendering import age, clock_time, duration, sentence, size, table
 from covm.control import schema
 from covm.control.client import ControlClient
 
+COLUMNS = ("NAME", "PEER ID", "STATE", "ROUND TRIP", "QUEUED", "ADDRESS", "WHY", "LAST ERROR", "NEXT TRY")
+
 
 def peers(*, connected: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT) -> None:
-    """List the peers that the node knows: their state, how far away they are, and why they are not connected.
+    """List the peers that the node knows: their state, how far away they are, what is queued for them, and why.
 
     Parameters
     ----------
@@ -32,13 +34,16 @@ def peers(*, connected: Annotated[bool, Parameter(negative=())] = False, common:
             peer.peer_id,
             peer.state,
             _distance(peer),
+            _queue(peer),
             peer.addresses[0] if peer.addresses else "-",
             sentence(peer.why),
+            sentence(peer.last_error),
+            _next_try(peer),
         )
         for peer in listed
     ]
     empty = "no peer is known yet; connect to one with `covm federation connect ADDRESS`"
-    table(("NAME", "PEER ID", "STATE", "ROUND TRIP", "ADDRESS", "WHY"), rows, empty=empty)
+    table(COLUMNS, rows, empty=empty)
 
 
 def connect(address: str, /, *, common: Common = DEFAULT) -> None:
@@ -73,3 +78,14 @@ def disconnect(peer: str, /, *, common: Common = DEFAULT) -> None:
 
 def _distance(peer: schema.Peer) -> str:
     return "-" if peer.round_trip_ms is None else duration(peer.round_trip_ms)
+
+
+def _queue(peer: schema.Peer) -> str:
+    if not peer.queued:
+        return "-"
+    since = "" if peer.oldest_queued is None else f", oldest {age(peer.oldest_queued)}"
+    return f"{peer.queued} ({size(peer.queued_bytes)}){since}"
+
+
+def _next_try(peer: schema.Peer) -> str:
+    return "" if peer.next_try is None else clock_time(peer.next_try)

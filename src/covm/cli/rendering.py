@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -85,6 +86,14 @@ def _draw_blocks(console: Console, columns: Sequence[str], cells: Sequence[Seque
                 console.print(Text.assemble((column.ljust(width), "bold"), cell), soft_wrap=True)
 
 
+def facts(pairs: Sequence[tuple[str, object]]) -> None:
+    """What there is to say of one thing, a line for each fact; those that are empty are left out."""
+    width = max(len(label) for label, _ in pairs) + GAP
+    for label, fact in pairs:
+        if (told := safe(fact)) != "":
+            say(f"{label:<{width}}{told}")
+
+
 def clock_time(time_ms: int) -> str:
     """A time of day for people, here where they are."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone().strftime("%H:%M:%S")
@@ -93,6 +102,20 @@ def clock_time(time_ms: int) -> str:
 def date_time(time_ms: int) -> str:
     """A date and time for people, here where they are."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(time_ms: int) -> str:
+    """A time as one would say it: `09:12` today, `29 Nov` in this year, `3 Jan 2027` otherwise."""
+    when = datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
+    today = datetime.now(UTC).astimezone()
+    if when.date() == today.date():
+        return when.strftime("%H:%M")
+    return f"{when.day} {when:%b}" if when.year == today.year else f"{when.day} {when:%b %Y}"
+
+
+def age(since_ms: int) -> str:
+    """How long ago something was, for people: `12 s`, `2 h 5 min`."""
+    return duration(max(time.time() * 1000 - since_ms, 0))
 
 
 def duration(time_ms: float) -> str:
@@ -115,4 +138,6 @@ def size(size_bytes: int) -> str:
         return f"{size_bytes} B"
     if size_bytes < 1024 * 1024:
         return f"{size_bytes / 1024:.1f} KiB"
-    return f"{size_bytes / 1024 / 1024:.1f} MiB"
+    if size_bytes < 1024 * 1024 * 1024:
+        return f"{size_bytes / 1024 / 1024:.1f} MiB"
+    return f"{size_bytes / 1024 / 1024 / 1024:.1f} GiB"

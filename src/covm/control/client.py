@@ -10,25 +10,14 @@ Every call raises a `ControlError` of `covm.control.failures` with the node's se
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
-import msgspec
-
-from covm.control import schema
-from covm.control.failures import KINDS, Failed, Invalid, NoNode, Refused, TimedOut
-from covm.control.home import UnusableHome, socket_path
-
-ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
-"""The largest answer that is read: all messages that a node holds, with room for JSON's escapes."""
-
-CALL_TIMEOUT_S = 10.0
-"""How long a node may take for what it only has to look up; it answers in milliseconds."""
+from covm.control import delivery, schema
+from covm.control.failures import Failed
+from covm.control.transport import Transport
 
 CONNECT_TIMEOUT_S = 120.0
 """How long connecting may take: the configured retries with their backoff (31 s by default) and each dial."""
@@ -36,27 +25,14 @@ CONNECT_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 """How long a node may take to stop: connections are told, ports watched until they are free."""
 
+STORE_TIMEOUT_S = 24 * 3600.0
+"""How long a backup or a check may take: it reads the whole store, whose size is the operator's."""
+
+TRANSFER_SILENCE_S = 60.0
+"""How long a node may say nothing of a file that it sends; it says something every few seconds."""
+
 SETTLE_S = 5.0
 """What the client grants over the time that the node itself waits, so that the node's own sentence arrives."""
-
-_Answer = TypeVar("_Answer", bound=schema.Versioned)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float | None) -> None:
-        super().__init__(schema.HOST, timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(str(self._path))
-        except OSError:
-            self.sock.close()
-            raise
 
 
 class ControlClient:
@@ -64,61 +40,146 @@ class ControlClient:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._node = Transport(home)
 
     def status(self) -> schema.Status:
         """Who the node is and how it is."""
-        return self._ask(schema.Status, "GET", "/v1/status")
+        return self._node.ask(schema.Status, "GET", "/v1/status")
 
     def peers(self) -> list[schema.Peer]:
         """All peers that the node knows."""
-        return self._ask(schema.Peers, "GET", "/v1/peers").peers
+        return self._node.ask(schema.Peers, "GET", "/v1/peers").peers
 
     def connect(self, target: str) -> schema.Connected:
         """Connects to a multiaddr or a known peer; returns when both sides are open."""
-        return self._ask(
+        return self._node.ask(
             schema.Connected, "POST", "/v1/connect", schema.Connect(target=target), timeout_s=CONNECT_TIMEOUT_S
         )
 
     def disconnect(self, peer: str) -> schema.Done:
         """Closes every connection to the peer."""
-        return self._ask(schema.Done, "POST", "/v1/disconnect", schema.OnPeer(peer=peer))
+        return self._node.ask(schema.Done, "POST", "/v1/disconnect", schema.OnPeer(peer=peer))
 
     def ban(self, peer: str, duration_ms: int | None, reason: str) -> schema.Done:
         """Bans the peer, for a time or until it is lifted."""
         request = schema.BanPeer(peer=peer, duration_ms=duration_ms, reason=reason)
-        return self._ask(schema.Done, "POST", "/v1/ban", request)
+        return self._node.ask(schema.Done, "POST", "/v1/ban", request)
 
     def unban(self, peer: str) -> schema.Done:
         """Lifts a ban."""
-        return self._ask(schema.Done, "POST", "/v1/unban", schema.OnPeer(peer=peer))
+        return self._node.ask(schema.Done, "POST", "/v1/unban", schema.OnPeer(peer=peer))
 
     def bans(self) -> list[schema.Ban]:
         """All bans that stand."""
-        return self._ask(schema.Bans, "GET", "/v1/bans").bans
+        return self._node.ask(schema.Bans, "GET", "/v1/bans").bans
 
     def publish(self, type_name: str, payload: Any) -> schema.Published:
         """Publishes to the whole federation."""
-        return self._ask(schema.Published, "POST", "/v1/publish", schema.Publish(type=type_name, payload=payload))
+        return self._node.ask(schema.Published, "POST", "/v1/publish", schema.Publish(type=type_name, payload=payload))
 
     def send(
-        self, peer: str, type_name: str, payload: Any, *, wait: Literal["stored", "handled"], timeout_ms: int
+        self,
+        peer: str,
+        type_name: str,
+        payload: Any,
+        *,
+        wait: Literal["queued", "stored", "handled"],
+        timeout_ms: int,
+        time_to_live_ms: int | None = None,
     ) -> schema.Sent:
-        """Sends to one peer and waits until it has stored or handled the message. Raises `TimedOut`, `Refused`."""
-        request = schema.Send(peer=peer, type=type_name, payload=payload, wait=wait, timeout_ms=timeout_ms)
-        return self._ask(schema.Sent, "POST", "/v1/send", request, timeout_s=timeout_ms / 1000 + SETTLE_S)
+        """Sends to one peer and waits until the message is `wait`. Raises `TimedOut`, `Refused`.
+
+        `queued` is on this node's disk; the peer need not be connected. After `TimedOut` it is still under way.
+        """
+        request = schema.Send(
+            peer=peer,
+            type=type_name,
+            payload=payload,
+            wait=wait,
+            timeout_ms=timeout_ms,
+            time_to_live_ms=time_to_live_ms,
+        )
+        return self._node.ask(schema.Sent, "POST", "/v1/send", request, timeout_s=timeout_ms / 1000 + SETTLE_S)
+
+    def wait(self, message_id: str, wait: Literal["stored", "handled"], timeout_ms: int) -> schema.Sent:
+        """Waits until a message that was sent before is `wait`. Raises as `send`, and `NotFound`."""
+        request = delivery.Wait(id=message_id, wait=wait, timeout_ms=timeout_ms)
+        return self._node.ask(schema.Sent, "POST", "/v1/wait", request, timeout_s=timeout_ms / 1000 + SETTLE_S)
+
+    def outbox(self, peer: str | None, state: str | None, limit: int) -> list[delivery.OutgoingMessage]:
+        """Messages of this node, the newest first; of one peer or in one state if given."""
+        query = {"limit": str(limit), **({"peer": peer} if peer else {}), **({"state": state} if state else {})}
+        return self._node.ask(delivery.Outbox, "GET", f"/v1/outbox?{urlencode(query)}").messages
+
+    def outbox_message(self, message_id: str) -> delivery.OutgoingMessage:
+        """One of them. Raises `NotFound`, and `Invalid` when the beginning of an id means several."""
+        return self._node.ask(delivery.Outgoing, "GET", f"/v1/outbox/{quote(message_id, safe='')}").message
+
+    def on_outbox(self, message_id: str, action: Literal["retry", "cancel"]) -> delivery.OutgoingMessage:
+        """Tries a message again that has come to its end, or gives one up that is not stored yet."""
+        request = delivery.OnMessage(id=message_id)
+        return self._node.ask(delivery.Outgoing, "POST", f"/v1/outbox/{action}", request).message
+
+    def inbox(self, limit: int) -> list[delivery.IncomingMessage]:
+        """Messages for this node that are not dealt with, the newest first."""
+        return self._node.ask(delivery.Inbox, "GET", f"/v1/inbox?limit={limit}").messages
+
+    def inbox_message(self, message_id: str) -> delivery.IncomingMessage:
+        """One of them. Raises as `outbox_message`."""
+        return self._node.ask(delivery.Incoming, "GET", f"/v1/inbox/{quote(message_id, safe='')}").message
+
+    def quarantine(self, limit: int) -> list[delivery.IncomingMessage]:
+        """Messages on which a handler of this node failed for good, the newest first."""
+        return self._node.ask(delivery.Inbox, "GET", f"/v1/quarantine?limit={limit}").messages
+
+    def quarantined(self, message_id: str) -> delivery.IncomingMessage:
+        """One of them. Raises as `outbox_message`."""
+        return self._node.ask(delivery.Incoming, "GET", f"/v1/quarantine/{quote(message_id, safe='')}").message
+
+    def on_quarantine(self, message_id: str, action: Literal["retry", "discard"]) -> delivery.IncomingMessage:
+        """Hands a quarantined message to its handlers again, or throws it away."""
+        request = delivery.OnMessage(id=message_id)
+        return self._node.ask(delivery.Incoming, "POST", f"/v1/quarantine/{action}", request).message
+
+    def send_file(self, peer: str, path: Path) -> delivery.Transfer:
+        """Begins to send a file; the node goes on by itself."""
+        request = delivery.SendFile(peer=peer, path=str(path))
+        return self._node.ask(
+            delivery.TransferLine, "POST", "/v1/send-file", request, timeout_s=STORE_TIMEOUT_S
+        ).transfer
+
+    def transfers(self) -> list[delivery.Transfer]:
+        """The files on their way, and those that ended lately."""
+        return self._node.ask(delivery.Transfers, "GET", "/v1/transfers").transfers
+
+    def follow_transfer(self, transfer_id: str) -> Iterator[delivery.TransferLine]:
+        """How far a file is, again and again until it has ended."""
+        path = f"/v1/transfers/{quote(transfer_id, safe='')}"
+        yield from self._node.lines(delivery.TransferLine, "GET", path, silence_s=TRANSFER_SILENCE_S)
+
+    def back_up(self, path: Path, *, passphrase: str | None, recipient: str | None) -> delivery.BackedUp:
+        """Writes a backup of the node while it runs, encrypted with a passphrase or for an age recipient."""
+        request = delivery.BackUp(path=str(path), passphrase=passphrase, recipient=recipient)
+        return self._node.ask(delivery.BackedUp, "POST", "/v1/store/backup", request, timeout_s=STORE_TIMEOUT_S)
+
+    def check_store(self) -> delivery.Checked:
+        """Reads everything in the node's store while it runs."""
+        return self._node.ask(
+            delivery.Checked, "POST", "/v1/store/check", delivery.CheckStore(), timeout_s=STORE_TIMEOUT_S
+        )
 
     def gossip_log(self, type_name: str | None, limit: int) -> list[schema.GossipEntry]:
         """The newest entries of the gossip log, the oldest of them first."""
-        return self._ask(schema.GossipLog, "GET", _log_path("gossip-log", type_name, limit)).entries
+        return self._node.ask(schema.GossipLog, "GET", _log_path("gossip-log", type_name, limit)).entries
 
     def follow_gossip_log(self, type_name: str | None, limit: int) -> Iterator[schema.GossipEntry]:
         """The newest `limit` entries, then each as it is made, until the node stops."""
-        for line in self._lines(schema.GossipLine, "GET", _log_path("gossip-log", type_name, limit, follow=True)):
+        for line in self._node.lines(schema.GossipLine, "GET", _log_path("gossip-log", type_name, limit, follow=True)):
             yield line.entry
 
     def messages(self, type_name: str | None, limit: int) -> schema.Messages:
         """The newest messages that the node holds, the oldest of them first."""
-        return self._ask(schema.Messages, "GET", _log_path("messages", type_name, limit))
+        return self._node.ask(schema.Messages, "GET", _log_path("messages", type_name, limit))
 
     def follow_messages(
         self, type_name: str | None, limit: int, *, silence_s: float | None = None
@@ -128,15 +189,15 @@ class ControlClient:
         Raises `TimedOut` when nothing arrives for `silence_s`.
         """
         path = _log_path("messages", type_name, limit, follow=True)
-        yield from self._lines(schema.MessageLine, "GET", path, silence_s=silence_s)
+        yield from self._node.lines(schema.MessageLine, "GET", path, silence_s=silence_s)
 
     def stats(self) -> dict[str, Any]:
         """The node's counters."""
-        return self._ask(schema.Stats, "GET", "/v1/stats").stats
+        return self._node.ask(schema.Stats, "GET", "/v1/stats").stats
 
     def types(self) -> schema.Types:
         """The message types that the node knows."""
-        return self._ask(schema.Types, "GET", "/v1/types")
+        return self._node.ask(schema.Types, "GET", "/v1/types")
 
     def stop(self) -> int:
         """Stops the node and returns its process id once ports and home are free and the process is ending."""
@@ -144,7 +205,7 @@ class ControlClient:
 
     def begin_stop(self) -> Callable[[], int]:
         """Tells the node to stop; what is returned waits for it, as `stop` does. For stopping several at once."""
-        states = self._lines(schema.Stopping, "POST", "/v1/stop", silence_s=STOP_TIMEOUT_S)
+        states = self._node.lines(schema.Stopping, "POST", "/v1/stop", silence_s=STOP_TIMEOUT_S)
         begun = next(states, None)
 
         def wait() -> int:
@@ -155,81 +216,6 @@ class ControlClient:
 
         return wait
 
-    def _ask(
-        self,
-        answer: type[_Answer],
-        method: str,
-        path: str,
-        request: schema.Versioned | None = None,
-        *,
-        timeout_s: float = CALL_TIMEOUT_S,
-    ) -> _Answer:
-        connection, response = self._open(method, path, request, timeout_s)
-        try:
-            body = response.read(ANSWER_LIMIT_BYTES + 1)
-        except TimeoutError as error:
-            raise _silent(self.home, timeout_s) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise Failed(f"the node on {self.home} broke off its answer: it may have stopped") from error
-        finally:
-            connection.close()
-        if len(body) > ANSWER_LIMIT_BYTES:
-            raise Failed(f"the answer is larger than {ANSWER_LIMIT_BYTES:,} bytes; ask for less with --limit")
-        return _decoded(body, answer)
-
-    def _lines(
-        self, line: type[_Answer], method: str, path: str, *, silence_s: float | None = None
-    ) -> Iterator[_Answer]:
-        connection, response = self._open(method, path, None, silence_s)
-        try:
-            while text := response.readline(ANSWER_LIMIT_BYTES):
-                yield _decoded(text, line)
-        except TimeoutError as error:
-            raise _silent(self.home, silence_s or 0.0) from error
-        except (OSError, http.client.HTTPException):
-            return  # the node stopped: that is how following ends
-        finally:
-            connection.close()
-
-    def _open(
-        self, method: str, path: str, request: schema.Versioned | None, timeout_s: float | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        body = None if request is None else _encoded(request)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        connection = self._connected(timeout_s)
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(connection.close)
-            try:
-                connection.request(method, path, body=body, headers=headers)
-                response = connection.getresponse()
-                failure = b"" if response.status == http.HTTPStatus.OK else response.read(ANSWER_LIMIT_BYTES)
-            except TimeoutError as error:
-                raise _silent(self.home, timeout_s or 0.0) from error
-            except (OSError, http.client.HTTPException) as error:
-                raise Failed(f"the node on {self.home} gave no answer ({error}); it may have stopped") from error
-            if failure:
-                raise _failure(failure)
-            on_failure.pop_all()
-        return connection, response
-
-    def _connected(self, timeout_s: float | None) -> http.client.HTTPConnection:
-        try:
-            connection = _UnixConnection(socket_path(self.home), timeout_s)
-            connection.connect()
-        except UnusableHome as error:
-            raise Invalid(str(error), code="unusable_home") from error
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
-            raise NoNode(
-                f"no node runs on {self.home}; start one with `covm federation start --home {self.home}`"
-            ) from error
-        except PermissionError as error:
-            raise Refused(
-                f"the node on {self.home} belongs to another user; run the command as that user", code="other_user"
-            ) from error
-        except OSError as error:
-            raise Failed(f"the node on {self.home} cannot be reached: {error.strerror or error}") from error
-        return connection
-
 
 def _log_path(log: str, type_name: str | None, limit: int, *, follow: bool = False) -> str:
     query = {"limit": str(limit)}
@@ -238,41 +224,3 @@ def _log_path(log: str, type_name: str | None, limit: int, *, follow: bool = Fal
     if follow:
         query["follow"] = "1"
     return f"/v1/{log}?{urlencode(query)}"
-
-
-def _encoded(request: schema.Versioned) -> bytes:
-    body = msgspec.json.encode(request)
-    if len(body) > schema.REQUEST_LIMIT_BYTES:
-        raise Invalid(
-            f"the request has {len(body):,} bytes, a node takes {schema.REQUEST_LIMIT_BYTES:,}; send less",
-            code="request_too_large",
-        )
-    return body
-
-
-def _decoded(body: bytes, answer: type[_Answer]) -> _Answer:
-    try:
-        decoded = msgspec.json.decode(body, type=answer)
-    except msgspec.ValidationError as error:
-        raise _failure(body) from error
-    except msgspec.DecodeError as error:
-        raise Failed("the node's answer is not JSON: is something else listening on its socket?") from error
-    if decoded.version != schema.VERSION:
-        raise Failed(
-            f"the node speaks version {decoded.version} of the control API, this command version {schema.VERSION}; "
-            "use the covm that the node was started with"
-        )
-    return decoded
-
-
-def _failure(body: bytes) -> Exception:
-    try:
-        problem = msgspec.json.decode(body, type=schema.Failure).error
-    except msgspec.DecodeError:
-        return Failed("the node gave an answer that this covm does not understand; use the covm it was started with")
-    error = KINDS.get(problem.kind, Failed)
-    return error(problem.message, code=problem.code, details=problem.details)
-
-
-def _silent(home: Path, waited_s: float) -> TimedOut:
-    return TimedOut(f"the node on {home} gave no answer within {waited_s:g} s; see its log, or wait longer")

@@ -71,6 +71,7 @@ _KIND_OF: Mapping[str, str] = {
     "ConfigError": "invalid",
     "UnusableHome": "invalid",
     "UnknownPeer": "not_found",
+    "UnknownMessage": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
     "DeliveryTimeout": "timed_out",
@@ -83,8 +84,8 @@ _FOR_COMMANDS: Mapping[str, str] = {
         "peer {peer} is not connected: {why}; connect with `covm federation connect ADDRESS`, or wait for it to return"
     ),
     "DeliveryTimeout": (
-        "message {message_id} was not {awaited} within {timeout_s:g} s (it is {state}); it is still under way: "
-        "sent again it would arrive twice, so give the next one longer with --timeout"
+        "message {message_id} was not {awaited} within {timeout_s:g} s (it is {state}); it is still under way and need "
+        "not be sent again: `covm federation outbox show {message_id}` tells what becomes of it"
     ),
     "UnknownMessageType": (
         "message type {type!r} is not registered; `covm federation types` lists those that are, and a name of your own "

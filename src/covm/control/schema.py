@@ -21,7 +21,8 @@ base58, addresses multiaddrs. Payloads are JSON; bytes and links in them are spe
 | GET /v1/stats | | `Stats` |
 | GET /v1/types | | `Types` |
 
-Anything that goes wrong is a `Failure` with an HTTP status of its kind.
+`covm.control.delivery` has the rest: what is under way, files, and the store. Anything that goes wrong is a `Failure`
+with an HTTP status of its kind.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ TIMEOUT_MOST_MS = 24 * 3600 * 1000
 """The longest that one request waits for a message, a day; the node itself gives up on it far earlier."""
 
 
+LIFE_MOST_MS = 30 * 24 * 3600 * 1000
+"""The longest that a message is tried, 30 days: receivers remember ids little longer."""
+
+
 class Versioned(Struct, kw_only=True, frozen=True):
     """What all requests and answers begin with."""
 
@@ -79,6 +84,28 @@ class Done(Versioned, kw_only=True, frozen=True):
     peer: str
 
 
+class StoreStatus(Struct, kw_only=True, frozen=True):
+    """The store and how it is."""
+
+    engine: str
+    where: str
+    """A path, or a URL without its password; empty when everything is in memory."""
+    state: str
+    """`ok`, `full` or `failing`."""
+    why: str
+    since: int | None
+    """Since when it is full or failing."""
+    size_bytes: int
+    schema: str
+
+
+class Notice(Struct, kw_only=True, frozen=True):
+    """Something that the operator should know although the node goes on by itself."""
+
+    time: int
+    text: str
+
+
 class Status(Versioned, kw_only=True, frozen=True):
     """Who the node is and how it is."""
 
@@ -96,6 +123,11 @@ class Status(Versioned, kw_only=True, frozen=True):
     started_at: int
     uptime_ms: int
     software: str
+    store: StoreStatus
+    incarnation: str
+    """Under which this node's messages are numbered: a new one after a restore or a rollback."""
+    notices: list[Notice]
+    """The latest of what happened since the start, such as a rollback; the oldest first."""
 
 
 class Stopping(Versioned, kw_only=True, frozen=True):
@@ -127,6 +159,16 @@ class Peer(Struct, kw_only=True, frozen=True):
     kept: bool
     """Whether it is dialled again after a loss."""
     queued: int
+    """Messages that wait to be sent to it or to be acknowledged by it."""
+    queued_bytes: int
+    oldest_queued: int | None
+    """Since when the oldest of them waits."""
+    last_error: str
+    """Why the last try to reach it failed; empty while it is connected."""
+    next_try: int | None
+    """When it is dialled again; None when it is not, or is connected."""
+    offline_since: int | None
+    """Since when it is not connected; None when it is, or has not been since this node started."""
     messages_in: int
     bytes_in: int
     messages_out: int
@@ -198,13 +240,18 @@ class Published(Versioned, kw_only=True, frozen=True):
 
 
 class Send(Versioned, kw_only=True, frozen=True):
-    """A message for one peer; the answer comes when it is `wait`, or `timeout_ms` have passed."""
+    """A message for one peer; the answer comes when it is `wait`, or `timeout_ms` have passed.
+
+    `queued` is on this node's disk: the answer comes at once, whether the peer is connected or not. `time_to_live_ms`
+    is how long it is tried; None: as configured.
+    """
 
     peer: str
     type: str
     payload: Any
-    wait: Literal["stored", "handled"] = "stored"
-    timeout_ms: Annotated[int, Meta(gt=0, le=TIMEOUT_MOST_MS)] = 10_000
+    wait: Literal["queued", "stored", "handled"] = "stored"
+    timeout_ms: Annotated[int, Meta(gt=0, le=TIMEOUT_MOST_MS)] = 30_000
+    time_to_live_ms: Annotated[int, Meta(gt=0, le=LIFE_MOST_MS)] | None = None
 
 
 class Sent(Versioned, kw_only=True, frozen=True):
@@ -214,8 +261,15 @@ class Sent(Versioned, kw_only=True, frozen=True):
     type: str
     peer: str
     state: str
-    """What was waited for: `stored` or `handled`. What becomes of a stored message is for who waits for `handled`."""
+    """What was waited for: `queued`, `stored` or `handled`. What becomes of it then is for who waits for more."""
     elapsed_ms: float
+    peer_name: str
+    connected: bool
+    """Whether the peer is connected now."""
+    offline_since: int | None
+    """Since when it is not; None when it is, or has not been since this node started."""
+    expires_at: int
+    """Until when it is tried."""
 
 
 class GossipEntry(Struct, kw_only=True, frozen=True):

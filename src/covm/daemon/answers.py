@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from covm._native import Link
 from covm.control import schema
-from covm.federation import FederationService, GossipLogEntry, PeerStatus, Receipt
 from covm.federation.version import software_version
 
 if TYPE_CHECKING:
     from covm.daemon.node import RunningNode
-
-
-def plain(value: Any) -> Any:
-    """A payload as JSON can carry it: Structs as objects, bytes and links as DAG-JSON spells them."""
-    match value:
-        case bytes():
-            return {"/": {"bytes": base64.b64encode(value).rstrip(b"=").decode()}}
-        case Link():
-            return {"/": str(value)}
-        case msgspec.Struct():
-            return {name: plain(field) for name, field in msgspec.structs.asdict(value).items()}
-        case dict():
-            return {str(key): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case _:
-            return value
+    from covm.federation import FederationService, GossipLogEntry, PeerStatus
 
 
 def status(node: RunningNode) -> schema.Status:
@@ -55,13 +34,16 @@ def status(node: RunningNode) -> schema.Status:
         started_at=node.started_at_ms,
         uptime_ms=round((time.monotonic() - node.started_s) * 1000),
         software=f"covm {software_version()}",
+        store=_store(said["store"]),
+        incarnation=said["incarnation"],
+        notices=node.notices.latest(),
     )
 
 
-def peers(service: FederationService) -> schema.Peers:
+def peers(node: RunningNode) -> schema.Peers:
     """All peers that the node knows, the connected first."""
-    known = sorted(service.peers(), key=lambda peer: (not peer.is_connected, peer.name.casefold(), peer.peer_id))
-    return schema.Peers(peers=[_peer(peer) for peer in known])
+    known = sorted(node.service.peers(), key=lambda peer: (not peer.is_connected, peer.name.casefold(), peer.peer_id))
+    return schema.Peers(peers=[_peer(node, peer) for peer in known])
 
 
 def bans(service: FederationService) -> schema.Bans:
@@ -71,17 +53,6 @@ def bans(service: FederationService) -> schema.Bans:
         for ban in service.bans()
     ]
     return schema.Bans(bans=standing)
-
-
-def sent(receipt: Receipt, reached: str, elapsed_ms: float) -> schema.Sent:
-    """A direct message that is as far as was waited for. It may be further by now, or not, as chance has it."""
-    return schema.Sent(
-        id=receipt.id,
-        type=receipt.type,
-        peer=receipt.peer,
-        state=reached,
-        elapsed_ms=elapsed_ms,
-    )
 
 
 def gossip_log(node: RunningNode, type_name: str | None, limit: int) -> schema.GossipLog:
@@ -109,10 +80,22 @@ def types(node: RunningNode) -> schema.Types:
     return schema.Types(types=registered, received=list(node.received_types))
 
 
-def _peer(peer: PeerStatus) -> schema.Peer:
+def _store(said: dict[str, Any]) -> schema.StoreStatus:
+    return schema.StoreStatus(
+        engine=said["engine"],
+        where=said["where"],
+        state=said["state"],
+        why=said["why"],
+        since=said["since_ms"],
+        size_bytes=said["size_bytes"],
+        schema=said["schema"],
+    )
+
+
+def _peer(node: RunningNode, peer: PeerStatus) -> schema.Peer:
     return schema.Peer(
         peer_id=peer.peer_id,
-        name=peer.name,
+        name=peer.name or node.acquaintances.name_of(peer.peer_id),
         state=peer.state,
         why=peer.why,
         since=peer.since_ms,
@@ -126,6 +109,11 @@ def _peer(peer: PeerStatus) -> schema.Peer:
         agent=peer.agent,
         kept=peer.kept,
         queued=peer.queued,
+        queued_bytes=peer.queued_bytes,
+        oldest_queued=peer.oldest_queued_ms,
+        last_error=peer.last_error,
+        next_try=peer.next_try_ms,
+        offline_since=None if peer.is_connected else node.acquaintances.offline_since_ms(peer.peer_id),
         messages_in=peer.messages_in,
         bytes_in=peer.bytes_in,
         messages_out=peer.messages_out,

@@ -13,7 +13,7 @@ from covm.federation.wire.display import shown
 HEAD = ("timestamp", "level", "logger", "event")
 """What stands at the front of every line, in this order."""
 
-QUIET = ("asyncio", "uvicorn.error", "uvicorn.access")
+QUIET = ("asyncio", "uvicorn.error", "uvicorn.access", "alembic")
 """Loggers of libraries that tell their own lives; they are heard from warnings on."""
 
 

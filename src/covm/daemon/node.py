@@ -9,10 +9,18 @@ from pathlib import Path
 
 from covm._native import parse_peer_id
 from covm.control.failures import NotFound
+from covm.daemon.acquaintances import Acquaintances
+from covm.daemon.notices import Notices
 from covm.daemon.peer_names import find_peer
 from covm.daemon.received import ReceivedMessages
-from covm.federation import FederationService
+from covm.daemon.sent_lately import SentLately
+from covm.federation import FederationService, events
 from covm.federation.errors import UnknownPeer
+
+
+def now_ms() -> int:
+    """The time, in milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass
@@ -28,11 +36,21 @@ class RunningNode:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when ports and home are free."""
     received: ReceivedMessages = field(init=False)
-    started_at_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    acquaintances: Acquaintances = field(init=False)
+    notices: Notices = field(init=False)
+    sent_lately: SentLately = field(default_factory=SentLately)
+    started_at_ms: int = field(default_factory=now_ms)
     started_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.received = ReceivedMessages(self.name_of)
+        self.acquaintances = Acquaintances(self.current_name_of, now_ms)
+        self.notices = Notices(self.name_of, now_ms)
+        self.received = ReceivedMessages(self.service.transaction, self.kept_name_of)
+
+    def hear(self, event: events.Event) -> None:
+        """Lets everyone who remembers know what happened."""
+        self.acquaintances.hear(event)
+        self.notices.hear(event)
 
     @property
     def name(self) -> str:
@@ -44,13 +62,21 @@ class RunningNode:
         return {peer.peer_id: peer.name for peer in self.service.peers()}
 
     def name_of(self, peer: str) -> str:
-        """The name that a peer goes by, "" if it has none here."""
+        """The name that a peer goes by, or went by when it was last here; "" if it has none here."""
+        return self.current_name_of(peer) or self.acquaintances.name_of(peer)
+
+    def current_name_of(self, peer: str) -> str:
+        """The name that a peer goes by now, "" if it has none here."""
         if peer == self.service.peer_id:
             return self.name
         try:
             return self.service.get_peer_info(peer).name
         except UnknownPeer:
             return ""
+
+    def kept_name_of(self, peer: str) -> str:
+        """As `name_of`, for any thread."""
+        return self.name if peer == self.service.peer_id else self.acquaintances.name_of(peer)
 
     def find(self, text: str) -> str:
         """The full id of the peer that `text` means. Raises `NotFound`, `Invalid`."""

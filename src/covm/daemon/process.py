@@ -74,15 +74,16 @@ async def _live(
     # From before the start, so that nothing that happens during it is missed, the core's end least of all.
     happenings = service.events()
     node = RunningNode(service, identity.did_key, home, tuple(dict.fromkeys(received_types)))
-    for type_name in node.received_types:
-        service.subscribe(type_name, node.received.take, name="messages")
     with _stopped_by_signals(node.stopping):
         async with service:
+            await node.received.open()
+            for type_name in node.received_types:
+                service.subscribe(type_name, node.received.take, name="messages", transactional=True)
             await _answer(node, happenings, ready)
 
 
 async def _answer(node: RunningNode, happenings: EventStream, ready: Callable[[RunningNode], None]) -> None:
-    watch = asyncio.create_task(journal.keep(happenings), name="journal")
+    watch = asyncio.create_task(journal.keep(happenings, node.hear), name="journal")
     asked = asyncio.create_task(node.stopping.wait(), name="stop requested")
     try:
         async with ControlServer(control_app(node), socket_path(node.home)) as server:

@@ -8,14 +8,16 @@
 
 The map of the house:
 
-    service     `FederationService`, the public face              wiring   puts a node together
+    service     `FederationService`, the public face              node       its life, in order
+    wiring      puts its parts together                           life       whose store it is, its incarnation, bans
     peers/      who is let in, dialled, connected, banned         dispatch/  messages to handlers and to one peer
-    gossip/     messages to everyone                              network/   libp2p · simulated
+    gossip/     messages to everyone                              blobs/     files, and what is too large for gossip
+    network/    libp2p · simulated                                store/     SQLite · PostgreSQL
     wire/       what travels: types, bodies, frames, limits       identity/  the node's key
-    config/     how a node is set up                              ports     how components see each other
-    router      the network's events to their components          home      the lock and what outlives a restart
-    supervisor  owns the tasks, catches what nobody expected      errors · events · clock
-    counters · status · version: what a node says of itself
+    config/     how a node is set up                              ports      how components see each other
+    router      the network's events to their components          home       the folder and its lock
+    supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop
+    counters · status · version: what a node says of itself       errors · events · clock
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
     from covm._native import Link as Link
     from covm.federation import errors as errors
     from covm.federation import events as events
+    from covm.federation.blobs.transfer import FileTransfer as FileTransfer
     from covm.federation.config import ConnectionRetry as ConnectionRetry
     from covm.federation.config import FederationConfig as FederationConfig
     from covm.federation.dispatch.receipts import Receipt as Receipt
     from covm.federation.dispatch.subscriptions import Subscription as Subscription
+    from covm.federation.dispatch.transaction import Tx as Tx
     from covm.federation.errors import FederationError as FederationError
     from covm.federation.events import EventStream as EventStream
     from covm.federation.gossip.log import GossipLogEntry as GossipLogEntry
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from covm.federation.identity import Identity as Identity
     from covm.federation.peers.bans import Ban as Ban
     from covm.federation.peers.record import PeerStatus as PeerStatus
+    from covm.federation.ports import Refusal as Refusal
     from covm.federation.service import FederationService as FederationService
     from covm.federation.status import TypeInfo as TypeInfo
     from covm.federation.wire.message_type import message_type as message_type
@@ -53,6 +58,7 @@ _HOMES = {
     "FederationConfig": "covm.federation.config",
     "FederationError": "covm.federation.errors",
     "FederationService": "covm.federation.service",
+    "FileTransfer": "covm.federation.blobs.transfer",
     "GossipLogEntry": "covm.federation.gossip.log",
     "GossipLogStream": "covm.federation.gossip.log",
     "Identity": "covm.federation.identity",
@@ -62,6 +68,8 @@ _HOMES = {
     "PublishedMessage": "covm.federation.gossip.protocol",
     "Receipt": "covm.federation.dispatch.receipts",
     "Subscription": "covm.federation.dispatch.subscriptions",
+    "Refusal": "covm.federation.ports",
+    "Tx": "covm.federation.dispatch.transaction",
     "TypeInfo": "covm.federation.status",
     "errors": "",
     "events": "",
@@ -75,6 +83,7 @@ __all__ = [
     "FederationConfig",
     "FederationError",
     "FederationService",
+    "FileTransfer",
     "GossipLogEntry",
     "GossipLogStream",
     "Identity",
@@ -83,7 +92,9 @@ __all__ = [
     "PeerStatus",
     "PublishedMessage",
     "Receipt",
+    "Refusal",
     "Subscription",
+    "Tx",
     "TypeInfo",
     "errors",
     "events",

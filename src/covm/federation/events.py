@@ -147,6 +147,94 @@ class MessagesDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageQuarantined:
+    """A handler of this node failed on a message for good. It is kept: `covm federation quarantine`."""
+
+    handler: str
+    type: str
+    message_id: str
+    author: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """This node's store went back in time, as a peer proved; a new incarnation has begun and what is pending is sent."""
+
+    peer: str
+    incarnation: str
+    proven_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRolledBack:
+    """A peer holds less than it had acknowledged; what is still held here is sent again."""
+
+    peer: str
+    acknowledged: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedLess:
+    """A peer says that this node acknowledged more than it holds: its store may have gone back in time."""
+
+    peer: str
+    acknowledged: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTroubled:
+    """The store cannot be written (`state`: full or failing); nothing is acknowledged meanwhile."""
+
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """The store can be written again."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgressed:
+    """Part of a file came (`direction`: in) or went (out). Said at most a few times a second for each file."""
+
+    transfer_id: str
+    peer: str
+    name: str
+    direction: str
+    done_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileReceived:
+    """A whole file has arrived and verified; `path` is where it lies."""
+
+    transfer_id: str
+    peer: str
+    name: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """A file will not arrive."""
+
+    transfer_id: str
+    peer: str
+    name: str
+    direction: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventsDropped:
     """This listener did not keep up; its oldest `count` events are gone."""
 
@@ -175,6 +263,15 @@ Event = (
     | PayloadMismatched
     | MessageRejected
     | MessagesDropped
+    | MessageQuarantined
+    | RolledBack
+    | PeerRolledBack
+    | ReceivedLess
+    | StoreTroubled
+    | StoreRecovered
+    | FileProgressed
+    | FileReceived
+    | FileFailed
     | EventsDropped
     | NodeFailed
 )

@@ -1,7 +1,9 @@
 """How components see each other. A component imports its neighbours' ports from here, never the neighbours.
 
     gossip ──Inbound──> dispatch <──Control── peers
+    gossip <──Publisher── dispatch
     gossip ──Access──> peers <──Presence── dispatch
+    gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
 """
@@ -9,8 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
+from covm._native import Link
 from covm.federation.wire.frames import Frame
 from covm.federation.wire.message import MessageBody
 from covm.federation.wire.received import Via
@@ -25,29 +30,28 @@ REFUSED = "refused"
 QUARANTINED = "quarantined"
 
 
-class Origin(Protocol):
-    """Who wants to know what became of an arrival: the direct stream on which it came."""
-
-    def settled(self, arrival: Arrival, state: str, reason: str) -> None:
-        """The arrival left this node's queues: `handled`, `refused` or `quarantined`, with a reason for the latter."""
-
-
 class Arrival:
     """A message whose author is proven and that was accepted, on its way to handlers."""
 
-    __slots__ = ("body", "origin", "size_bytes", "via")
+    __slots__ = ("body", "size_bytes", "via")
 
-    def __init__(self, body: MessageBody, via: Via, size_bytes: int, origin: Origin | None = None) -> None:
+    def __init__(self, body: MessageBody, via: Via, size_bytes: int) -> None:
         self.body = body
         self.via = via
         self.size_bytes = size_bytes
-        self.origin = origin
 
 
 class Inbound(Protocol):
     """Takes accepted messages to this node's handlers. (MessageDispatcher)"""
 
     def deliver(self, arrivals: Sequence[Arrival]) -> None: ...
+
+
+class Publisher(Protocol):
+    """Publishes what a transaction left to be published. (GossipProtocol)"""
+
+    async def publish(self, type_name: str, payload: object, limit_bytes: int) -> object:
+        """Publishes one message. Raises `MessageTooLarge`, `InvalidMessage`, `NotStarted`."""
 
 
 class Access(Protocol):
@@ -60,9 +64,6 @@ class Access(Protocol):
 
 class Presence(Protocol):
     """What the direct streams tell about peers, and ask. (PeerManager)"""
-
-    def require_connected(self, peer: str) -> None:
-        """Raises `PeerNotConnected`, `UnknownPeer` or `PeerBanned`, unless the peer is connected."""
 
     def heard(self, peer: str) -> None:
         """Something of the peer arrived: it lives."""
@@ -77,8 +78,75 @@ class Presence(Protocol):
 
     def peer_info_received(self, peer: str, info: PeerInfo) -> None: ...
 
+    def may_write_to(self, peer: str) -> None:
+        """Raises `PeerBanned`, or `UnknownPeer` for one of whom this node never heard. Nobody needs to be connected."""
+
+    def clock_is_doubtful(self) -> bool:
+        """Whether this node's clock and those of most connected peers are minutes apart: nothing expires meanwhile."""
+
     def give_up(self, peer: str, reason: str) -> None:
         """No direct stream can be had with the peer: it is of no use connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in the outbox for one peer. `oldest_ms`: since when the oldest of it does."""
+
+    messages: int = 0
+    size_bytes: int = 0
+    oldest_ms: int | None = None
+
+
+class Refusal(Exception):
+    """A handler raises it to refuse a message for good: its sender learns the reason (`refused`)."""
+
+
+class Unobtainable(Exception):
+    """Content that cannot be had: nobody connected has it, or it is not what was announced."""
+
+
+class Following(Protocol):
+    """Follows one message to one peer. (Receipt)"""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    async def handled(self, timeout: timedelta | None = None) -> None:
+        """As `Receipt.handled`."""
+
+
+class Courier(Protocol):
+    """Sends durable messages to one peer. (DirectProtocol)"""
+
+    async def send(
+        self,
+        peer: str,
+        type_name: str,
+        payload: object,
+        time_to_live_s: float | None,
+        limit_bytes: int,
+        mid: bytes | None = None,
+    ) -> Following:
+        """Returns once the message is on disk, under this id if given."""
+
+    async def receipt(self, message_id: str) -> Following:
+        """Follows a message that was sent before, also in an earlier run. Raises `UnknownMessage`."""
+
+
+class Contents(Protocol):
+    """Payloads that are announced by id and fetched. (BlobProtocol)"""
+
+    async def keep(self, data: bytes) -> Link:
+        """Keeps content for others to fetch, for an hour, and returns its id. Raises `StoreError`."""
+
+    async def fetch(self, link: Link, size_bytes: int, sources: Sequence[str]) -> tuple[bytes, str]:
+        """The content, verified, and the peer that had it; these sources are asked first, then whoever is connected.
+
+        What was fetched is kept for others. Raises `Unobtainable`.
+        """
 
 
 class Control(Protocol):
@@ -87,8 +155,8 @@ class Control(Protocol):
     def send_control(self, peer: str, frame: Frame) -> bool:
         """Sends a frame unacknowledged, ahead of no message; False when there is no stream or it has no credit."""
 
-    def queued(self, peer: str) -> int:
-        """Messages that wait to be sent to the peer or to be acknowledged by it."""
+    def waiting_for(self, peer: str) -> Waiting:
+        """What waits to be sent to the peer or to be acknowledged by it."""
 
     def traffic(self, peer: str) -> tuple[int, int, int, int]:
         """Messages in, bytes in, messages out, bytes out."""

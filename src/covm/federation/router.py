@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from covm.federation.blobs.protocol import BlobProtocol
 from covm.federation.dispatch.direct import DirectProtocol
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.gossip.protocol import GossipProtocol
@@ -21,11 +22,14 @@ class Router:
         peers: PeerManager,
         direct: DirectProtocol,
         gossip: GossipProtocol,
+        blobs: BlobProtocol,
         addresses_changed: Callable[[net.AddressesChanged], None],
         failed: Callable[[net.NetworkFailed], None],
         supervisor: Supervisor,
     ) -> None:
+        self._direct = direct
         self._gossip = gossip
+        self._blobs = blobs
         self._failed = failed
         self._supervisor = supervisor
         self._is_open = True
@@ -36,21 +40,30 @@ class Router:
             net.HelloReceived: (peers.on_hello,),
             net.JoinRefused: (peers.on_join_refused,),
             net.JoinFailed: (peers.on_join_failed,),
-            net.PeerAdmitted: (peers.on_admitted, direct.on_admitted),
-            net.PeerUnadmitted: (direct.on_unadmitted, peers.on_unadmitted),
+            net.PeerAdmitted: (peers.on_admitted, direct.on_admitted, blobs.on_admitted),
+            net.PeerUnadmitted: (direct.on_unadmitted, blobs.on_unadmitted, peers.on_unadmitted),
             net.TopicJoined: (peers.on_topic_joined,),
             net.TopicLeft: (peers.on_topic_left,),
             net.GossipRejected: (gossip.on_rejected,),
-            net.StreamOpened: (direct.on_stream_opened,),
-            net.FramesReceived: (direct.on_frames,),
-            net.StreamWritable: (direct.on_writable,),
-            net.StreamClosed: (direct.on_closed,),
-            net.StreamRefused: (direct.on_refused,),
+            net.StreamOpened: (self._stream_opened,),
+            net.FramesReceived: (lambda event: self._owner(event.stream).on_frames(event),),
+            net.StreamWritable: (lambda event: self._owner(event.stream).on_writable(event),),
+            net.StreamClosed: (lambda event: self._owner(event.stream).on_closed(event),),
+            net.StreamRefused: (self._stream_refused,),
             net.PeerIdentified: (peers.on_identified,),
             net.PeerDiscovered: (peers.on_discovered,),
             net.PingMeasured: (peers.on_ping,),
             net.NetworkFailed: (failed,),
         }
+
+    def _stream_opened(self, event: net.StreamOpened) -> None:
+        (self._blobs if event.protocol == net.BLOB_PROTOCOL else self._direct).on_stream_opened(event)
+
+    def _stream_refused(self, event: net.StreamRefused) -> None:
+        (self._blobs if event.protocol == net.BLOB_PROTOCOL else self._direct).on_refused(event)
+
+    def _owner(self, stream: int) -> BlobProtocol | DirectProtocol:
+        return self._blobs if self._blobs.owns(stream) else self._direct
 
     def close(self) -> None:
         """What comes from now on is dropped: the node is stopping."""

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import msgspec
 
 from covm.federation import status
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
-from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.subscriptions import Handler, Subscription
 from covm.federation.errors import InvalidMessage
 from covm.federation.events import EventStream
-from covm.federation.gossip.log import GossipLogEntry, GossipLogStream
-from covm.federation.gossip.protocol import PublishedMessage
 from covm.federation.identity import Identity
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
 from covm.federation.peers.record import PeerStatus
 from covm.federation.status import TypeInfo
 from covm.federation.wire.federation_id import FederationId
-from covm.federation.wiring import Node
 
+if TYPE_CHECKING:
+    from covm.federation.blobs.transfer import FileTransfer
+    from covm.federation.dispatch.inbox_desk import InboxDesk
+    from covm.federation.dispatch.outbox_desk import OutboxDesk
+    from covm.federation.dispatch.receipts import Receipt
+    from covm.federation.dispatch.transaction import Tx
+    from covm.federation.gossip.log import GossipLogEntry, GossipLogStream
+    from covm.federation.gossip.protocol import PublishedMessage
+    from covm.federation.store.interface import Store
+
+T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., object])
 TypeOrName = str | type[msgspec.Struct]
 
@@ -49,9 +57,13 @@ class FederationService:
         network: Network | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        store: Store | None = None,
     ) -> None:
         """Makes nothing but objects; raises `InvalidMessage` for a type that cannot be one."""
-        self._node = Node(identity, config or FederationConfig(), types, network, clock, random)
+        # Here and not above: the store and what is on it take longer to load than all the rest.
+        from covm.federation.node import Node
+
+        self._node = Node(identity, config or FederationConfig(), types, network, clock, random, store)
 
     def __repr__(self) -> str:
         return f"<FederationService {self.name} {self.peer_id} in {self.config.network!r}>"
@@ -95,15 +107,15 @@ class FederationService:
     async def start(self) -> None:
         """Listens, and dials the bootstrap peers. Whatever fails leaves nothing running.
 
-        Raises `AlreadyStarted`, `HomeInUse`, `StateDamaged`, `StoreError`, `InvalidAddress`, and `NetworkError` when
+        Raises `AlreadyStarted`, `HomeInUse`, `StoreError`, `InvalidAddress`, and `NetworkError` when
         an address cannot be bound.
         """
         await self._node.start()
 
     async def stop(self) -> None:
-        """Ends every task and frees ports and home. Messages not yet acknowledged are given up (`cancelled`).
+        """Ends every task and frees ports and home. What waits is sent after the next start on the same home.
 
-        Twice is once. A stopped service is not started again.
+        Without a home it is given up (`cancelled`). Twice is once. A stopped service is not started again.
         """
         await self._node.stop()
 
@@ -129,11 +141,13 @@ class FederationService:
         *,
         time_to_live: timedelta | None = None,
     ) -> Receipt:
-        """Queues a message for one connected peer, up to 1 MiB; the receipt tells what becomes of it.
+        """Queues a message for one peer, up to `max_message_size`; it is on disk when this returns.
 
-        It is sent again over new connections until the peer has it or `time_to_live` (default `message_timeout`) is
-        over. Without a store it does not outlive this process. Raises, before anything is queued, `PeerNotConnected`,
-        `UnknownPeer`, `PeerBanned`, `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`.
+        The peer need not be connected. The message is sent until the peer has it on disk, or `time_to_live` (default
+        `message_time_to_live`, 7 days) is over, over restarts of either side; the receipt tells what becomes of it.
+        Without a home it does not outlive this process. Raises, with nothing queued, `UnknownPeer`, `PeerBanned`,
+        `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`, and `StoreError` when it cannot be
+        kept. Who is cancelled while this waits may find that it was queued all the same.
         """
         node = self._node
         node.require_running()
@@ -141,37 +155,96 @@ class FederationService:
         if time_to_live is not None and time_to_live <= timedelta(0):
             raise ValueError(f"a message cannot live {time_to_live}; give a positive duration, or none at all")
         lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
-        return node.direct.send(peer, name, payload, lifetime_s, node.registry.size_limit(name))
+        limit_bytes = min(node.registry.size_limit(name), self.config.max_message_size)
+        return await node.direct.send(peer, name, payload, lifetime_s, limit_bytes)
+
+    async def receipt(self, message_id: str) -> Receipt:
+        """The receipt of a message that was sent before, also before a restart. Raises `UnknownMessage`."""
+        self._node.require_running()
+        return await self._node.direct.receipt(message_id)
+
+    async def transaction(self, work: Callable[[Tx], T]) -> T:
+        """Runs `work(tx)` in a transaction of the node's store and returns its result once that is committed.
+
+        For an application's own tables, beside which its transactional handlers keep their effects. `work` is
+        synchronous and may run more than once before it is committed. Raises what it raises, with nothing kept, and
+        `StoreError`.
+        """
+        self._node.require_running()
+        return await self._node.dispatcher.transaction(work)
+
+    async def send_file(
+        self,
+        peer: str,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        time_to_live: timedelta | None = None,
+    ) -> FileTransfer:
+        """Offers a file of any size to one peer, which fetches it in verified chunks; goes on over restarts.
+
+        The file must stay as it is until it is there. `name` is what the peer sees, by default the file's own;
+        `time_to_live` is the offer's. Raises what `send_direct` raises, and `FileUnreadable`.
+        """
+        self._node.require_running()
+        lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
+        return await self._node.blobs.send_file(peer, path, name, lifetime_s)
+
+    def transfers(self) -> list[FileTransfer]:
+        """Files under way in both directions, and the latest that were; the oldest first."""
+        return self._node.blobs.transfers()
+
+    @property
+    def outbox(self) -> OutboxDesk:
+        """What was sent to peers and what became of it: to list, show, cancel, retry."""
+        return self._node.direct.desk
+
+    @property
+    def inbox(self) -> InboxDesk:
+        """What arrived and waits for handlers or lies in quarantine: to list, show, retry, discard."""
+        return self._node.dispatcher.desk
 
     @overload
-    def subscribe(self, type: TypeOrName, handler: None = None, *, name: str | None = None) -> Callable[[H], H]: ...
+    def subscribe(
+        self, type: TypeOrName, handler: None = None, *, name: str | None = None, transactional: bool = False
+    ) -> Callable[[H], H]: ...
 
     @overload
-    def subscribe(self, type: TypeOrName, handler: Handler, *, name: str | None = None) -> Subscription: ...
+    def subscribe(
+        self, type: TypeOrName, handler: Handler, *, name: str | None = None, transactional: bool = False
+    ) -> Subscription: ...
 
     def subscribe(
-        self, type: TypeOrName, handler: Handler | None = None, *, name: str | None = None
+        self,
+        type: TypeOrName,
+        handler: Handler | None = None,
+        *,
+        name: str | None = None,
+        transactional: bool = False,
     ) -> Subscription | Callable[[H], H]:
         """Hands messages of a type to a handler, which takes one `Message`; as a decorator without `handler`.
 
         Handlers may be synchronous or asynchronous, several for a type. Messages of one sender and type come in
-        order, one at a time. What a handler raises is logged and counted, and told to the sender of a direct message
-        (`quarantined`). `name` is what logs and events call it.
+        order, one at a time. A direct message is handed over until the handler returns: again after a crash, and after
+        its own failure up to `handler_attempts` times (`message.attempt` tells), then it is quarantined and its lane
+        goes on. A `transactional` handler is synchronous, takes `(message, tx)` and runs inside the store's
+        transaction: what it does through `tx` happens once. `name` tells handlers apart over restarts; by default it
+        is the function's.
         """
         type_name = self._node.registry.name_of(type)
-        subscriptions = self._node.dispatcher.subscriptions
+        dispatcher = self._node.dispatcher
         if handler is not None:
-            return subscriptions.add(Subscription(type_name, handler, name))
+            return dispatcher.subscribe(Subscription(type_name, handler, name, transactional=transactional))
 
         def decorate(function: H) -> H:
-            subscriptions.add(Subscription(type_name, function, name))
+            dispatcher.subscribe(Subscription(type_name, function, name, transactional=transactional))
             return function
 
         return decorate
 
     def unsubscribe(self, what: Subscription | Handler) -> int:
         """Ends a subscription, or every one of a handler; returns how many ended. What runs is not interrupted."""
-        return self._node.dispatcher.subscriptions.remove(what)
+        return self._node.dispatcher.unsubscribe(what)
 
     def types(self) -> list[TypeInfo]:
         """The registered types, with their limits and JSON Schemas."""

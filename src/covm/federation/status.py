@@ -12,7 +12,7 @@ from covm.federation.wire.system import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from covm.federation.counters import Counters
-    from covm.federation.wiring import Node
+    from covm.federation.node import Node
 
 OPEN_WARNING = (
     "membership is open: any node that states the same network name may take part; "
@@ -72,6 +72,7 @@ def stats(node: Node) -> dict[str, Any]:
         "queues": {
             "outbox": {"messages": waiting, "bytes": waiting_bytes},
             "handlers": node.dispatcher.queued(),
+            "inbox": node.dispatcher.inbox(),
         },
         "dropped": dict(sorted({**counters.dropped, **_dropped_by(network)}.items())),
         "handlers": dict(sorted(counters.handlers.items())),

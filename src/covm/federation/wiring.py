@@ -1,45 +1,51 @@
-"""Puts a node together: the only file that sees every component and every implementation. And its life, in order."""
+"""Puts a node together: the only file that sees every component and every implementation."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from covm.federation import life
+from covm.federation.blobs.offer import HANDLER, OFFER_TYPE
+from covm.federation.blobs.protocol import BlobProtocol
+from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.clock import Clock, Random, SystemClock, SystemRandom
 from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
+from covm.federation.dispatch.composer import MessageComposer
 from covm.federation.dispatch.direct import DirectProtocol
 from covm.federation.dispatch.dispatcher import MessageDispatcher
+from covm.federation.dispatch.incoming import Incomings
+from covm.federation.dispatch.lane_runner import RetryTerms
 from covm.federation.dispatch.lanes import SLOTS
-from covm.federation.dispatch.line import Post
-from covm.federation.errors import AlreadyStarted, NodeFailed, NotStarted
-from covm.federation.events import AddressesUpdated, EventHub
-from covm.federation.events import NodeFailed as NodeFailedEvent
+from covm.federation.dispatch.line import Post, Terms
+from covm.federation.dispatch.subscriptions import Subscription
+from covm.federation.events import EventHub
 from covm.federation.gossip.protocol import GossipProtocol
 from covm.federation.home import Home
 from covm.federation.identity import Identity
-from covm.federation.network.interface import AddressesChanged, Network, NetworkFailed
+from covm.federation.network.interface import Network
+from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.dialler import Dialler
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.warden import Warden
-from covm.federation.router import Router
+from covm.federation.store import make_store
+from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.version import agent, software_version
 from covm.federation.wire.federation_id import FederationId, open_federation
-from covm.federation.wire.incarnation import next_incarnation
-from covm.federation.wire.join import JoinHello, encode_join_hello
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.join import JoinHello
+from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_ADDRESSES, MAX_NAME
 from covm.federation.wire.registry import TypeRegistry
 from covm.federation.wire.system import FULL_LOAD, PeerInfo
 
 if TYPE_CHECKING:
     import msgspec
-
-logger = logging.getLogger("covm.federation")
 
 JOINING_PLACES = 16
 """Connections beyond `max_connections`: as many as the core lets join at once."""
@@ -48,8 +54,8 @@ SHORT_ID = 8
 """Characters at the end of a peer id that name a node without a name: the beginnings are alike."""
 
 
-class Node:
-    """A node, wired. It is started once and stopped once."""
+class Parts:
+    """What a node is made of, and how its parts meet. Nothing runs yet."""
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Node:
         network: Network | None,
         clock: Clock | None,
         random: Random | None,
+        store: Store | None = None,
     ) -> None:
         self.identity = identity
         self.config = config
@@ -66,173 +73,157 @@ class Node:
         self.federation: FederationId = open_federation(config.network)
         self.registry = TypeRegistry(types)
         self.network: Network = network or _libp2p(identity, config, self.federation)
+        # A network that is simulated has a time of its own, which threads would not keep.
+        self._offload: Offload = ThreadOffload() if network is None else InlineOffload()
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemRandom()
         self.hub = EventHub()
         self.counters = Counters()
         self.supervisor = Supervisor()
-        self.home = Home(config.home_path, identity.peer_id)
-        self.started_s: float | None = None
-        self._hello = JoinHello(federation=self.federation.cid, agent=agent(), name=self.name)
-        self._main: asyncio.Task[None] | None = None
-        self._stopping: asyncio.Task[None] | None = None
-        self._failure: str | None = None
-        self._phase = "new"
-        self._is_silent = False
-        self._wire()
+        self.home = Home(config.home_path)
+        self.store: Store = store or make_store(config.home_path, config.store_url)
+        self.hello = JoinHello(federation=self.federation.cid, agent=agent(), name=self.name)
+        self.bans = Bans()
+        self.dispatcher, composer = self._make_dispatcher()
+        self.peers = self._make_peers()
+        self.post = self._make_post()
+        self.direct = DirectProtocol(self.post, self._begin_anew)
+        self.blobs = self._make_blobs()
+        self.gossip = self._make_gossip()
+        composer.meet(self.peers, lambda: self.post.own_incarnation)
+        self.peers.meet(self.direct)
+        self.dispatcher.meet(self.gossip, self.direct.take_staged, self.peers.clock_is_doubtful)
+        self.dispatcher.subscribe(Subscription(OFFER_TYPE, self.blobs.take_offer, HANDLER, hands_over=True))
 
-    def _wire(self) -> None:
-        retry = self.config.connection_retry
-        self.dispatcher = MessageDispatcher(self.registry, self.supervisor, self.clock, self.counters, self.hub)
-        roster, self._bans = Roster(self.clock), Bans()
+    def _make_dispatcher(self) -> tuple[MessageDispatcher, MessageComposer]:
+        config, retry = self.config, self.config.connection_retry
+        composer = MessageComposer(
+            self.registry,
+            self.federation,
+            self.identity.peer_id,
+            self.clock,
+            self.random,
+            config.message_time_to_live,
+            config.max_message_size,
+        )
+        dispatcher = MessageDispatcher(
+            registry=self.registry,
+            store=self.store,
+            composer=composer,
+            retry=RetryTerms(
+                config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()
+            ),
+            retention_s=config.unhandled_retention.total_seconds(),
+            supervisor=self.supervisor,
+            clock=self.clock,
+            random=self.random,
+            counters=self.counters,
+            hub=self.hub,
+        )
+        return dispatcher, composer
+
+    def _make_peers(self) -> PeerManager:
+        roster = Roster(self.clock)
         dialler = Dialler(
             network=self.network,
             roster=roster,
-            bans=self._bans,
-            retry=retry,
+            bans=self.bans,
+            retry=self.config.connection_retry,
             max_connections=self.config.max_connections,
             supervisor=self.supervisor,
             clock=self.clock,
             random=self.random,
         )
-        self.peers = PeerManager(
+        save_bans = partial(life.save_bans, self.store)
+        return PeerManager(
             network=self.network,
             roster=roster,
-            bans=self._bans,
+            bans=self.bans,
             dialler=dialler,
-            hello=self._hello,
+            hello=self.hello,
             topic=self.federation.topic,
             max_connections=self.config.max_connections,
             heartbeat_interval_s=self.config.heartbeat_interval.total_seconds(),
             describe=self._describe,
             load=lambda: FULL_LOAD * self.dispatcher.running // SLOTS,
-            warden=Warden(self.network, roster, self._bans, self.home.save_bans, self.clock, self.hub),
+            warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub),
             supervisor=self.supervisor,
             clock=self.clock,
             hub=self.hub,
             counters=self.counters,
         )
-        post = Post(
+
+    def _make_post(self) -> Post:
+        inbox = Incomings(
+            self.dispatcher, self.supervisor, self.clock, self.counters, self.hub, self.config.max_message_size
+        )
+        return Post(
             network=self.network,
             presence=self.peers,
-            inbound=self.dispatcher,
+            inbox=inbox,
             supervisor=self.supervisor,
             counters=self.counters,
             hub=self.hub,
             clock=self.clock,
+            random=self.random,
+            store=self.store,
+            seal=partial(self.identity.keypair.seal, Kind.MESSAGE),
             federation=self.federation,
             peer_id=self.identity.peer_id,
+            terms=self._terms(),
             types_digest=self.registry.digest,
+            is_own_rule=self._is_own_rule,
+            save_incarnation=life.save_incarnation,
         )
-        self.direct = DirectProtocol(post, self.random, self.config.message_timeout.total_seconds())
-        self.peers.meet(self.direct)
-        self.gossip = GossipProtocol(
+
+    def _make_blobs(self) -> BlobProtocol:
+        around = Surroundings(
+            network=self.network,
+            presence=self.peers,
+            store=self.store,
+            supervisor=self.supervisor,
+            offload=self._offload,
+            counters=self.counters,
+            hub=self.hub,
+            clock=self.clock,
+            random=self.random,
+        )
+        return BlobProtocol(around, self.direct, self.config.home_path, self.config.max_file_size)
+
+    def _make_gossip(self) -> GossipProtocol:
+        return GossipProtocol(
             network=self.network,
             federation=self.federation,
             access=self.peers,
             inbound=self.dispatcher,
+            contents=self.blobs,
+            store=self.store,
             supervisor=self.supervisor,
             counters=self.counters,
             hub=self.hub,
             clock=self.clock,
             random=self.random,
             allowance_per_s=self.config.gossip_allowance,
+            max_message_bytes=self.config.max_message_size,
             log_size=self.config.gossip_log_size,
         )
-        self.router = Router(
-            self.peers, self.direct, self.gossip, self._addresses_changed, self._failed, self.supervisor
+
+    async def _begin_anew(self, incarnation: Incarnation) -> None:
+        await self.gossip.begin(incarnation)
+
+    def _terms(self) -> Terms:
+        config = self.config
+        return Terms(
+            message_timeout_s=config.message_timeout.total_seconds(),
+            time_to_live_s=config.message_time_to_live.total_seconds(),
+            max_messages=config.outbox_max_messages,
+            max_bytes=config.outbox_max_bytes,
+            retry_base_s=config.connection_retry.base_delay.total_seconds(),
+            retry_max_s=config.connection_retry.max_delay.total_seconds(),
         )
 
-    @property
-    def is_running(self) -> bool:
-        return self._phase == "running" and self._failure is None
-
-    def require_running(self) -> None:
-        """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
-        if self._failure is not None:
-            raise NodeFailed(self._failure)
-        if self._phase != "running":
-            raise NotStarted
-
-    async def start(self) -> None:
-        """Everything or nothing: what fails half-way leaves no task, socket or lock behind."""
-        if self._phase != "new":
-            raise AlreadyStarted
-        self._phase = "starting"
-        try:
-            await self._start()
-        except BaseException as error:
-            was_stopped = self._phase == "stopped"
-            await self.stop()
-            if was_stopped and isinstance(error, Exception):
-                raise NotStarted from error
-            raise
-        self._phase = "running"
-
-    async def stop(self) -> None:
-        """Ends every task, then the network, then gives the home back. Twice is once, and ends when the first does.
-
-        Whoever waits for it may be cancelled, even by it: the node stops all the same.
-        """
-        if self._phase == "new":
-            self._phase = "stopped"
-        elif self._stopping is None and self._phase != "stopped":
-            self._phase = "stopped"
-            self._stopping = asyncio.create_task(self._stop(), name=f"stop of {self.name}")
-        if self._stopping is not None:
-            await asyncio.shield(self._stopping)
-
-    async def _stop(self) -> None:
-        try:
-            self._silence()
-            if self._main is not None:
-                self._main.cancel()
-                await asyncio.wait([self._main])
-        finally:
-            try:
-                await self.network.stop()
-            finally:
-                self.home.close()
-                self.hub.close()
-
-    async def _start(self) -> None:
-        self.home.open()
-        if self.home.path is None:
-            logger.info("no home is set: everything is in memory, and nothing outlives this process")
-        for ban in self.home.bans:
-            self._bans.add(ban)
-        incarnation = next_incarnation(self.clock.now_ms(), self.home.incarnation, self.random)
-        # On disk before anything is said under it.
-        self.home.save_incarnation(incarnation.number)
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._main = asyncio.create_task(self.supervisor.run(ready), name=f"node {self.name}")
-        self._main.add_done_callback(self._main_ended)
-        # Who stops the node now may cancel the main task before its first step, which says that it is ready.
-        await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
-        self._require_starting()
-        self.dispatcher.start()
-        self.direct.start(incarnation)
-        await self.network.start(self.router, encode_join_hello(self._hello))
-        self._require_starting()
-        await self.gossip.start(incarnation)
-        self._require_starting()
-        self.started_s = self.clock.monotonic_s()
-        self.peers.start(self.config.bootstrap_peers)
-
-    def _require_starting(self) -> None:
-        if self._failure is not None:
-            raise NodeFailed(self._failure)
-        if self._phase != "starting":
-            raise NotStarted
-
-    def _silence(self) -> None:
-        if self._is_silent:
-            return
-        self._is_silent = True
-        self.router.close()
-        self.direct.stop()
-        self.gossip.stop()
-        self.peers.stop()
+    def _is_own_rule(self, digest: bytes) -> bool:
+        return any(self.registry.rule_digest(name) == digest for name in self.registry.names())
 
     def _describe(self) -> PeerInfo:
         addresses = [*self.config.announce_addresses, *self.network.addresses]
@@ -243,30 +234,6 @@ class Node:
             capabilities=["direct", "gossip"],
             types_digest=self.registry.digest(),
         )
-
-    def _addresses_changed(self, event: AddressesChanged) -> None:
-        self.hub.emit(AddressesUpdated(event.addresses))
-        self.peers.announce()
-
-    def _failed(self, event: NetworkFailed) -> None:
-        logger.critical("the network core failed: %s", event.reason)
-        self._fail(event.reason)
-        if self._main is not None:
-            self._main.cancel()
-
-    def _main_ended(self, main: asyncio.Task[None]) -> None:
-        error = None if main.cancelled() else main.exception()
-        if self._phase == "stopped" or self._failure is not None:
-            return
-        reason = f"its tasks were ended: {error or 'somebody cancelled them'}"
-        logger.critical("the node failed: %s", reason, exc_info=error)
-        self._fail(reason)
-
-    def _fail(self, reason: str) -> None:
-        self._failure = reason
-        self._silence()
-        self.hub.emit(NodeFailedEvent(reason))
-        self.hub.close()
 
 
 def _libp2p(identity: Identity, config: FederationConfig, federation: FederationId) -> Network:

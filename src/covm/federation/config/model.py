@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from covm.federation.config.presets import preset_settings
-from covm.federation.config.settings import SETTINGS, conflicts_of, problems_of
+from covm.federation.config.settings import SETTINGS, conflicts_of, problems_of, without_password
 from covm.federation.errors import ConfigError, ConfigProblem
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD
 
 if TYPE_CHECKING:
     from covm.federation.config.loading import Setting
@@ -67,6 +68,22 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How often stores are compared; without effect until there is something to synchronise."""
     message_timeout: timedelta = timedelta(seconds=60)
     """How long a receipt is awaited when the caller does not say."""
+    message_time_to_live: timedelta = timedelta(days=7)
+    """How long a direct message is tried when the caller does not say."""
+    max_message_size: int = MAX_DIRECT_PAYLOAD
+    """Bytes of a direct message's payload, sent or taken; larger content goes as a file."""
+    max_file_size: int = 16 * 1024**3
+    """Bytes of a file that is taken from a peer, if there is room for it; 0: of any size."""
+    outbox_max_messages: int = 1_000_000
+    """Messages that may wait for one peer; four times as many for all together."""
+    outbox_max_bytes: int = 1024 * 1024 * 1024
+    """Bytes that may wait for one peer; four times as many for all together."""
+    handler_attempts: int = 3
+    """How often a handler is given a message before it is quarantined."""
+    unhandled_retention: timedelta = timedelta(days=1)
+    """How long a message waits here for a handler of its type before it is refused."""
+    store_url: str = ""
+    """Where the store is: empty for SQLite in the home, or `postgresql://user:password@host/database?schema=covm`."""
     connection_retry: ConnectionRetry = ConnectionRetry()
     """How `connect_peer` and kept peers are tried again."""
     gossip_allowance: int = 5000
@@ -87,6 +104,10 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems += conflicts_of(sound, dict.fromkeys(sound, _ARGUMENT))
         if problems:
             raise ConfigError(problems)
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__)
+        return without_password(f"FederationConfig({', '.join(fields)})")
 
     @property
     def home_path(self) -> Path | None:

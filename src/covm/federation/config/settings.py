@@ -15,12 +15,20 @@ from covm.federation.config.durations import format_duration
 from covm.federation.config.kinds import Choice, Duration, Kind, Switch, Text, Texts, Whole
 from covm.federation.errors import ConfigProblem
 from covm.federation.wire.display import shown
-from covm.federation.wire.limits import MAX_ADDRESS, MAX_ADDRESSES, MAX_NAME, MAX_NETWORK_NAME
+from covm.federation.wire.limits import (
+    MAX_ADDRESS,
+    MAX_ADDRESSES,
+    MAX_DIRECT_PAYLOAD,
+    MAX_NAME,
+    MAX_NETWORK_NAME,
+    MAX_TIME_TO_LIVE,
+)
 
 _NETWORK: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _MOST_BOOTSTRAP_PEERS: Final = 256
 """A list that a person keeps; each is dialled at start."""
 _LONGEST_VALUE_SHOWN: Final = 120
+_PASSWORD: Final = re.compile(r"(\w://[^/?#@\s:]*:)[^\s]*(@)")
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -64,6 +72,12 @@ def _name_rule(name: str) -> str | None:
     return None
 
 
+def _store_rule(url: str) -> str | None:
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        return "must be empty (SQLite in the home), or look like postgresql://user:password@host/database?schema=covm"
+    return None
+
+
 def _network_rule(network: str) -> str | None:
     if len(network) > MAX_NETWORK_NAME or not _NETWORK.fullmatch(network):
         return (
@@ -90,6 +104,15 @@ SETTINGS: Final[Mapping[str, Kind]] = {
     "heartbeat_interval": Duration(100 * _MILLISECOND, timedelta(hours=1)),
     "sync_interval": Duration(_SECOND, _DAY),
     "message_timeout": Duration(100 * _MILLISECOND, _DAY),
+    "message_time_to_live": Duration(_SECOND, MAX_TIME_TO_LIVE),
+    "max_message_size": Whole(1_024, MAX_DIRECT_PAYLOAD),
+    "max_file_size": Whole(0, 2**53),
+    "outbox_max_messages": Whole(1, 100_000_000),
+    # Less than one message of the largest size would refuse some for ever.
+    "outbox_max_bytes": Whole(2 * MAX_DIRECT_PAYLOAD, 1024**4),
+    "handler_attempts": Whole(1, 100),
+    "unhandled_retention": Duration(_SECOND, MAX_TIME_TO_LIVE),
+    "store_url": Text(_store_rule),
     "connection_retry.max_retries": Whole(0, 1_000),
     "connection_retry.base_delay": Duration(10 * _MILLISECOND, timedelta(hours=1)),
     "connection_retry.max_delay": Duration(10 * _MILLISECOND, _DAY),
@@ -115,14 +138,21 @@ def conflicts_of(values: Mapping[str, Any], sources: Mapping[str, str]) -> Itera
 
 
 def plain(value: object) -> Any:
-    """A value as JSON and TOML have it: durations become text."""
+    """A value as JSON and TOML have it, to be shown: durations become text, passwords are hidden."""
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, str):
+        return without_password(value)
     return list(value) if isinstance(value, tuple) else value
 
 
+def without_password(value: str) -> str:
+    """A text in which the password of a URL is hidden: for everything that is shown, logged or answered."""
+    return _PASSWORD.sub(r"\1***\2", value)
+
+
 def value_shown(value: object) -> str:
-    """A value for people, much as TOML writes it, safe for a terminal."""
+    """A value for people, much as TOML writes it, safe for a terminal, with no password in it."""
     value = plain(value)
     if value is None:
         return "(none)"

@@ -1,277 +1,266 @@
 """The message dispatcher: takes accepted messages to this node's handlers.
 
-A message takes the lane of its sender and type. Where every handler is synchronous and the lane is empty it is
-handled at once, in the batch in which it came; otherwise one task for each lane that has something to do, at most 64
-at once. What handlers raise ends nothing but the handling of that message.
+A message takes the lane of its sender and type. Where every handler returns at once and the lane is empty it is
+handled in the batch in which it came; otherwise one task for each lane that has something to do, at most 64 at once.
+What handlers raise ends nothing but the handling of that message.
+
+Gossiped messages are in memory alone, bounded, and handled once. Those of the inbox stay on disk until they are dealt
+with (`journal`): what finds no room in memory is fetched when its turn comes, and what fails is tried again, holding
+its lane, until it is quarantined.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from covm.federation.clock import Clock
+from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
-from covm.federation.dispatch.lanes import TURN, Lane, Lanes
-from covm.federation.dispatch.subscriptions import Subscription, Subscriptions
-from covm.federation.errors import InvalidMessage, NotStarted
-from covm.federation.events import EventHub, HandlerFailed, HandlerSlow, PayloadMismatched
-from covm.federation.ports import HANDLED, QUARANTINED, REFUSED, Arrival
-from covm.federation.supervisor import Supervisor, attempt, attempt_async, described, is_cancelled
-from covm.federation.wire.display import shown
-from covm.federation.wire.received import Message, received
+from covm.federation.dispatch import inbox_queries, tables
+from covm.federation.dispatch.durable import Durable
+from covm.federation.dispatch.handling import Handling
+from covm.federation.dispatch.inbox_desk import InboxDesk
+from covm.federation.dispatch.inbox_journal import InboxJournal
+from covm.federation.dispatch.lane_runner import LaneRunner, RetryTerms
+from covm.federation.dispatch.lanes import Lane
+from covm.federation.dispatch.shelf import Shelf
+from covm.federation.dispatch.subscriptions import Handler, Subscription, Subscriptions
+from covm.federation.dispatch.sweeping import Sweeper
+from covm.federation.dispatch.transaction import Composer, Tx
+from covm.federation.dispatch.transactional import Report, Transactions
+from covm.federation.dispatch.watch import HandlerWatch
+from covm.federation.errors import NotStarted
+from covm.federation.events import EventHub
+from covm.federation.ports import Arrival, Publisher
+from covm.federation.store.interface import Store
+from covm.federation.supervisor import Supervisor
 from covm.federation.wire.registry import TypeRegistry
 
 logger = logging.getLogger("covm.federation.dispatch")
 
-SLOW_HANDLER_S = 30.0
-"""A handler that is busy with one message for so long is reported; it may be right, but nobody should wonder."""
-
-WATCH_PERIOD_S = 5.0
-"""How often slow handlers are looked for."""
-
-MAX_LANE = 10_000
-"""Gossiped messages that wait in one lane: two seconds of an author's allowance. Direct ones are bounded by credit."""
-
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""Bytes of gossiped messages that wait in all lanes together."""
-
-AUTHORS_SHARE = 8
-"""One author's messages may take this part of `MAX_QUEUED_BYTES`, so that nobody fills the places of the others."""
-
-MISMATCH_PERIOD_S = 0.1
-"""Payloads that do not fit are told at most ten times a second; all of them are counted."""
-
-NO_HANDLER = "nobody there handles this type"
-INTERRUPTED = "its handler was interrupted"
-
-
-class _Busy:
-    """What a lane's task is at."""
-
-    __slots__ = ("arrival", "since_s", "subscription", "told")
-
-    def __init__(self, arrival: Arrival, subscription: Subscription, since_s: float) -> None:
-        self.arrival = arrival
-        self.subscription = subscription
-        self.since_s = since_s
-        self.told = False
-
+T = TypeVar("T")
 
 class MessageDispatcher:
-    """The shell around `Lanes` and `Subscriptions`."""
+    """The shell around `Shelf` and `Subscriptions`; its lanes are run by a `LaneRunner`."""
 
     def __init__(
-        self, registry: TypeRegistry, supervisor: Supervisor, clock: Clock, counters: Counters, hub: EventHub
+        self,
+        *,
+        registry: TypeRegistry,
+        store: Store,
+        composer: Composer,
+        retry: RetryTerms,
+        retention_s: float,
+        supervisor: Supervisor,
+        clock: Clock,
+        random: Random,
+        counters: Counters,
+        hub: EventHub,
     ) -> None:
         self.subscriptions = Subscriptions()
+        self.journal = InboxJournal(store, supervisor)
+        self.shelf = Shelf()
         self._registry = registry
+        self._transactions = Transactions(store, composer, clock.now_ms)
+        self._watch = HandlerWatch(clock, hub)
+        self._runner = LaneRunner(
+            subscriptions=self.subscriptions,
+            handling=Handling(
+                registry, self.subscriptions, self._transactions, self.journal, self._watch, clock, counters, hub
+            ),
+            journal=self.journal,
+            shelf=self.shelf,
+            watch=self._watch,
+            retry=retry,
+            after_commit=self._after_commit,
+            supervisor=supervisor,
+            random=random,
+            counters=counters,
+            hub=hub,
+        )
+        self.desk = InboxDesk(self.journal, self.resume, clock)
+        """What people do with what is stored."""
+        self._retention_s = retention_s
         self._supervisor = supervisor
         self._clock = clock
         self._counters = counters
-        self._hub = hub
-        self._lanes: Lanes[Arrival] = Lanes()
-        self._busy: dict[Lane, _Busy] = {}
-        self._queued_bytes = 0
-        self._queued_bytes_of: Counter[str] = Counter()
-        self._next_mismatch_s = 0.0
+        self._publisher: Publisher | None = None
+        self._take_staged: Callable[[], None] = _nothing
+        self._clock_is_doubtful: Callable[[], bool] = _certain
+        self._reviving: dict[str, int] = {}
+        self._has_started = False
 
-    def start(self) -> None:
-        self._supervisor.keep(self._watch, "watch over handlers")
+    # --- its life
+
+    def meet(
+        self, publisher: Publisher, take_staged: Callable[[], None], clock_is_doubtful: Callable[[], bool]
+    ) -> None:
+        """Who publishes and sends what transactions leave behind, and who doubts this node's clock."""
+        self._publisher = publisher
+        self._take_staged = take_staged
+        self._clock_is_doubtful = clock_is_doubtful
+
+    async def start(self) -> None:
+        """Looks what is left from before, and begins to handle it. Raises `StoreError`."""
+        waiting = await self.journal.open()
+        self._runner.is_running = self._has_started = True
+        for lane, state, messages, size_bytes, last_id in waiting:
+            if state == tables.UNHANDLED:
+                self.shelf.put(lane, last_id, size_bytes, messages)
+            elif state == tables.PENDING:
+                self.shelf.park(lane, last_id)
+        for type_name in {each.lane[1] for each in waiting if self.subscriptions.get(each.lane[1]) is not None}:
+            self.revive(type_name)
+        self._supervisor.keep(self._watch.run, "watch over handlers")
+        sweeper = Sweeper(
+            self.journal,
+            self.shelf,
+            self._clock,
+            self._counters,
+            self._retention_s,
+            self._clock_is_doubtful,
+            self.revive,
+        )
+        self._supervisor.keep(sweeper.run, "sweeping of the inbox")
+
+    def stop(self) -> None:
+        """No handler is begun any more; what was in a handler's hands counts as tried."""
+        self._runner.is_running = False
+
+    async def close(self) -> None:
+        """Writes what became of the last messages. Every task has ended by now."""
+        if self._has_started:
+            self._has_started = False
+            await self.journal.close()
+
+    # --- who handles what
+
+    def subscribe(self, subscription: Subscription) -> Subscription:
+        """Adds a handler; what waited for one of its type is handled, the oldest first."""
+        self.subscriptions.add(subscription)
+        if self._runner.is_running:
+            self.revive(subscription.type)
+        return subscription
+
+    def unsubscribe(self, what: Subscription | Handler) -> int:
+        """Ends a subscription, or every one of a handler; returns how many ended."""
+        return self.subscriptions.remove(what)
+
+    def revive(self, type_name: str) -> None:
+        """Takes what lies on the shelf for a type into its lanes."""
+        lanes, runner = self.shelf.take(type_name), self._runner
+        for lane, shelved in lanes.items():
+            runner.backlogs.add(lane, 1, shelved.last_id)
+            self.journal.holdings.add(lane[0], shelved.size_bytes, shelved.messages)
+        if type_name in self._reviving:
+            self._reviving[type_name] += len(lanes)
+        elif any(shelved.messages for shelved in lanes.values()):
+            self._reviving[type_name] = 0
+            runner.hold_back(type_name)
+            with contextlib.suppress(NotStarted):
+                self._supervisor.launch(self._revive(type_name), f"taking {type_name} from the shelf")
+        else:
+            for lane in lanes:
+                runner.open(lane)
+
+    async def _revive(self, type_name: str) -> None:
+        """Until this is through, the type's lanes fetch nothing, so what comes now does not overtake."""
+        try:
+            while True:
+                self._reviving[type_name] = 0
+                # What was put on the shelf a moment ago is marked there first.
+                await self.journal.flushed()
+                await self.journal.insist(partial(inbox_queries.revive_type, type_name=type_name))
+                if not self._reviving[type_name]:
+                    break
+        finally:
+            del self._reviving[type_name]
+            self._runner.release(type_name)
+
+    # --- what comes
+
+    def deliver(self, arrivals: Sequence[Arrival]) -> None:
+        """Hands messages to their handlers, in order within each lane. Does not block and raises nothing."""
+        routes, runner = self.subscriptions, self._runner
+        for arrival in arrivals:
+            if not runner.is_running:
+                return
+            body = arrival.body
+            lane = (body.author, body.type)
+            route = routes.get(body.type)
+            if route is None:
+                runner.no_handler(lane, arrival)
+            elif route.is_immediate and runner.is_free(lane):
+                self._supervisor.guard(partial(runner.handle_now, route), arrival, "handing over a message")
+            elif isinstance(arrival, Durable):
+                runner.queue(lane, arrival)
+            else:
+                runner.enqueue(lane, arrival)
+
+    def shelved(self, lane: Lane, inbox_id: int, size_bytes: int) -> None:
+        """A message was stored as one that nobody handles."""
+        self.shelf.put(lane, inbox_id, size_bytes)
+        if self.subscriptions.get(lane[1]) is not None and self._runner.is_running:
+            # Somebody came to handle it while it was being written.
+            self.revive(lane[1])
+
+    def resume(self, lane: Lane, inbox_id: int) -> None:
+        """A message is back at the end of its lane, in the store."""
+        if self.subscriptions.get(lane[1]) is None:
+            self.shelf.park(lane, inbox_id)
+        else:
+            self._runner.backlogs.add(lane, inbox_id, inbox_id)
+            self._runner.open(lane)
+
+    async def transaction(self, work: Callable[[Tx], T]) -> T:
+        """Runs a function in a write transaction of the store."""
+        result, report = await self._transactions.run(work)
+        self._after_commit(report)
+        return result
+
+    def _after_commit(self, report: Report) -> None:
+        """Sends and publishes what a committed transaction left behind."""
+        if report.staged:
+            self._take_staged()
+        if report.publications:
+            with contextlib.suppress(NotStarted):
+                self._supervisor.launch(self._publish(report.publications), "publishing what was committed")
+
+    async def _publish(self, publications: Sequence[tuple[str, object]]) -> None:
+        if self._publisher is not None:
+            for type_name, payload in publications:
+                await self._publisher.publish(type_name, payload, self._registry.size_limit(type_name))
 
     @property
     def running(self) -> int:
         """Lanes that run, of `SLOTS`."""
-        return self._lanes.running
+        return self._runner.lanes.running
 
     def queued(self) -> dict[str, int]:
         return {
-            "messages": self._lanes.queued,
-            "gossip_bytes": self._queued_bytes,
-            "lanes_running": self._lanes.running,
+            "messages": self._runner.lanes.queued,
+            "gossip_bytes": self._runner.room.size_bytes,
+            "lanes_running": self._runner.lanes.running,
+            "lanes_behind": len(self._runner.backlogs),
         }
 
-    def deliver(self, arrivals: Sequence[Arrival]) -> None:
-        """Hands messages to their handlers, in order within each lane. Does not block and raises nothing."""
-        routes, lanes = self.subscriptions, self._lanes
-        for arrival in arrivals:
-            body = arrival.body
-            route = routes.get(body.type)
-            if route is None:
-                self._no_handler(arrival)
-            elif not route.is_async and (body.author, body.type) not in lanes:
-                self._supervisor.guard(self._handle_now, arrival, "handing over a message")
-            else:
-                self._enqueue((body.author, body.type), arrival)
+    def inbox(self) -> dict[str, int]:
+        """What is stored and not dealt with: counts and bytes."""
+        return {
+            "pending": self.journal.holdings.messages,
+            "pending_bytes": self.journal.holdings.size_bytes,
+            "unhandled": self.shelf.messages,
+            "unhandled_bytes": self.shelf.size_bytes,
+            "quarantined": self.journal.quarantined,
+        }
 
-    def _enqueue(self, lane: Lane, arrival: Arrival) -> None:
-        if arrival.origin is None:
-            if self._is_full(lane, arrival.size_bytes):
-                self._counters.drop("handlers_too_slow")
-                self._hub.drop(arrival.body.type, arrival.body.author)
-                return
-            self._queued_bytes += arrival.size_bytes
-            self._queued_bytes_of[arrival.body.author] += arrival.size_bytes
-        if self._lanes.push(lane, arrival):
-            self._run_lane(lane)
 
-    def _is_full(self, lane: Lane, size_bytes: int) -> bool:
-        """Whether a gossiped message finds no room: in its lane, in its author's share, or in all."""
-        share = self._queued_bytes_of[lane[0]] + size_bytes
-        return (
-            self._lanes.depth(lane) >= MAX_LANE
-            or share > MAX_QUEUED_BYTES // AUTHORS_SHARE
-            or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES
-        )
+def _nothing() -> None:
+    """Until `meet`, nobody sends."""
 
-    def _left_lane(self, arrival: Arrival) -> None:
-        author = arrival.body.author
-        self._queued_bytes -= arrival.size_bytes
-        self._queued_bytes_of[author] -= arrival.size_bytes
-        if not self._queued_bytes_of[author]:
-            del self._queued_bytes_of[author]
 
-    def _run_lane(self, lane: Lane) -> None:
-        # What waits in the lanes of a node that stops goes with it.
-        with contextlib.suppress(NotStarted):
-            self._supervisor.launch(self._lane(lane), f"lane of {lane[1]} from {lane[0]}")
-
-    async def _lane(self, lane: Lane) -> None:
-        """Handles one turn of a lane's messages and passes the slot on."""
-        lanes = self._lanes
-        try:
-            handled = 0
-            while not (handled >= TURN and lanes.is_full) and (arrival := lanes.pop(lane)) is not None:
-                handled += 1
-                if arrival.origin is None:
-                    self._left_lane(arrival)
-                await self._handle(lane, arrival)
-                if is_cancelled():
-                    # The handler caught that; nothing is handled any more all the same.
-                    break
-                if not handled % TURN:
-                    await asyncio.sleep(0)
-        finally:
-            self._busy.pop(lane, None)
-            following = lanes.finish(lane)
-            if following is not None:
-                self._run_lane(following)
-
-    def _handle_now(self, arrival: Arrival) -> None:
-        failure: str | None = INTERRUPTED
-        try:
-            failure = self._call(arrival)
-        finally:
-            self._settle(arrival, failure)
-
-    async def _handle(self, lane: Lane, arrival: Arrival) -> None:
-        failure: str | None = INTERRUPTED
-        try:
-            failure = await self._call_async(lane, arrival)
-        finally:
-            self._settle(arrival, failure)
-
-    def _call(self, arrival: Arrival) -> str | None:
-        """Why handling failed; empty when it did not; None when there was none, which has been told."""
-        route, message = self._open(arrival)
-        if message is None:
-            return None
-        failure = ""
-        for subscription in route:
-            error = attempt(subscription.handler, message)
-            if error is not None:
-                failure = self._failed(subscription, arrival, error)
-        return failure
-
-    async def _call_async(self, lane: Lane, arrival: Arrival) -> str | None:
-        route, message = self._open(arrival)
-        if message is None:
-            return None
-        failure = ""
-        for subscription in route:
-            if subscription.is_async:
-                self._busy[lane] = _Busy(arrival, subscription, self._clock.monotonic_s())
-                error = await attempt_async(subscription.handler, message)
-            else:
-                error = attempt(subscription.handler, message)
-            if error is not None:
-                failure = self._failed(subscription, arrival, error)
-        return failure
-
-    def _open(self, arrival: Arrival) -> tuple[Sequence[Subscription], Message[Any] | None]:
-        route = self.subscriptions.get(arrival.body.type)
-        if route is None:
-            self._no_handler(arrival)
-            return (), None
-        return route.subscriptions, self._message(arrival)
-
-    def _message(self, arrival: Arrival) -> Message[Any] | None:
-        """The typed message; None, with everybody told, when its payload does not fit the type here."""
-        body = arrival.body
-        try:
-            payload = self._registry.from_payload(body.type, body.payload)
-        except InvalidMessage as error:
-            self._counters.drop("payload_mismatch")
-            self._tell_mismatch(arrival, error)
-            if arrival.origin is not None:
-                arrival.origin.settled(
-                    arrival, REFUSED, f"it does not fit {body.type} there: {error.path}: {error.why}"
-                )
-            return None
-        return received(body, payload, arrival.via)
-
-    def _tell_mismatch(self, arrival: Arrival, error: InvalidMessage) -> None:
-        """Anyone can send what does not fit: the log and the listeners hear of it once in a while."""
-        now_s = self._clock.monotonic_s()
-        if now_s < self._next_mismatch_s:
-            return
-        self._next_mismatch_s = now_s + MISMATCH_PERIOD_S
-        body = arrival.body
-        logger.warning("message %s from %s: %s", body.mid.hex(), body.author, shown(str(error)))
-        self._hub.emit(PayloadMismatched(body.type, body.mid.hex(), body.author, error.path, error.why))
-
-    def _no_handler(self, arrival: Arrival) -> None:
-        self._counters.handlers["without_handler"] += 1
-        if arrival.origin is not None:
-            arrival.origin.settled(arrival, REFUSED, NO_HANDLER)
-
-    def _settle(self, arrival: Arrival, failure: str | None) -> None:
-        if failure is None:
-            return
-        outcome = "interrupted" if failure is INTERRUPTED else "failed" if failure else "handled"
-        self._counters.handlers[outcome] += 1
-        if arrival.origin is not None:
-            arrival.origin.settled(arrival, QUARANTINED if failure else HANDLED, failure)
-
-    def _failed(self, subscription: Subscription, arrival: Arrival, error: BaseException) -> str:
-        body = arrival.body
-        logger.error(
-            "handler %s failed on message %s (%s from %s)",
-            subscription.name,
-            body.mid.hex(),
-            body.type,
-            body.author,
-            exc_info=error,
-        )
-        self._hub.emit(HandlerFailed(subscription.name, body.type, body.mid.hex(), body.author, described(error)))
-        # The sender learns the kind of failure; the text may hold what is this node's own business.
-        return f"its handler raised {type(error).__name__}"
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(WATCH_PERIOD_S)
-            now_s = self._clock.monotonic_s()
-            for busy in self._busy.values():
-                busy_s = now_s - busy.since_s
-                if busy_s >= SLOW_HANDLER_S and not busy.told:
-                    busy.told = True
-                    self._tell_slow(busy, busy_s)
-
-    def _tell_slow(self, busy: _Busy, busy_s: float) -> None:
-        body, name = busy.arrival.body, busy.subscription.name
-        logger.warning("handler %s has been busy with message %s for %.0f s", name, body.mid.hex(), busy_s)
-        self._hub.emit(HandlerSlow(name, body.type, body.mid.hex(), body.author, busy_s))
+def _certain() -> bool:
+    return False

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from covm.federation.clock import Clock
+from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
-from covm.federation.dispatch.inbox import Inbox
-from covm.federation.dispatch.outbox import Budget, Outbox
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
-from covm.federation.ports import Inbound, Presence
+from covm.federation.ports import Presence
+from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
-from covm.federation.wire.frames import Outcome
 from covm.federation.wire.incarnation import Incarnation
 
 if TYPE_CHECKING:
+    from covm.federation.dispatch.incoming import Incomings
+    from covm.federation.dispatch.outbox import Outgoing
     from covm.federation.dispatch.receiving import Receiver
     from covm.federation.dispatch.sending import Sender
 
@@ -37,20 +37,45 @@ HELLO_DEADLINE_S = 10.0
 """A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about messages that go out."""
+
+    message_timeout_s: float
+    """How long a receipt is awaited when the caller does not say."""
+    time_to_live_s: float
+    """How long a message is tried when the caller does not say."""
+    max_messages: int
+    """Messages that may wait for one peer; `IN_ALL` times as many for all together."""
+    max_bytes: int
+    retry_base_s: float
+    """First pause before a message is sent again that the peer did not take for a reason that may pass."""
+    retry_max_s: float
+
+
 @dataclass(slots=True)
 class Post:
     """What every line needs of its surroundings."""
 
     network: Network
     presence: Presence
-    inbound: Inbound
+    inbox: Incomings
     supervisor: Supervisor
     counters: Counters
     hub: EventHub
     clock: Clock
+    random: Random
+    store: Store
+    seal: Callable[[Sequence[bytes]], list[bytes]]
+    """Signs bodies of messages; called inside jobs, so it neither awaits nor touches the loop."""
     federation: FederationId
     peer_id: str
+    terms: Terms
     types_digest: Callable[[], bytes]
+    is_own_rule: Callable[[bytes], bool]
+    """Whether this is the digest of the rule of a type as it is registered here."""
+    save_incarnation: Callable[[Transaction, Incarnation], None]
+    """Makes it the incarnation that the next start goes on with."""
     incarnation: Incarnation | None = None
 
     @property
@@ -73,20 +98,20 @@ class Post:
         """Counts, tells and charges what no honest peer does."""
         self.counters.drop(reason)
         self.hub.reject(peer, reason)
-        self.network.charge(peer, CHARGE_VIOLATION)
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.charge(peer, CHARGE_VIOLATION)
 
 
 class Line:
-    """Outbox and inbox live as long as this node remembers the peer; sender and receiver as long as it is admitted."""
+    """`outgoing` lives as long as this node remembers the peer; sender and receiver while it is admitted."""
 
     __slots__ = (
         "admitted",
         "bytes_in",
         "bytes_out",
-        "inbox",
         "messages_in",
         "messages_out",
-        "outbox",
+        "outgoing",
         "peer",
         "ready",
         "receiver",
@@ -94,10 +119,9 @@ class Line:
         "violations",
     )
 
-    def __init__(self, peer: str, budget: Budget, next_seq: int = 1) -> None:
+    def __init__(self, peer: str, outgoing: Outgoing) -> None:
         self.peer = peer
-        self.outbox = Outbox(budget, next_seq)
-        self.inbox = Inbox()
+        self.outgoing = outgoing
         self.sender: Sender | None = None
         self.receiver: Receiver | None = None
         self.admitted = False
@@ -107,8 +131,8 @@ class Line:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is lost when this node forgets the peer's line."""
-        return not self.admitted and not len(self.outbox)
+        """Whether nothing is lost when this node forgets the peer's line: the store keeps what it needs."""
+        return not self.admitted and self.outgoing.is_idle
 
     def update_ready(self, post: Post, reason: str = "") -> None:
         """Tells the peer manager when HELLO is done on both streams, and when that ends."""
@@ -121,8 +145,3 @@ class Line:
             self.ready = False
             if self.admitted:
                 post.presence.direct_lost(self.peer, reason)
-
-    def tell_outcome(self, outcome: Outcome) -> None:
-        """Says an outcome on the stream that stands now; without one, the next HELLO says it."""
-        if self.receiver is not None:
-            self.receiver.add_outcome(outcome)

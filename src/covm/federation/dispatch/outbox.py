@@ -1,34 +1,46 @@
-"""What waits to be sent to one peer, and what was sent and not yet acknowledged. A rule: no I/O, no clock.
+"""What goes out to one peer: the rules. No I/O, no clock.
 
-Each message takes the next sequence number for its recipient when it is handed in, and keeps it once it was sealed.
-What expires before that leaves no gap: those behind it move up. What was sealed and sent is in doubt until the
-receiver says what it holds, so it expires only while no stream stands, and only at the head, where nothing behind it
-is blocked by the gap. A head at which the peer ends one stream after another is taken out in the same way. A receipt
-follows what the receiver says, even after its message expired.
+Each message takes the next place of the line (our incarnation, the recipient) when it is handed in, and is on disk
+before anyone hears of it. The receiver acknowledges cumulatively, by place and message id. What expired or was
+cancelled keeps its place, and a skip travels in its stead, so no gap blocks; a receipt follows what the receiver says
+all the same.
+
+    Outgoing   the line as it is on disk, and what is being added to it
+    Window     the latest messages of it, so that a quick receiver costs no reading from disk
+    Flight     what was sent on one stream and is not acknowledged
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from weakref import WeakValueDictionary
+
+import msgspec
 
 from covm.federation.dispatch.receipts import Receipt
+from covm.federation.wire.incarnation import Incarnation
 
-MAX_WAITING = 10_000
-"""Messages for one peer that wait or are unacknowledged: a second of the fastest sender."""
+IN_ALL = 4
+"""All peers together may have so many times waiting what one peer may."""
 
-MAX_WAITING_BYTES = 64 * 1024 * 1024
-"""Their bytes: 64 of the largest messages."""
+WINDOW_MESSAGES = 2_048
+"""Messages of one line that are kept in memory after their commit: some tenths of a second of a fast sender."""
 
-MAX_WAITING_BYTES_IN_ALL = 256 * 1024 * 1024
-"""The bytes for all peers together: what a small machine can spare."""
+WINDOW_BYTES = 4 * 1024 * 1024
+"""Their bytes."""
 
-MAX_AWAITING_OUTCOME = 20_000
-"""Acknowledged messages whose outcome is not known yet; the receiver's credit keeps honest ones far below."""
+FLIGHT_MESSAGES = 4_096
+"""Messages that are sent ahead of their acknowledgement: what a second's round trip lets through at full speed. A peer
+that never acknowledges holds no more of this node's memory."""
 
-MAX_ENDS_AT_HEAD = 3
-"""Streams that a peer may end at one message before that one is given up: one or two may be mishaps."""
+NAMED_TIMES = 4
+"""How often on average a receiver may name a place in its outcomes: once, again after each reconnect, and once more
+when its operator tried a message again."""
+
+NAMED_AT_FIRST = 1_000_000
+"""Places that may be named beyond that: so many were perhaps sent before this node's last start."""
 
 
 class Violation(Exception):
@@ -39,198 +51,228 @@ class Violation(Exception):
         self.reason = reason
 
 
-class Entry:
-    """One message on its way out. `body` is encoded with `seq` in it; `envelope` is there once it was sealed.
+class Place(msgspec.Struct, gc=False):
+    """What takes the places `seq` to `last`: a message (one place), or a skip. `end`: the line's bytes up to there."""
 
-    `expires_s` is monotonic time: a wall clock that is set right must not end what was just handed in.
-    """
-
-    __slots__ = ("body", "envelope", "expires_s", "mid", "receipt", "seq", "size_bytes", "type")
-
-    def __init__(self, type_name: str, mid: bytes, seq: int, body: bytes, expires_s: float, receipt: Receipt) -> None:
-        self.type = type_name
-        self.mid = mid
-        self.seq = seq
-        self.body = body
-        self.size_bytes = len(body)
-        self.expires_s = expires_s
-        self.receipt = receipt
-        self.envelope: bytes | None = None
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the receiver has acknowledged it; its bytes are no longer held."""
-        return not self.body
+    seq: int
+    last: int
+    mid: bytes
+    end: int
+    queued_at: int
+    envelope: bytes
+    is_skip: bool = False
 
 
 class Budget:
-    """The bytes that wait in all outboxes together."""
+    """What waits for all peers together."""
 
-    __slots__ = ("size_bytes",)
+    __slots__ = ("messages", "size_bytes")
 
     def __init__(self) -> None:
+        self.messages = 0
         self.size_bytes = 0
 
+    def add(self, messages: int, size_bytes: int) -> None:
+        self.messages = max(0, self.messages + messages)
+        self.size_bytes = max(0, self.size_bytes + size_bytes)
 
-class Outbox:
-    """The sequence for one recipient, in one incarnation of ours."""
 
-    def __init__(self, budget: Budget, next_seq: int = 1) -> None:
-        """`next_seq` is above 1 when an earlier outbox for the peer was forgotten in this incarnation."""
-        self._budget = budget
-        self._waiting: deque[Entry] = deque()
-        self._sent: deque[Entry] = deque()
-        self._doubtful: deque[Entry] = deque(maxlen=MAX_WAITING)
-        self._awaiting: dict[int, Entry] = {}
-        self._next_seq = next_seq
-        self._ended_at = (b"", 0)
-        self._acked: tuple[int, bytes] | None = None
-        self._soonest_expiry_s: float = float("inf")
+class Window:
+    """The newest committed messages of a line, without gaps up to its end; empty while nobody sends."""
+
+    __slots__ = ("_places", "size_bytes")
+
+    def __init__(self) -> None:
+        self._places: deque[Place] = deque()
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._sent)
+        return len(self._places)
 
-    @property
-    def next_seq(self) -> int:
-        """The number that the next message handed in gets."""
-        return self._next_seq
+    def extend(self, places: Iterable[Place]) -> None:
+        """Adds what was just committed; the oldest make room."""
+        held = self._places
+        for place in places:
+            held.append(place)
+            self.size_bytes += len(place.envelope)
+        while len(held) > WINDOW_MESSAGES or (self.size_bytes > WINDOW_BYTES and held):
+            self.size_bytes -= len(held.popleft().envelope)
 
-    @property
-    def first_held(self) -> int:
-        """The lowest number that is still held unacknowledged, or the next."""
-        if self._sent:
-            return self._sent[0].seq
-        return self._waiting[0].seq if self._waiting else self._next_seq
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
-
-    def add(self, entry: Entry) -> None:
-        """Queues an entry that was encoded with `next_seq`."""
-        self._waiting.append(entry)
-        self._next_seq += 1
-        self._hold(entry.size_bytes)
-        self._soonest_expiry_s = min(self._soonest_expiry_s, entry.expires_s)
-
-    def take(self, max_count: int, max_bytes: int) -> list[Entry]:
-        """The next entries to seal and send, at least one if any waits; from now on their numbers are fixed."""
-        taken: list[Entry] = []
-        size_bytes = 0
-        waiting = self._waiting
-        while waiting and len(taken) < max_count and (not taken or size_bytes + waiting[0].size_bytes <= max_bytes):
-            entry = waiting.popleft()
-            size_bytes += entry.size_bytes
-            taken.append(entry)
-        self._sent.extend(taken)
+    def take(self, seq: int, max_count: int, max_bytes: int) -> list[Place]:
+        """The places from `seq` on, at least one if that is held; none if the window begins behind it."""
+        held, taken, size_bytes = self._places, list[Place](), 0
+        while held and held[0].seq < seq:
+            self.size_bytes -= len(held.popleft().envelope)
+        if not held or held[0].seq != seq:
+            return taken
+        while held and len(taken) < max_count and (not taken or size_bytes + len(held[0].envelope) <= max_bytes):
+            place = held.popleft()
+            size_bytes += len(place.envelope)
+            taken.append(place)
+        self.size_bytes -= size_bytes
         return taken
 
-    def acknowledge(self, seq: int, mid: bytes) -> list[Entry]:
+    def clear(self) -> None:
+        """Forgets everything: it is read from disk when its turn comes."""
+        self._places.clear()
+        self.size_bytes = 0
+
+
+class Flight:
+    """What was sent on one stream and is not acknowledged. Its envelopes are let go of: the store has them."""
+
+    __slots__ = ("_acked", "_places", "upto")
+
+    def __init__(self, acked_seq: int, acked_mid: bytes | None) -> None:
+        self._acked = (acked_seq, acked_mid)
+        self._places: dict[int, Place] = {}
+        self.upto = acked_seq
+        """The last place that was sent."""
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._places) >= FLIGHT_MESSAGES
+
+    @property
+    def room(self) -> int:
+        return FLIGHT_MESSAGES - len(self._places)
+
+    @property
+    def oldest(self) -> Place | None:
+        """The first place that is sent and not acknowledged."""
+        return next(iter(self._places.values()), None)
+
+    def sent(self, places: Sequence[Place]) -> None:
+        for place in places:
+            place.envelope = b""
+            self._places[place.last] = place
+        self.upto = places[-1].last
+
+    def acknowledge(self, seq: int, mid: bytes) -> list[Place]:
         """The receiver has everything up to here. Returns what is thereby stored; raises `Violation`."""
-        if self._acked is not None and seq <= self._acked[0]:
-            if (seq, mid) == self._acked:
+        acked = self._acked
+        if seq <= acked[0]:
+            if (seq, mid) == acked:
                 return []
             raise Violation("ack_of_acknowledged")
-        stored = [entry for entry in self._doubtful if entry.seq <= seq]
-        if self._sent and seq >= self._sent[0].seq:
-            position = seq - self._sent[0].seq
-            if position >= len(self._sent):
-                raise Violation("ack_of_unsent")
-            if self._sent[position].mid != mid or self._sent[position].envelope is None:
-                raise Violation("ack_forged")
-            for _ in range(position + 1):
-                entry = self._sent.popleft()
-                self._hold(-entry.size_bytes)
-                stored.append(entry)
-        elif seq >= self.first_held:
+        if seq > self.upto:
             raise Violation("ack_of_unsent")
-        elif stored and stored[-1].seq == seq and stored[-1].mid != mid:
+        place = self._places.get(seq)
+        if place is None or place.mid != mid:
             raise Violation("ack_forged")
-        return self._store(stored, seq, mid)
-
-    def settle(self, seq: int, mid: bytes) -> Entry | None:
-        """The receiver names an outcome. None when it is known already; raises `Violation`."""
-        entry = self._awaiting.get(seq)
-        if entry is None:
-            if self._acked is None or seq > self._acked[0] or seq < 1:
-                raise Violation("outcome_of_unsent")
-            return None
-        if entry.mid != mid:
-            raise Violation("outcome_forged")
-        del self._awaiting[seq]
-        return entry
-
-    def is_acknowledged(self, seq: int, mid: bytes) -> bool:
-        """Whether exactly this is the latest acknowledgement: a HELLO may say it again."""
-        return self._acked == (seq, mid)
-
-    def resume(self) -> list[Entry]:
-        """What was sent on an earlier stream and has to be sent again."""
-        return list(self._sent)
-
-    def expire(self, now_s: float, *, in_flight: bool, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
-        """Takes out and returns what has expired. `in_flight`: a stream stands, so what was sent is not in doubt."""
-        if now_s < self._soonest_expiry_s:
-            return []
-        expired: list[Entry] = []
-        while not in_flight and self._sent and self._sent[0].expires_s <= now_s:
-            entry = self._sent.popleft()
-            self._doubtful.append(entry)
-            expired.append(entry)
-        expired += self._expire_waiting(now_s, renumber)
-        self._hold(-sum(entry.size_bytes for entry in expired))
-        held = (entry.expires_s for queue in (self._sent, self._waiting) for entry in queue)
-        self._soonest_expiry_s = min(held, default=float("inf"))
-        return expired
-
-    def ended_at_head(self) -> Entry | None:
-        """The peer ended a stream on which the head was sent. Takes the head out and returns it when that repeats.
-
-        Only while no stream stands: the next HELLO then begins behind it, so it leaves no gap.
-        """
-        if not self._sent:
-            return None
-        head = self._sent[0]
-        mid, count = self._ended_at
-        count = count + 1 if mid == head.mid else 1
-        self._ended_at = (head.mid, count)
-        if count < MAX_ENDS_AT_HEAD:
-            return None
-        self._doubtful.append(self._sent.popleft())
-        self._hold(-head.size_bytes)
-        return head
-
-    def unsettled(self) -> Iterator[Entry]:
-        """Everything whose fate is not known."""
-        yield from self._sent
-        yield from self._waiting
-        yield from self._awaiting.values()
-
-    def _expire_waiting(self, now_s: float, renumber: Callable[[bytes, int], bytes]) -> list[Entry]:
-        expired = [entry for entry in self._waiting if entry.expires_s <= now_s]
-        if expired:
-            first = self._waiting[0].seq
-            self._waiting = deque(entry for entry in self._waiting if entry.expires_s > now_s)
-            for seq, entry in enumerate(self._waiting, first):
-                if entry.seq != seq:
-                    entry.seq, entry.body = seq, renumber(entry.body, seq)
-            self._next_seq = first + len(self._waiting)
-        return expired
-
-    def _hold(self, size_bytes: int) -> None:
-        self.size_bytes += size_bytes
-        self._budget.size_bytes += size_bytes
-
-    def _store(self, stored: list[Entry], seq: int, mid: bytes) -> list[Entry]:
         self._acked = (seq, mid)
-        while self._doubtful and self._doubtful[0].seq <= seq:
-            self._doubtful.popleft()
-        for entry in stored:
-            entry.body = b""
-            entry.envelope = None
-            self._awaiting[entry.seq] = entry
-        if len(self._awaiting) > MAX_AWAITING_OUTCOME:
-            for forgotten in list(islice(self._awaiting, len(self._awaiting) - MAX_AWAITING_OUTCOME)):
-                del self._awaiting[forgotten]
-        return stored
+        lasts = list(takewhile(seq.__ge__, self._places))
+        return [self._places.pop(last) for last in lasts]
+
+
+class Outgoing:
+    """One line: our incarnation, one recipient. The numbers are those on disk, except where `assigned` says so."""
+
+    __slots__ = (
+        "acked_bytes",
+        "acked_mid",
+        "acked_seq",
+        "assigned_bytes",
+        "assigned_seq",
+        "budget",
+        "doubtful",
+        "fallen_to",
+        "falls",
+        "given_back",
+        "id",
+        "incarnation",
+        "live",
+        "named",
+        "next_seq",
+        "oldest_ms",
+        "outcomes_seen",
+        "outcomes_upto",
+        "peer",
+        "pruned_seq",
+        "released_seq",
+        "total_bytes",
+        "window",
+    )
+
+    def __init__(self, peer: str, incarnation: Incarnation, budget: Budget) -> None:
+        self.peer = peer
+        self.incarnation = incarnation
+        self.budget = budget
+        self.id: int | None = None
+        """Its row; None until something is to be kept."""
+        self.next_seq = 1
+        """The place that the next committed message gets."""
+        self.acked_seq = 0
+        self.acked_mid: bytes | None = None
+        self.acked_bytes = 0
+        self.total_bytes = 0
+        self.released_seq = 0
+        self.pruned_seq = 0
+        self.outcomes_upto = 0
+        """The last outcome that is on disk here."""
+        self.outcomes_seen = 0
+        """The last one that came."""
+        self.assigned_seq = 1
+        """The place that the next message handed in gets, if everything before it is committed."""
+        self.assigned_bytes = 0
+        """Bytes of what was handed in and is not committed."""
+        self.window = Window()
+        self.live: WeakValueDictionary[int, Receipt] = WeakValueDictionary()
+        """The receipts that somebody holds, by place."""
+        self.doubtful: set[int] = set()
+        """Places that expired or were cancelled after their message was sent on the stream that stands."""
+        self.fallen_to: int | None = None
+        """Where the receiver stood when it said that it has less than it acknowledged, until it has that again."""
+        self.falls = 0
+        self.given_back = 0
+        """Messages that the receiver refused for now, and that are tried again."""
+        self.named = 0
+        self.oldest_ms: int | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Places that are not acknowledged, those being committed among them."""
+        return self.assigned_seq - 1 - self.acked_seq
+
+    @property
+    def waiting_bytes(self) -> int:
+        return max(0, self.total_bytes - self.acked_bytes) + self.assigned_bytes
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing that is not on disk, and has no row there either."""
+        return self.id is None and self.assigned_seq == self.next_seq
+
+    def assign(self, size_bytes: int) -> int:
+        """Takes the next place for a message that is handed in."""
+        seq = self.assigned_seq
+        self.assigned_seq = seq + 1
+        self.assigned_bytes += size_bytes
+        self.budget.add(1, size_bytes)
+        return seq
+
+    def unassign(self, size_bytes: int) -> None:
+        """A message that was handed in was not committed; those behind it move up when their turn comes."""
+        self.assigned_seq -= 1
+        self.assigned_bytes -= size_bytes
+        self.budget.add(-1, -size_bytes)
+
+    def committed(self, count: int, size_bytes: int) -> None:
+        """So many messages are on disk now, at the line's end."""
+        self.next_seq += count
+        self.total_bytes += size_bytes
+        self.assigned_bytes -= size_bytes
+
+    def acknowledged(self, seq: int, mid: bytes | None, end: int) -> None:
+        """Everything up to `seq` is stored at the receiver; `end` is the line's bytes up to there."""
+        self.budget.add(self.acked_seq - seq, self.acked_bytes - end)
+        self.acked_seq, self.acked_mid, self.acked_bytes = seq, mid, end
+        if self.acked_seq >= self.next_seq - 1:
+            self.oldest_ms = None
+
+    def name(self, places: int) -> None:
+        """Counts the places that the receiver names in an outcome. Raises `Violation` when it does that for ever."""
+        self.named += places
+        if self.named > NAMED_AT_FIRST + NAMED_TIMES * self.next_seq:
+            self.named -= places
+            raise Violation("outcomes_without_end")

@@ -2,9 +2,11 @@
 
 queued ──> stored ──> handled
    │          ├─────> refused       nobody there handles it, or it does not fit the type there
-   │          └─────> quarantined   its handler failed
+   │          └─────> quarantined   its handler failed; its operator may let it try again
    ├────────> expired               a receipt follows what the receiver says, so a late word can still move it on
-   └────────> cancelled             this node stopped
+   └────────> cancelled             by the user; without a store also because this node stopped
+
+A message that the receiver refused for a reason that may pass is `queued` again, with the reason.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from covm.federation.errors import (
     MessageExpired,
     MessageQuarantined,
     MessageRefused,
+    NotStarted,
 )
 
 QUEUED = "queued"
@@ -31,12 +34,24 @@ QUARANTINED = "quarantined"
 
 _SETTLED = frozenset({HANDLED, REFUSED, EXPIRED, CANCELLED, QUARANTINED})
 _NOT_STORED = frozenset({QUEUED, EXPIRED, CANCELLED})
+_FINAL = frozenset({HANDLED, REFUSED})
 
 
 class Receipt:
     """Follows one message. `state` says where it is; `stored` and `handled` wait for it."""
 
-    __slots__ = ("_default_timeout_s", "_mid", "_reason", "_state", "_stored", "_waiters", "peer", "type")
+    __slots__ = (
+        "__weakref__",
+        "_default_timeout_s",
+        "_is_left",
+        "_mid",
+        "_reason",
+        "_state",
+        "_stored",
+        "_waiters",
+        "peer",
+        "type",
+    )
 
     def __init__(self, mid: bytes, peer: str, type_name: str, default_timeout_s: float) -> None:
         self._mid = mid
@@ -46,6 +61,7 @@ class Receipt:
         self._state = QUEUED
         self._reason = ""
         self._stored = False
+        self._is_left = False
         self._waiters: list[asyncio.Future[None]] | None = None
 
     def __repr__(self) -> str:
@@ -57,20 +73,26 @@ class Receipt:
         return self._mid.hex()
 
     @property
+    def mid(self) -> bytes:
+        """The message's id, as it travels."""
+        return self._mid
+
+    @property
     def state(self) -> str:
         """`queued`, `stored`, `handled`, `refused`, `expired`, `cancelled` or `quarantined`."""
         return self._state
 
     @property
     def reason(self) -> str:
-        """Why it is refused, quarantined or cancelled; otherwise empty."""
+        """Why it is refused, quarantined or cancelled, or queued again; otherwise empty."""
         return self._reason
 
     async def stored(self, timeout: timedelta | None = None) -> None:
-        """Returns once the receiver has accepted the message.
+        """Returns once the receiver has the message on its disk.
 
         `timeout` defaults to `message_timeout`. Raises `DeliveryTimeout` (the message stays under way),
-        `MessageRefused`, `MessageExpired`, or `MessageCancelled` when this node stopped.
+        `MessageRefused`, `MessageExpired`, `MessageCancelled`, or `NotStarted` when this node stopped meanwhile: the
+        message goes on after its next start.
         """
         if not self._stored:
             await self._settle(STORED, timeout)
@@ -87,13 +109,31 @@ class Receipt:
             raise self._failure()
 
     def advance(self, state: str, reason: str = "") -> None:
-        """Takes the message to a later state and wakes who waits. (The dispatcher's side)"""
-        if self._state == state or (self._state in _SETTLED and self._state != EXPIRED):
+        """Takes the message to another state and wakes who waits. (The dispatcher's side)
+
+        What is handled or refused stays so; a word of the receiver moves on what expired, was cancelled or
+        quarantined.
+        """
+        if self._state == state or self._state in _FINAL or (self._state == QUARANTINED and state == STORED):
             return
         self._state = state
         self._reason = reason
         # A late outcome of an expired message tells that the receiver had it.
         self._stored = self._stored or state not in _NOT_STORED
+        self._wake()
+
+    def renew(self) -> None:
+        """The message is sent again, from the beginning. (The dispatcher's side)"""
+        self._state = QUEUED
+        self._reason = ""
+        self._wake()
+
+    def leave(self) -> None:
+        """This node stops: nobody learns any more what becomes of the message. (The dispatcher's side)"""
+        self._is_left = True
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waiters is not None:
             waiters, self._waiters = self._waiters, None
             for waiter in waiters:
@@ -104,7 +144,7 @@ class Receipt:
         timeout_s = self._default_timeout_s if timeout is None else timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout_s):
-                while not (self._state in _SETTLED or (awaited == STORED and self._stored)):
+                while not (self._is_left or self._state in _SETTLED or (awaited == STORED and self._stored)):
                     await self._changed()
         except TimeoutError:
             raise DeliveryTimeout(self.id, awaited, self._state, timeout_s) from None
@@ -123,4 +163,6 @@ class Receipt:
             return MessageQuarantined(self.id, self.peer, self._reason)
         if self._state == CANCELLED:
             return MessageCancelled(self.id, self.peer, self._reason)
-        return MessageExpired(self.id, self.peer)
+        if self._state == EXPIRED:
+            return MessageExpired(self.id, self.peer)
+        return NotStarted()

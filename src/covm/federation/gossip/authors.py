@@ -11,14 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 
-def forget_one(authors: OrderedDict[str, Any], is_connected: Callable[[str], bool]) -> None:
+def forget_one(authors: OrderedDict[str, Any], is_connected: Callable[[str], bool]) -> str:
     """Forgets an author, the longest silent first; a connected one only if all are. At least one is there."""
     for _ in range(len(authors)):
         author = next(iter(authors))
         if not is_connected(author):
             break
         authors.move_to_end(author)
-    authors.popitem(last=False)
+    author, _ = authors.popitem(last=False)
+    return author
 
 
 def nobody_is_connected(_author: str) -> bool:

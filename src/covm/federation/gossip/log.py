@@ -32,7 +32,10 @@ class GossipLogEntry(NamedTuple):
     verdict: str
     """`accept`, `ignore` or `reject`."""
     reason: str
-    """Why it was not accepted, as `dropped` in `stats()` counts it; empty when it was."""
+    """Why it was not accepted, as `dropped` in `stats()` counts it; empty when it was.
+
+    A payload above 64 KiB has an entry of its own, of its own size: `fetched` when it came, from `carrier`.
+    """
 
 
 class GossipLogStream:

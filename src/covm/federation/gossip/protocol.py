@@ -1,7 +1,8 @@
 """The gossip protocol: publishes to the federation's topic, judges what arrives, hands on what is accepted.
 
 Everything published in one turn of the loop is sealed and sent as one batch; everything that arrived in one batch is
-judged in one call. The verdict does not wait for handlers.
+judged in one call. The verdict waits neither for handlers nor for the disk. A payload above 64 KiB is kept here for
+others to fetch, and its id is published.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from covm import _native
 from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
 from covm.federation.errors import FederationError, NotStarted
 from covm.federation.events import EventHub
+from covm.federation.gossip.announced import Announced, Announcement
+from covm.federation.gossip.journal import WindowJournal
 from covm.federation.gossip.log import GossipLog, GossipLogEntry
+from covm.federation.gossip.numbers import OwnNumbers
 from covm.federation.gossip.verdicts import Judge, Judgement
 from covm.federation.network.interface import GossipReceived, GossipRejected, Network, Verdict
-from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Inbound
+from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Contents, Inbound
+from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_GOSSIP_BODY, MID_SIZE, clamped_ms
-from covm.federation.wire.message import MessageBody, encode_body
+from covm.federation.wire.message import Content, MessageBody, encode_body, payload_size
 
 MAX_BATCH = 512
 """Messages sealed and published at once: as many as gossipsub queues for a peer."""
@@ -49,6 +57,8 @@ class PublishedMessage:
 
 
 class _Pending:
+    """`body` is what this node's own handlers get, `encoded` what travels: without a payload that is fetched."""
+
     __slots__ = ("body", "done", "encoded")
 
     def __init__(self, body: MessageBody, encoded: bytes, done: asyncio.Future[PublishedMessage]) -> None:
@@ -67,17 +77,21 @@ class GossipProtocol:
         federation: FederationId,
         access: Access,
         inbound: Inbound,
+        contents: Contents,
+        store: Store,
         supervisor: Supervisor,
         counters: Counters,
         hub: EventHub,
         clock: Clock,
         random: Random,
         allowance_per_s: float,
+        max_message_bytes: int,
         log_size: int,
     ) -> None:
         self._network = network
         self._federation = federation
         self._inbound = inbound
+        self._contents = contents
         self._supervisor = supervisor
         self._counters = counters
         self._hub = hub
@@ -86,16 +100,49 @@ class GossipProtocol:
         self._peer_id = network.peer_id
         self._judge = Judge(federation, network.peer_id, allowance_per_s, access.is_banned, access.is_connected)
         self._incarnation: Incarnation | None = None
-        self._seq = 0
+        self._max_message_bytes = max_message_bytes
+        self._numbers = OwnNumbers(store, federation.topic)
         self._pending: list[_Pending] = []
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self.log = GossipLog(log_size)
+        self._announced = Announced(
+            contents=contents,
+            inbound=inbound,
+            supervisor=supervisor,
+            counters=counters,
+            hub=hub,
+            clock=clock,
+            log=self.log,
+            max_message_bytes=max_message_bytes,
+        )
+        self._journal = WindowJournal(
+            store=store,
+            topic=federation.topic,
+            windows=self._judge.windows,
+            inbound=self._announced,
+            supervisor=supervisor,
+            counters=counters,
+            hub=hub,
+            clock=clock,
+        )
 
     async def start(self, incarnation: Incarnation) -> None:
-        self._incarnation = incarnation
+        """Loads what outlives a restart, then takes part. Raises `StoreError`."""
+        await self.begin(incarnation)
+        await self._journal.start()
         await self._network.subscribe(self._federation.topic)
         self._supervisor.keep(self._flush, "gossip publisher")
+
+    async def begin(self, incarnation: Incarnation) -> None:
+        """Publishes under this incarnation from now on; a new one begins at 1. Raises `StoreError`."""
+        await self._numbers.begin(incarnation)
+        self._incarnation = incarnation
+
+    @property
+    def waiting(self) -> int:
+        """Accepted messages that wait for the store before handlers get them."""
+        return self._journal.waiting
 
     def stop(self) -> None:
         for pending in self._pending:
@@ -106,10 +153,27 @@ class GossipProtocol:
         self.log.close()
 
     async def publish(self, type_name: str, payload: object, limit_bytes: int) -> PublishedMessage:
-        """Publishes one message. Raises `MessageTooLarge` or `InvalidMessage` before anything is sent."""
+        """Publishes one message. Raises before anything is sent: `MessageTooLarge`, `InvalidMessage`, `StoreError`."""
         while len(self._pending) >= MAX_PENDING:
             self._room.clear()
             await self._room.wait()
+        await self._numbers.ready()
+        body, encoded = self._composed(type_name, payload, min(limit_bytes, self._max_message_bytes))
+        if len(encoded) > MAX_GOSSIP_BODY and payload_size(payload) > MAX_GOSSIP_BODY:
+            data = _native.encode(payload)
+            content = Content(await self._contents.keep(data), len(data))
+            await self._numbers.ready()
+            body, encoded = self._composed(type_name, None, MAX_GOSSIP_BODY, content)
+            body = msgspec.structs.replace(body, payload=payload, content=None)
+        self._numbers.take()
+        done: asyncio.Future[PublishedMessage] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Pending(body, encoded, done))
+        self._wake.set()
+        return await done
+
+    def _composed(
+        self, type_name: str, payload: object, limit_bytes: int, content: Content | None = None
+    ) -> tuple[MessageBody, bytes]:
         if self._incarnation is None:
             raise NotStarted
         body = MessageBody(
@@ -117,19 +181,15 @@ class GossipProtocol:
             type=type_name,
             author=self._peer_id,
             incarnation=self._incarnation,
-            seq=self._seq + 1,
+            seq=self._numbers.following,
             mid=self._random.bytes(MID_SIZE),
             to=None,
             sent_at=clamped_ms(self._clock.now_ms()),
             expires_at=None,
             payload=payload,
+            content=content,
         )
-        encoded = encode_body(body, min(limit_bytes, MAX_GOSSIP_BODY))
-        self._seq += 1
-        done: asyncio.Future[PublishedMessage] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(body, encoded, done))
-        self._wake.set()
-        return await done
+        return body, encode_body(body, limit_bytes)
 
     def on_gossip(self, batch: Sequence[GossipReceived]) -> None:
         """Judges a batch in one call and hands the accepted on."""
@@ -144,14 +204,17 @@ class GossipProtocol:
             body = judgement.body
             if judgement.verdict is Verdict.ACCEPT and body is not None:
                 self._counters.gossip_in.add(body.type, received.size_bytes)
-                arrivals.append(Arrival(body, GOSSIP, received.size_bytes))
+                if body.content is None:
+                    arrivals.append(Arrival(body, GOSSIP, received.size_bytes))
+                else:
+                    arrivals.append(Announcement(body, body.content, received.size_bytes, received.source))
             else:
                 self._turned_away(received, judgement, in_person)
         self._network.judge(verdicts)
         for peer, count in in_person.items():
             self._network.charge(peer, CHARGE_OVER_ALLOWANCE * count)
         if arrivals:
-            self._inbound.deliver(arrivals)
+            self._journal.add(arrivals)
 
     def on_rejected(self, event: GossipRejected) -> None:
         """The core refused an envelope by itself and charged its source."""

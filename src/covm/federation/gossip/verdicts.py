@@ -2,8 +2,9 @@
 
 *Reject* punishes who handed it over, so it is given only for what every honest node would reject: a body that does
 not decode, another federation, an author who did not sign, the wrong topic, a recipient in what is for everybody, a
-payload above the limit. *Ignore* is for everything else that this node does not want: an honest forwarder is never
-punished for knowing less or for being asked less of. Types that are unknown here are accepted: others may know them.
+payload above the limit, whether it is here or to be fetched. *Ignore* is for everything else that this node does not
+want: an honest forwarder is never punished for knowing less or for being asked less of. Types that are unknown here
+are accepted: others may know them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from covm.federation.gossip.authors import nobody_is_connected
 from covm.federation.gossip.replay import ReplayWindows, Seen
 from covm.federation.network.interface import GossipReceived, Verdict
 from covm.federation.wire.federation_id import FederationId
-from covm.federation.wire.limits import MAX_GOSSIP_BODY
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_GOSSIP_BODY
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.message import MessageBody, decode_body, payload_size
 from covm.federation.wire.names import SYSTEM_PREFIX
@@ -45,7 +46,7 @@ class Judge:
         self._federation = federation
         self._own_peer_id = own_peer_id
         self._is_banned = is_banned
-        self._windows = ReplayWindows(is_connected=is_connected)
+        self.windows = ReplayWindows(is_connected=is_connected)
         self._allowances = Allowances(allowance_per_s, is_connected=is_connected)
 
     def judge(self, received: GossipReceived, now_ms: int, now_s: float) -> Judgement:
@@ -73,7 +74,7 @@ class Judge:
         # Only a body above the limit can hold a payload above it; encoding the payload alone is for those few.
         if len(received.body) > MAX_GOSSIP_BODY and payload_size(body.payload) > MAX_GOSSIP_BODY:
             return "too_large"
-        return ""
+        return _wrong_content(body)
 
     def _unwanted_here(self, body: MessageBody, now_ms: int, now_s: float) -> str:
         author = body.author
@@ -86,7 +87,15 @@ class Judge:
         if body.expires_at is not None and body.expires_at <= now_ms:
             return "expired"
         # Before the allowance: whoever repeats an author's old messages must not use up what it may say now.
-        seen = self._windows.check(author, body.incarnation, body.seq)
+        seen = self.windows.check(author, body.incarnation, body.seq)
         if seen is not Seen.NEW:
             return str(seen.value)
         return "" if self._allowances.take(author, now_s) else "over_allowance"
+
+
+def _wrong_content(body: MessageBody) -> str:
+    if body.content is None:
+        return ""
+    if body.payload is not None:
+        return "content_and_payload"
+    return "too_large" if body.content.size > MAX_DIRECT_PAYLOAD else ""

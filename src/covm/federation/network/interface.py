@@ -18,6 +18,10 @@ from typing import Any, Protocol
 from covm.federation.wire.kinds import Kind
 
 DIRECT_PROTOCOL = "/covm/direct/1.0.0"
+BLOB_PROTOCOL = "/covm/blob/1.0.0"
+
+STREAM_PROTOCOLS = (DIRECT_PROTOCOL, BLOB_PROTOCOL)
+"""Our framed streams: one for each peer, protocol and direction."""
 
 
 class Verdict(IntEnum):

@@ -26,7 +26,7 @@ from covm.federation.errors import (
 )
 from covm.federation.network import interface
 from covm.federation.network.interface import (
-    DIRECT_PROTOCOL,
+    STREAM_PROTOCOLS,
     Handler,
     NetworkEvent,
     NetworkFailed,
@@ -127,7 +127,7 @@ class Libp2pNetwork:
             hello=hello,
             agent=self._agent,
             gossip_kind=Kind.MESSAGE.value,
-            stream_protocols=[DIRECT_PROTOCOL],
+            stream_protocols=STREAM_PROTOCOLS,
             kademlia=self._kademlia,
             mdns=self._mdns,
             reachability=self._reachability,

@@ -12,10 +12,10 @@ from covm.federation.errors import PeerBanned
 from covm.federation.wire.limits import MAX_TIME_MS
 
 MAX_BANS = 10_000
-"""Bans at once: far more than an operator sets by hand; the state file stays near a megabyte."""
+"""Bans at once: far more than an operator sets by hand, and together about a megabyte."""
 
 MAX_BAN_REASON = 256
-"""Characters of a ban's reason: a sentence or two; the state file holds `MAX_BANS` of them."""
+"""Characters of a ban's reason: a sentence or two, `MAX_BANS` times."""
 
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 """Milliseconds since 1970-01-01 UTC that a calendar date can show."""

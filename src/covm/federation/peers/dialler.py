@@ -292,6 +292,7 @@ class Dialler:
         delay_s = self._backoff.delay_s(failures, self._random)
         if peer is not None:
             record = self._roster.obtain(peer)
+            record.retry_at_s = self._clock.monotonic_s() + delay_s
             if not record.connections and record.state is not PeerState.BANNED:
                 why = f"try {failures} failed, the next is in {delay_s:.1f} s"
                 record.become(PeerState.BACKING_OFF, why, self._clock.now_ms())
@@ -331,6 +332,7 @@ class Dialler:
             record.failures = 0
         except (NetworkError, AccessError) as error:
             record.failures += 1
+            record.last_error = str(error)
             # A hint that led nowhere waits its longest, so that others have their turn.
             record.retry_at_s = self._clock.monotonic_s() + self._backoff.max_s * min(record.failures, 8)
             logger.debug("hint %s led nowhere: %s", record.peer, error)
@@ -338,6 +340,7 @@ class Dialler:
             self._hint_dials -= 1
 
     def _note_failure(self, record: PeerRecord, why: str) -> None:
+        record.last_error = why
         if record.state is PeerState.DIALLING:
             record.become(PeerState.KNOWN, why, self._clock.now_ms())
 

@@ -8,6 +8,7 @@ with everybody, each timely one less.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
@@ -19,6 +20,9 @@ MAX_DOUBT = 8
 
 ESTIMATES = 8
 """Round trips and offsets kept for the median: one odd sample changes nothing."""
+
+MAX_OFFSET_MS = 5 * 60 * 1000.0
+"""Clocks that are set at all differ by seconds; five minutes is a clock that nobody sets."""
 
 UNANSWERED = 8
 """Own heartbeats that may still be answered: twice as many as make a peer lost."""
@@ -52,6 +56,11 @@ def next_doubt(doubt: int, late_s: float, interval_s: float) -> int:
     if late_s > interval_s / 2:
         return min(doubt + 1, MAX_DOUBT)
     return max(doubt - 1, 0)
+
+
+def clock_is_doubtful(offsets_ms: Collection[float]) -> bool:
+    """Whether most of the peers' clocks are far from ours, so that ours may be the wrong one. Nobody: no doubt."""
+    return bool(offsets_ms) and abs(median(offsets_ms)) > MAX_OFFSET_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from covm.federation.peers.bans import Ban, Bans
 from covm.federation.peers.book import MAX_ADDRESSES, Source
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door, broken_off
-from covm.federation.peers.health import Pulse
+from covm.federation.peers.health import Pulse, clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
 from covm.federation.peers.roster import Roster
@@ -108,7 +108,7 @@ class PeerManager:
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
         # Each for itself: what fails in one keeps none of the others from its turn.
-        self._supervisor.keep(partial(_regularly, self._warden.expire), "end of bans")
+        self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self._watch_deadlines), "deadlines of peers")
         self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
         for address in bootstrap:
@@ -139,10 +139,10 @@ class PeerManager:
         await self._network.disconnect(peer)
 
     async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
-        return self._warden.ban(peer, duration, reason)
+        return await self._warden.ban(peer, duration, reason)
 
     async def unban(self, peer: str) -> None:
-        self._warden.unban(peer)
+        await self._warden.unban(peer)
 
     def bans(self) -> list[Ban]:
         return self._bans.all()
@@ -182,16 +182,14 @@ class PeerManager:
     def is_banned(self, peer: str) -> bool:
         return peer in self._bans
 
-    def require_connected(self, peer: str) -> None:
-        record = self._roster.get(peer)
-        if record is not None and (record.is_connected or (record.admitted and not record.parked)):
-            # Admitted is enough: what it sent us may be here before its HELLO, and the answer waits for that.
-            return
+    def may_write_to(self, peer: str) -> None:
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
-        if record is None and peer not in self._roster.book:
+        if self._roster.get(peer) is None and peer not in self._roster.book:
             raise UnknownPeer(peer)
-        raise PeerNotConnected(peer, record.why if record is not None and record.why else "there is no open connection")
+
+    def clock_is_doubtful(self) -> bool:
+        return clock_is_doubtful(self._roster.clock_offsets_ms())
 
     def heard(self, peer: str) -> None:
         record = self._roster.get(peer)

@@ -57,6 +57,14 @@ class PeerStatus:
     """Whether the operator or the configuration asked for it: it is dialled again after a loss."""
     queued: int
     """Messages that wait to be sent to it or to be acknowledged by it."""
+    queued_bytes: int
+    """Their bytes."""
+    oldest_queued_ms: int | None
+    """Since when the oldest of them waits, in milliseconds since 1970-01-01 UTC."""
+    last_error: str
+    """Why the last try to reach it failed; empty while it is connected."""
+    next_try_ms: int | None
+    """When this node dials it again; None when it does not, or is connected."""
     messages_in: int
     """Direct messages taken from it while this node has run."""
     bytes_in: int
@@ -95,6 +103,8 @@ class PeerRecord:
     """
     failures: int = 0
     retry_at_s: float = 0.0
+    last_error: str = ""
+    """Why the last try to reach it failed; empty once it is connected."""
     pulse: Pulse | None = None
     info: PeerInfo | None = None
     name: str = ""
@@ -140,6 +150,8 @@ class PeerRecord:
     def become(self, state: PeerState, why: str, now_ms: int) -> None:
         if state is not self.state:
             self.since_ms = now_ms
+        if state is PeerState.CONNECTED:
+            self.last_error = ""
         self.state, self.why = state, why
 
     def let_go(self) -> None:

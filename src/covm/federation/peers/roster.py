@@ -62,6 +62,7 @@ class Roster:
         pulse, info = record.pulse, record.info
         measured_ms = record.round_trip_ms if record.is_connected else None
         messages_in, bytes_in, messages_out, bytes_out = control.traffic(record.peer)
+        waiting = control.waiting_for(record.peer)
         return PeerStatus(
             peer_id=record.peer,
             name=info.name if info is not None else record.name,
@@ -75,12 +76,27 @@ class Roster:
             version=info.version if info is not None else "",
             agent=record.agent,
             kept=record.kept,
-            queued=control.queued(record.peer),
+            queued=waiting.messages,
+            queued_bytes=waiting.size_bytes,
+            oldest_queued_ms=waiting.oldest_ms,
+            last_error=record.last_error,
+            next_try_ms=self._next_try_ms(record),
             messages_in=messages_in,
             bytes_in=bytes_in,
             messages_out=messages_out,
             bytes_out=bytes_out,
         )
+
+    def clock_offsets_ms(self) -> list[float]:
+        """How far the clocks of connected peers are ahead of ours, of those that have been measured."""
+        pulses = (record.pulse for record in self if record.is_connected)
+        return [offset for pulse in pulses if pulse is not None and (offset := pulse.clock_offset_ms) is not None]
+
+    def _next_try_ms(self, record: PeerRecord) -> int | None:
+        delay_s = record.retry_at_s - self._clock.monotonic_s()
+        if record.is_connected or record.parked or record.state is PeerState.BANNED or delay_s <= 0:
+            return None
+        return self._clock.now_ms() + round(delay_s * 1000)
 
     def _is_needed(self, peer: str) -> bool:
         record = self._records.get(peer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from covm.federation.clock import Clock
@@ -20,6 +21,10 @@ from covm.federation.wire.limits import MAX_TIME_MS
 logger = logging.getLogger("covm.federation.peers")
 
 
+EXPIRY_PERIOD_S = 1.0
+"""How often the ends of bans are looked at: a ban lasts at most this much longer than it should."""
+
+
 class Warden:
     """The shell around `Bans`: what the operator decides is saved first, then done.
 
@@ -31,7 +36,7 @@ class Warden:
         network: Network,
         roster: Roster,
         bans: Bans,
-        save: Callable[[Sequence[Ban]], None],
+        save: Callable[[Sequence[Ban]], Awaitable[None]],
         clock: Clock,
         hub: EventHub,
     ) -> None:
@@ -44,13 +49,14 @@ class Warden:
         self._ends_s: dict[str, float] = {}
         """When each ban is over by the clock that only goes forward: a wall clock set back prolongs none."""
         self._is_unsaved = False
+        self._saving = asyncio.Lock()
 
     def start(self) -> None:
         """Puts the bans of an earlier life in force."""
         for ban in self._bans.all():
             self._enforce(ban)
 
-    def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
+    async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
         """Raises `NotAuthorized` for this node itself, `InvalidAddress` for what is no peer id."""
         peer = parse_peer_id(peer)
         if peer == self._network.peer_id:
@@ -62,39 +68,48 @@ class Warden:
         now_ms = self._clock.now_ms()
         until_ms = None if duration is None else min(now_ms + int(duration.total_seconds() * 1000), MAX_TIME_MS)
         ban = Ban(peer, shown(reason, limit=MAX_BAN_REASON), now_ms, until_ms)
-        self._keep([*(each for each in self._bans.all() if each.peer != peer), ban])
-        self._bans.add(ban)
-        self._enforce(ban)
+        async with self._saving:
+            await self._keep([*(each for each in self._bans.all() if each.peer != peer), ban])
+            self._bans.add(ban)
+            self._enforce(ban)
         self._hub.emit(PeerWasBanned(peer, ban.reason, until_ms))
         return ban
 
-    def unban(self, peer: str) -> None:
+    async def unban(self, peer: str) -> None:
         """Raises `UnknownPeer` when it is not banned."""
-        if peer not in self._bans:
-            raise UnknownPeer(peer)
-        self._keep([ban for ban in self._bans.all() if ban.peer != peer])
-        self._release(peer, "lifted by the operator")
+        async with self._saving:
+            if peer not in self._bans:
+                raise UnknownPeer(peer)
+            await self._keep([ban for ban in self._bans.all() if ban.peer != peer])
+            if peer in self._bans:  # its time may have been over meanwhile
+                self._release(peer, "lifted by the operator")
 
-    def expire(self) -> None:
-        """Ends the bans whose time is over."""
+    async def run(self) -> None:
+        """Ends the bans whose time is over, for as long as the node runs."""
+        while True:
+            await asyncio.sleep(EXPIRY_PERIOD_S)
+            await self._expire()
+
+    async def _expire(self) -> None:
         now_s = self._clock.monotonic_s()
         over = {ban.peer for ban in self._bans.expired(self._clock.now_ms())}
         over.update(peer for peer, end_s in self._ends_s.items() if end_s <= now_s)
         for peer in sorted(over):
             self._release(peer, "over")
         if over or self._is_unsaved:
-            self._try_to_keep()
+            async with self._saving:
+                await self._try_to_keep()
 
-    def _keep(self, bans: Sequence[Ban]) -> None:
-        self._save(bans)
+    async def _keep(self, bans: Sequence[Ban]) -> None:
+        await self._save(bans)
         self._is_unsaved = False
 
-    def _try_to_keep(self) -> None:
+    async def _try_to_keep(self) -> None:
         try:
-            self._keep(self._bans.all())
+            await self._keep(self._bans.all())
         except StoreError as error:
             if not self._is_unsaved:
-                logger.warning("bans are over, but are still in the home: %s; it is tried again every second", error)
+                logger.warning("bans are over, but are still in the store: %s; it is tried again every second", error)
             self._is_unsaved = True
 
     def _enforce(self, ban: Ban) -> None:

@@ -4,10 +4,16 @@ A frame is a canonical DAG-CBOR map with its kind under `t`. A stream has an ope
 acceptor, who acknowledges them on its half of the same stream:
 
     hello      both      v [major, minor] · incarnation [number, nonce] · types: digest of the registry
-                         opener: first, the lowest sequence that it still holds unacknowledged, or its next one
-                         acceptor, in answer: stored [seq, mid] or null · outcomes since, as in ack
-    messages   opener    envelopes: list of signed envelopes, in sequence
-    ack        acceptor  upto [seq, mid] or null: everything up to there is stored · outcomes [seq, mid, state, reason]
+                         opener: next, the number that its next message gets · acked [seq, mid] or null: what it
+                         believes to be stored · outcomes_upto: the last outcome that it has on disk
+                         acceptor, in answer: stored [seq, mid] or null · newer [number, nonce] or null: a higher
+                         incarnation of the opener that it knows · outcomes above outcomes_upto, as in ack
+    messages   opener    envelopes: list of signed envelopes, in sequence, skips among them
+    ack        acceptor  upto [seq, mid] or null: everything up to there is stored
+                         outcomes [number, first, last, mid of last, state, reason, rule or null]
+    confirm    opener    upto: outcomes up to this number are on its disk and need not be said again
+    prove      opener    incarnation: show the last envelope that you hold of this incarnation of mine
+    proof      acceptor  incarnation · envelope or null
     heartbeat  both      body: `system.heartbeat`
     peer_info  both      body: `system.peer_info`
 
@@ -37,6 +43,7 @@ from covm.federation.wire.system import Count, Digest, Heartbeat, PeerInfo, Vers
 
 __all__ = [
     "Ack",
+    "Confirm",
     "Frame",
     "Hello",
     "KnownFrame",
@@ -45,6 +52,8 @@ __all__ = [
     "Outcome",
     "OutcomeState",
     "Position",
+    "Proof",
+    "Prove",
     "Unknown",
     "decode_frame",
     "encode_frame",
@@ -73,12 +82,20 @@ class Position(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
 
 
 class Outcome(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What became of one message. A `state` that is not an `OutcomeState` comes from a newer node: ignore it."""
+    """What became of the messages `first` to `last`, all of it the same. Numbers count up along the line.
 
-    seq: Count
+    A `state` that is not an `OutcomeState` comes from a newer node: ignore it. `rule` is the digest of the type's rule
+    at the receiver, where the refusal follows from it: the sender decides by it whether that is final.
+    """
+
+    number: Count
+    first: Count
+    last: Count
     mid: Mid
+    """The id of the message `last`, so that a claim about one cannot pass for a claim about another."""
     state: Annotated[str, Meta(min_length=1, max_length=32)]
     reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
+    rule: Digest | None = None
 
 
 Outcomes = Annotated[list[Outcome], Meta(max_length=MAX_FRAME_OUTCOMES)]
@@ -90,8 +107,11 @@ class Hello(Struct, frozen=True, kw_only=True):
     v: Version
     incarnation: Incarnation
     types: Digest
-    first: Count | None = None
+    next: Count | None = None
+    acked: Position | None = None
+    outcomes_upto: Count = 0
     stored: Position | None = None
+    newer: Incarnation | None = None
     outcomes: Outcomes = []
 
 
@@ -108,16 +128,42 @@ class Ack(Struct, frozen=True, kw_only=True):
     outcomes: Outcomes = []
 
 
+class Confirm(Struct, frozen=True):
+    """The outcomes up to this number are on the opener's disk."""
+
+    upto: Count
+
+
+class Prove(Struct, frozen=True):
+    """The opener asks for the last envelope of this incarnation of its own that the acceptor holds."""
+
+    incarnation: Incarnation
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """The acceptor's answer to `Prove`; null when it holds none."""
+
+    incarnation: Incarnation
+    envelope: bytes | None = None
+
+
 class Unknown(Struct, frozen=True):
     """A frame of a kind that this node does not know."""
 
     t: str
 
 
-KnownFrame = Hello | Messages | Ack | Heartbeat | PeerInfo
+KnownFrame = Hello | Messages | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo
 Frame = KnownFrame | Unknown
 
-_KINDS: Final[dict[type, str]] = {Hello: "hello", Messages: "messages", Ack: "ack"}
+_KINDS: Final[dict[type, str]] = {
+    Hello: "hello",
+    Messages: "messages",
+    Ack: "ack",
+    Confirm: "confirm",
+    Prove: "prove",
+    Proof: "proof",
+}
 _BODIES: Final[dict[type, str]] = {Heartbeat: "heartbeat", PeerInfo: "peer_info"}
 _DIRECT: Final[dict[str, type]] = {kind: struct for struct, kind in _KINDS.items()}
 _IN_BODY: Final[dict[str, type]] = {kind: struct for struct, kind in _BODIES.items()}
@@ -160,7 +206,7 @@ def decode_frame(data: bytes) -> Frame:
     return Unknown(kind[:MAX_UNKNOWN_KIND])
 
 
-def _fields(frame: Hello | Ack | Heartbeat | PeerInfo) -> dict[str, Any]:
+def _fields(frame: Hello | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(frame, builtin_types=_PLAIN)
     # Once a frame, not once a message. (A `ValidationError` is a `ValueError`.)
     msgspec.convert(plain, type(frame), builtin_types=_PLAIN)

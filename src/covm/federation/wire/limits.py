@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 MAX_GOSSIP_BODY = 64 * 1024
 """Bytes of an encoded payload that may be gossiped: each member's node forwards it to several others."""
 
@@ -73,6 +75,10 @@ MAX_INTEGER = 2**63 - 1
 
 MAX_TIME_MS = 253_402_300_799_999
 """Latest time, in milliseconds: the end of the year 9999, the last that a calendar date can show."""
+
+
+MAX_TIME_TO_LIVE = timedelta(days=30)
+"""The longest that a message may be under way: message ids are remembered for a day more."""
 
 
 def clamped_ms(time_ms: int) -> int:

@@ -12,7 +12,8 @@ A body is a canonical DAG-CBOR map, sealed in an envelope of the kind `/covm/mes
     to           text or null: the recipient's peer id; null when gossiped
     sent_at      integer: milliseconds since 1970-01-01 UTC, by the author's clock; proves nothing
     expires_at   integer or null: milliseconds; after it the author no longer sends it
-    payload      any value without floats
+    payload      any value without floats; null when `content` is there
+    content      optional, {link, size}: the encoded payload is fetched by its id, and has so many bytes
 
 Further keys are kept and ignored. A body's id is its CID (v1, dag-cbor, sha2-256).
 """
@@ -31,7 +32,7 @@ from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
 from covm.federation.wire.reasons import why_not
 
-__all__ = ["BODY_VERSION", "Malformed", "MessageBody", "decode_body", "encode_body", "payload_size"]
+__all__ = ["BODY_VERSION", "Content", "Malformed", "MessageBody", "decode_body", "encode_body", "payload_size"]
 
 BODY_VERSION: Final = 1
 
@@ -42,6 +43,14 @@ _KEYS = frozenset(
     ("v", "federation", "type", "author", "incarnation", "seq", "mid", "to", "sent_at", "expires_at", "payload")
 )
 _KEY_COUNT = len(_KEYS)
+_CONTENT: Final = "content"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What stands for a payload that is fetched: the root of its tree of chunks, and its size encoded, in bytes."""
+
+    link: _native.Link
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
 
 class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +66,7 @@ class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: _Milliseconds
     expires_at: _Milliseconds | None
     payload: Any
+    content: Content | None = None
     v: int = BODY_VERSION
     extra: dict[str, Any] | None = None
     """Keys that this version does not know, kept so that the body encodes to the same bytes again."""
@@ -89,6 +99,8 @@ def encode_body(body: MessageBody, limit_bytes: int = MAX_DIRECT_PAYLOAD) -> byt
         "expires_at": body.expires_at,
         "payload": body.payload,
     }
+    if body.content is not None:
+        fields[_CONTENT] = {"link": body.content.link, "size": body.content.size}
     if body.extra:
         fields = {**body.extra, **fields}
     try:
@@ -115,11 +127,11 @@ def decode_body(data: bytes) -> MessageBody:
         raise Malformed("the body is not a map")
     if fields.get("v") != BODY_VERSION:
         raise Malformed(f"the body has version {fields.get('v')!r:.20}; this node reads version {BODY_VERSION}")
-    # With `v` there and ten other fields required, eleven keys are exactly the known ones.
+    # With `v` there and ten other fields required, eleven keys are exactly the known ones that are always there.
     extra = None
     if len(fields) > _KEY_COUNT:
-        extra = {key: value for key, value in fields.items() if key not in _KEYS}
-        fields = {key: value for key, value in fields.items() if key in _KEYS}
+        extra = {key: value for key, value in fields.items() if key not in _KEYS and key != _CONTENT}
+        fields = {key: value for key, value in fields.items() if key in _KEYS or key == _CONTENT}
     try:
         body = msgspec.convert(fields, MessageBody)
     except msgspec.ValidationError as error:
@@ -129,7 +141,7 @@ def decode_body(data: bytes) -> MessageBody:
         raise Malformed("the body has text where bytes belong")
     if not is_type_name(body.type):
         raise Malformed("the body's type is not a type name")
-    return body if extra is None else msgspec.structs.replace(body, extra=extra)
+    return body if not extra else msgspec.structs.replace(body, extra=extra)
 
 
 def payload_size(payload: Any) -> int:
@@ -162,6 +174,7 @@ def _fits(body: MessageBody) -> bool:
         and len(body.mid) == MID_SIZE
         and 0 <= body.sent_at <= MAX_TIME_MS
         and (expires_at is None or 0 <= expires_at <= MAX_TIME_MS)
+        and (body.content is None or 0 <= body.content.size <= MAX_INTEGER)
     )
 
 

@@ -35,7 +35,9 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     via: Via
     """`gossip`, `direct`, or `local` for this node's own publications."""
     attempt: int = 1
-    """1 at first; more when a handler failed and the message is handed over again."""
+    """1 at first; more when a handler may have seen it before: its own failure, or a crash of this node."""
+    out_of_order: bool = False
+    """Whether it comes later than its place among its author's messages of the type: retried from quarantine."""
     payload: T
     """An instance of the registered Struct, or plain values."""
     sent_at_ms: int
@@ -51,7 +53,9 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return datetime.fromtimestamp(self.sent_at_ms / 1000, UTC)
 
 
-def received(body: MessageBody, payload: Any, via: Via) -> Message[Any]:
+def received(
+    body: MessageBody, payload: Any, via: Via, *, attempt: int = 1, out_of_order: bool = False
+) -> Message[Any]:
     """The message that a body carries, with its payload already typed."""
     return Message(
         id=body.mid.hex(),
@@ -59,6 +63,8 @@ def received(body: MessageBody, payload: Any, via: Via) -> Message[Any]:
         author=body.author,
         to=body.to,
         via=via,
+        attempt=attempt,
+        out_of_order=out_of_order,
         payload=payload,
         sent_at_ms=body.sent_at,
         incarnation=body.incarnation,

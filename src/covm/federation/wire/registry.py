@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,9 +28,11 @@ _OUT = (bytes, _native.Link)
 _IN = (bytes,)
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Entry(msgspec.Struct):
     description: MessageType
     struct: type[msgspec.Struct]
+    rule: bytes | None = None
+    """Its digest, once somebody asked."""
 
 
 class TypeRegistry:
@@ -149,6 +152,21 @@ class TypeRegistry:
             known = [[entry.name, entry.version] for entry in self.types()]
             self._digest = hashlib.sha256(_native.encode(known)).digest()
         return self._digest
+
+    def rule_digest(self, name: str) -> bytes | None:
+        """SHA-256 over what decides here whether a payload fits a type; None when it is not registered.
+
+        Two nodes with one digest judge alike, so a refusal by one is final for the other.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        if entry.rule is None:
+            description = entry.description
+            said = json.dumps(self.json_schema(name), sort_keys=True)
+            rule = [name, description.version, description.size_limit_bytes, said]
+            entry.rule = hashlib.sha256(_native.encode(rule)).digest()
+        return entry.rule
 
     def json_schema(self, name: str) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a registered type's payload. Raises `UnknownMessageType`."""

@@ -57,6 +57,9 @@ class Owner(streams.Owner, Protocol):
 
     def end_closed(self, end: ConnectionEnd, reason: str) -> None: ...
 
+    def is_followed(self) -> bool:
+        """Whether this node is gone, and another runs on its machine."""
+
 
 class ConnectionEnd:
     """This node's end of one connection."""
@@ -112,7 +115,7 @@ class ConnectionEnd:
     def receive(self, packet: Packet) -> None:
         match packet:
             case _ if self.phase is Phase.CLOSED:
-                pass
+                self._reset(packet)
             case Close():
                 self.fall("closed by the peer")
             case Identify(agent, protocols, addresses, observed):
@@ -129,6 +132,11 @@ class ConnectionEnd:
                 self._owner.gossip.peer_unsubscribed(self.peer, topic)
             case _:
                 self.streams.receive(packet)
+
+    def _reset(self, packet: Packet) -> None:
+        """A machine that is up again knows nothing of connections from before, and says so to who uses them."""
+        if self._pipe is not None and self._owner.is_followed() and not isinstance(packet, Close):
+            self._pipe.send(Close())
 
     def _join(self, packet: Hello | Ready | Refused) -> None:
         if self.phase is not Phase.JOINING:

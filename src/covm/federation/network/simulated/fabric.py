@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from covm.federation.clock import Random, SeededRandom
 from covm.federation.errors import NetworkError
-from covm.federation.network.interface import DIRECT_PROTOCOL
+from covm.federation.network.interface import STREAM_PROTOCOLS
 from covm.federation.network.simulated.addresses import bound_address
 from covm.federation.network.simulated.links import Link, LinkFaults, Traffic
 
@@ -48,7 +48,7 @@ class SimulatedFabric:
         *,
         listen: Sequence[str] = DEFAULT_LISTEN,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        protocols: Sequence[str] = (DIRECT_PROTOCOL,),
+        protocols: Sequence[str] = STREAM_PROTOCOLS,
     ) -> SimulatedNetwork:
         """A network for one node, to be handed to `FederationService(network=...)`; the service starts and stops it.
 
@@ -115,6 +115,10 @@ class SimulatedFabric:
         self._listeners.update(dict.fromkeys(bound, node))
         self._nodes[node] = None
         return tuple(bound)
+
+    def runs(self, peer: str) -> bool:
+        """Whether a node of this peer runs."""
+        return any(node.peer_id == peer for node in self._nodes)
 
     def source_address(self) -> str:
         """The address from which a dial comes: one at which nobody listens."""

@@ -26,9 +26,10 @@ _WHAT = "the simulated network"
 
 
 class SimulatedNetwork:
-    """One node's network, made by `SimulatedFabric.network`; all of `interface.Network`, and two levers for tests.
+    """One node's network, made by `SimulatedFabric.network`; all of `interface.Network`, and three levers for tests.
 
-    `unsubscribe` lets a node leave a topic, `fail` ends the node as a panic of the native core would.
+    `unsubscribe` lets a node leave a topic, `fail` ends the node as a panic of the native core would, `crash` ends it
+    as a process or a machine ends that nobody asked.
     """
 
     def __init__(
@@ -84,6 +85,16 @@ class SimulatedNetwork:
         node = self._running()
         self._node, self._failure = None, reason
         node.shut(NodeFailed(reason), last_word=NetworkFailed(reason))
+
+    def crash(self, *, silent: bool = False) -> None:
+        """Ends the node in the middle of whatever it does; what it tries to say from now on raises `NotStarted`.
+
+        What was under way still arrives. Its peers then see the connection close, as when a process is killed; with
+        `silent` they see nothing, as when a machine loses power.
+        """
+        if self._node is not None:
+            node, self._node = self._node, None
+            node.crash(silent=silent)
 
     # --- connections ---
 

@@ -103,6 +103,18 @@ class Node:
         for wait in self._waits:
             _fail(wait, why)
 
+    def crash(self, *, silent: bool) -> None:
+        """Ends as a process that is killed, or silently as a machine that loses power. Its handler hears nothing."""
+        self._fabric.unbind(self)
+        self._silent = True
+        self._outbox.discard()
+        for end in list(self._ends.values()):
+            if silent:
+                end.fall("this node lost power")
+            else:
+                end.close("this node was killed")
+        self.gossip.close()
+
     def stats(self) -> dict[str, Any]:
         return {
             "connections": len(self._ends),
@@ -277,6 +289,9 @@ class Node:
                 del self._admitted[end.peer]
                 self.gossip.peer_gone(end.peer)
                 self.emit(PeerUnadmitted(end.peer))
+
+    def is_followed(self) -> bool:
+        return self._silent and self._fabric.runs(self.peer_id)
 
     def next_stream_number(self) -> int:
         self._last_stream += 1

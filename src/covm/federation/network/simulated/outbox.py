@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 
 from covm.federation.network.interface import FramesReceived, GossipReceived, Handler, NetworkEvent
@@ -18,6 +19,8 @@ class Outbox:
 
     def __init__(self, handler: Handler, traffic: Traffic) -> None:
         self._loop = asyncio.get_running_loop()
+        # What sets an event off is mostly another node's doing; what it causes here is this node's.
+        self._context = contextvars.copy_context()
         self._handler = handler
         self._traffic = traffic
         self._events: dict[int, NetworkEvent] = {}
@@ -72,7 +75,7 @@ class Outbox:
         self._next_key += 1
         self._events[key] = event
         if self._turn is None:
-            self._turn = self._loop.call_soon(self._hand_over)
+            self._turn = self._loop.call_soon(self._hand_over, context=self._context)
             self._traffic.began()
         return key
 

@@ -1,0 +1,63 @@
+"""What every part of the blob protocol needs of its node."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+from covm.federation.clock import Clock, Random
+from covm.federation.counters import Counters
+from covm.federation.errors import NodeFailed, NotStarted
+from covm.federation.events import EventHub
+from covm.federation.network.interface import Network
+from covm.federation.offload import Offload
+from covm.federation.ports import Presence
+from covm.federation.store.interface import Store
+from covm.federation.supervisor import Supervisor
+
+CHARGE_VIOLATION: Final = 10.0
+"""What a frame or a chunk that no honest node sends costs its sender: a few of them and gossip avoids the peer."""
+
+HELLO_DEADLINE_S: Final = 10.0
+"""A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
+
+
+class Violation(Exception):
+    """The peer said what no honest node says; `reason` is a snake_case name for counters."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Handed in by the wiring."""
+
+    network: Network
+    presence: Presence
+    store: Store
+    supervisor: Supervisor
+    offload: Offload
+    counters: Counters
+    hub: EventHub
+    clock: Clock
+    random: Random
+
+    def close_stream(self, stream: int) -> None:
+        """Closes a stream; that the whole network is gone already is as good."""
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.close_stream(stream)
+
+    def release(self, stream: int, size_bytes: int) -> None:
+        """Gives credit back; that the whole network is gone already is as good."""
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.release(stream, size_bytes)
+
+    def violation(self, peer: str, reason: str) -> None:
+        """Counts, tells and charges what no honest peer does."""
+        self.counters.drop(reason)
+        self.hub.reject(peer, reason)
+        with contextlib.suppress(NotStarted, NodeFailed):
+            self.network.charge(peer, CHARGE_VIOLATION)

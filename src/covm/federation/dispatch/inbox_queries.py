@@ -1,0 +1,239 @@
+"""What is read of the inbox: at the start, into lanes, and for people. Jobs of the store."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from covm.federation.dispatch import tables
+from covm.federation.dispatch.durable import Durable
+from covm.federation.dispatch.lanes import Lane
+from covm.federation.dispatch.peer_rows import known_peer_row
+from covm.federation.store.tables import delete_meta, get_meta, put_meta
+from covm.federation.wire.limits import MID_SIZE
+from covm.federation.wire.message import decode_body
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+
+CLEAN: Final = "inbox_clean"
+"""Present while no handler can be in the middle of a message: the last stop was an orderly one."""
+
+STATES: Final = {tables.PENDING: "pending", tables.QUARANTINE: "quarantined", tables.UNHANDLED: "unhandled"}
+
+_SHOWN: Final = (
+    "SELECT i.id, p.peer, i.mid, i.type, i.size, i.received_at, i.expires_at, i.state, i.attempts, i.done, i.reason "
+    "FROM covm_inbox i JOIN covm_peers p ON p.id = i.author_id"
+)
+
+
+class Waiting(NamedTuple):
+    """What lies in the inbox for one lane, in one state."""
+
+    lane: Lane
+    state: int
+    messages: int
+    size_bytes: int
+    last_id: int
+
+
+class Found(NamedTuple):
+    """The inbox at the start of a node."""
+
+    last_id: int
+    waiting: list[Waiting]
+    was_clean: bool
+
+
+class InboxEntry(NamedTuple):
+    """A message that arrived and is not dealt with, as people see it. Times are milliseconds since 1970-01-01 UTC."""
+
+    message_id: str
+    peer: str
+    """Its author."""
+    type: str
+    state: str
+    """`pending`, `quarantined`, or `unhandled`: nobody handles its type yet."""
+    size_bytes: int
+    received_at: int
+    expires_at: int
+    attempts: int
+    done: tuple[str, ...]
+    """Names of the handlers that are through with it."""
+    reason: str
+    """Why it was quarantined, now or before."""
+    number: int
+    """Its place in the inbox, to page on."""
+
+
+def open_inbox(tx: Transaction) -> Found:
+    """What is there when a node starts. What a handler may have had when it died counts one attempt more."""
+    was_clean = get_meta(tx, CLEAN) is not None
+    if was_clean:
+        delete_meta(tx, CLEAN)
+    else:
+        tx.execute("UPDATE covm_inbox SET attempts = attempts + 1 WHERE state = :state", {"state": tables.PENDING})
+    last_id = tx.execute("SELECT max(id) FROM covm_inbox").scalar() or 0
+    rows = tx.execute(
+        "SELECT p.peer, i.type, i.state, count(*), sum(i.size), max(i.id) FROM covm_inbox i "
+        "JOIN covm_peers p ON p.id = i.author_id GROUP BY p.peer, i.type, i.state"
+    ).all()
+    waiting = [Waiting((peer, kind), state, count, int(size), top) for peer, kind, state, count, size, top in rows]
+    return Found(int(last_id), waiting, was_clean)
+
+
+def mark_clean(tx: Transaction) -> None:
+    """The node stops in order: what is pending has been tried as often as its row says."""
+    put_meta(tx, CLEAN, b"1")
+
+
+def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: int) -> tuple[list[Durable], bool]:
+    """The next pending messages of a lane, at least one if there is any; and whether that is all of them."""
+    lane_is = "FROM covm_inbox WHERE author_id = :author AND type = :type AND state = :state AND id > :after"
+    fields = {"author": known_peer_row(tx, lane[0]), "type": lane[1], "after": after, "state": tables.PENDING}
+    found = tx.execute(f"SELECT id, size {lane_is} ORDER BY id LIMIT :limit", {**fields, "limit": limit}).all()
+    taken = 0
+    for _, size in found:
+        limit_bytes -= size
+        if taken and limit_bytes < 0:
+            break
+        taken += 1
+    if not taken:
+        return [], True
+    rows = tx.execute(
+        f"SELECT id, body, size, attempts, done, reason {lane_is} AND id <= :last ORDER BY id",
+        {**fields, "last": found[taken - 1][0]},
+    ).all()
+    # Whatever has a reason was in quarantine.
+    loaded = [
+        Durable(decode_body(bytes(body)), size, at, attempts, tuple(json.loads(done)), out_of_order=bool(reason))
+        for at, body, size, attempts, done, reason in rows
+    ]
+    return loaded, taken == len(found) < limit
+
+
+def revive_type(tx: Transaction, type_name: str) -> None:
+    """Somebody handles the type now."""
+    tx.execute(
+        "UPDATE covm_inbox SET state = :pending WHERE state = :unhandled AND type = :type",
+        {"pending": tables.PENDING, "unhandled": tables.UNHANDLED, "type": type_name},
+    )
+
+
+def shelve_lane(tx: Transaction, lane: Lane) -> tuple[int, int]:
+    """Nobody handles the lane's type: marks its messages so. Returns how many are marked now, and their bytes."""
+    fields = {"author": known_peer_row(tx, lane[0]), "type": lane[1], "unhandled": tables.UNHANDLED}
+    tx.execute(
+        "UPDATE covm_inbox SET state = :unhandled WHERE author_id = :author AND type = :type AND state = :pending",
+        {**fields, "pending": tables.PENDING},
+    )
+    messages, size_bytes = tx.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM covm_inbox "
+        "WHERE author_id = :author AND type = :type AND state = :unhandled",
+        fields,
+    ).one()
+    return int(messages), int(size_bytes)
+
+
+def overdue(tx: Transaction, lane: Lane, before_ms: int, limit: int) -> list[tuple[int, int]]:
+    """Ids and sizes of a lane's messages that nobody has handled for too long."""
+    rows = tx.execute(
+        "SELECT id, size FROM covm_inbox WHERE author_id = :author AND type = :type AND state = :state "
+        "AND received_at <= :before ORDER BY id LIMIT :limit",
+        {
+            "author": known_peer_row(tx, lane[0]),
+            "type": lane[1],
+            "state": tables.UNHANDLED,
+            "before": before_ms,
+            "limit": limit,
+        },
+    ).all()
+    return [(at, size) for at, size in rows]
+
+
+def forget_seen(tx: Transaction, now_ms: int, limit: int) -> int:
+    """Forgets message ids whose time is over; returns how many."""
+    done = tx.execute(
+        "DELETE FROM covm_seen WHERE (author_id, mid) IN "
+        "(SELECT author_id, mid FROM covm_seen WHERE forget_at < :now LIMIT :limit)",
+        {"now": now_ms, "limit": limit},
+    )
+    return int(done.rowcount)
+
+
+def list_entries(
+    tx: Transaction, state: int | None, peer: str | None, type_name: str | None, before_id: int | None, limit: int
+) -> list[InboxEntry]:
+    """Entries from the newest, below an id to page on."""
+    conditions: list[str] = []
+    fields: dict[str, Any] = {"limit": limit}
+    wanted = (("i.state = :state", state), ("p.peer = :peer", peer), ("i.type = :type", type_name))
+    for condition, value in (*wanted, ("i.id < :before", before_id)):
+        if value is not None:
+            conditions.append(condition)
+            fields[condition.rpartition(":")[2]] = value
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return [_entry(row) for row in tx.execute(f"{_SHOWN}{where} ORDER BY i.id DESC LIMIT :limit", fields).all()]
+
+
+def find_entry(tx: Transaction, mid: bytes) -> tuple[InboxEntry, bytes] | None:
+    """An entry by its message's id, with the signed body."""
+    row = tx.execute(f"{_SHOWN} WHERE i.mid = :mid ORDER BY i.id DESC LIMIT 1", {"mid": mid}).first()
+    if row is None:
+        return None
+    body = tx.execute("SELECT body FROM covm_inbox WHERE id = :id", {"id": row[0]}).scalar_one()
+    return _entry(row), bytes(body)
+
+
+def ids_from(tx: Transaction, prefix: str, limit: int) -> list[str]:
+    """Ids of messages that begin with these hexadecimal digits, few or many."""
+    first = bytes.fromhex(prefix.ljust(2 * MID_SIZE, "0"))
+    last = bytes.fromhex(prefix.ljust(2 * MID_SIZE, "f"))
+    rows = tx.execute(
+        "SELECT DISTINCT mid FROM covm_inbox WHERE mid >= :first AND mid <= :last ORDER BY mid LIMIT :limit",
+        {"first": first, "last": last, "limit": limit},
+    ).scalars()
+    return [bytes(mid).hex() for mid in rows.all()]
+
+
+def retry_quarantined(tx: Transaction, inbox_id: int, new_id: int) -> tuple[Lane, int] | None:
+    """Puts a message from quarantine at the end of its lane, under a new number; returns its lane and size."""
+    row = tx.execute(
+        "UPDATE covm_inbox SET id = :new, state = :pending WHERE id = :id AND state = :quarantine "
+        "RETURNING author_id, mid, type, size",
+        {"new": new_id, "pending": tables.PENDING, "id": inbox_id, "quarantine": tables.QUARANTINE},
+    ).first()
+    if row is None:
+        return None
+    author_id, mid, kind, size = row
+    tx.execute(
+        "UPDATE covm_seen SET inbox_id = :id WHERE author_id = :author AND mid = :mid",
+        {"id": new_id, "author": author_id, "mid": mid},
+    )
+    peer = tx.execute("SELECT peer FROM covm_peers WHERE id = :id", {"id": author_id}).scalar_one()
+    return (peer, kind), size
+
+
+def discard_quarantined(tx: Transaction, inbox_id: int, forget_at_ms: int) -> bool:
+    """Drops a message from quarantine for good. Unless a handler was through with it, its id may come again."""
+    row = tx.execute(
+        "DELETE FROM covm_inbox WHERE id = :id AND state = :quarantine RETURNING author_id, mid, done",
+        {"id": inbox_id, "quarantine": tables.QUARANTINE},
+    ).first()
+    if row is None:
+        return False
+    author_id, mid, done = row
+    fields = {"author": author_id, "mid": mid}
+    if done == "[]":
+        tx.execute("DELETE FROM covm_seen WHERE author_id = :author AND mid = :mid", fields)
+    else:
+        statement = "UPDATE covm_seen SET forget_at = :forget WHERE author_id = :author AND mid = :mid"
+        tx.execute(statement, {**fields, "forget": forget_at_ms})
+    return True
+
+
+def _entry(row: Any) -> InboxEntry:
+    at, peer, mid, kind, size, received_at, expires_at, state, attempts, done, reason = row
+    through = tuple(json.loads(done))
+    mid_hex = bytes(mid).hex()
+    return InboxEntry(mid_hex, peer, kind, STATES[state], size, received_at, expires_at, attempts, through, reason, at)

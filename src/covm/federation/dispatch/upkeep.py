@@ -1,0 +1,261 @@
+"""What happens to the outbox by itself, with time: messages expire, are tried again, and are forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from covm.federation.dispatch import receipts, tables, upkeep_jobs
+from covm.federation.dispatch.drafting import Record
+from covm.federation.dispatch.journal import Journal
+from covm.federation.dispatch.line import Line, Post
+from covm.federation.dispatch.line_book import LineBook
+from covm.federation.dispatch.outbox import Outgoing
+from covm.federation.errors import StoreError
+from covm.federation.store.interface import Transaction
+
+logger = logging.getLogger("covm.federation.dispatch")
+
+PERIOD_S: Final = 1.0
+"""How often expiry is looked at: a message lives at most this much longer than it should."""
+
+PRUNE_PERIOD_S: Final = 600.0
+"""How often history is pruned by age and bytes."""
+
+HELD_BACK: Final = 256
+"""Handled messages whose envelopes are kept: what a receiver that was rolled back a little gets again."""
+
+RELEASED_AT_ONCE: Final = 1_024
+"""Messages that are handled before their envelopes are dropped together."""
+
+HISTORY_MESSAGES: Final = 10_000
+"""Settled messages of one line that can still be looked up."""
+
+HISTORY: Final = timedelta(days=30)
+"""How long they can be: as long as a message may live at most."""
+
+UNSETTLED: Final = timedelta(days=1)
+"""What was stored and never settled is forgotten so long after its expiry."""
+
+RETRIED_BYTES: Final = 64 * 1024 * 1024
+"""Contents of settled messages of one line that are kept, so that they can be tried again."""
+
+UNSETTLED_BYTES: Final = 256 * 1024 * 1024
+"""Contents of stored messages that are kept until they are settled: as much as an honest receiver lets wait."""
+
+TRANSACTION_S: Final = 60.0
+"""What a transaction reserved and never committed is free again after so long."""
+
+RETRY_AT_MOST_S: Final = 3600.0
+"""The longest pause before a message is tried again that was refused for now, whatever `connection_retry` says."""
+
+
+class Retry:
+    """When the messages that a receiver refused for now are tried again."""
+
+    __slots__ = ("attempt", "due_s", "types")
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self.due_s: float | None = None
+        self.types: bytes | None = None
+        """Digest of the receiver's types when it said HELLO last."""
+
+
+class Upkeep:
+    """The shell around time. One for all lines."""
+
+    def __init__(self, post: Post, book: LineBook, journal: Journal) -> None:
+        self._post = post
+        self._book = book
+        self._journal = journal
+        self._retries: dict[str, Retry] = {}
+        self._started = (0, 0.0)
+        self._next_prune_s = 0.0
+        self._shed: dict[int, int] = {}
+        self._knows_given_back = False
+
+    def start(self) -> None:
+        clock = self._post.clock
+        self._started = (clock.now_ms(), clock.monotonic_s())
+        self._next_prune_s = clock.monotonic_s() + PRUNE_PERIOD_S
+
+    def next_try_s(self, peer: str) -> float | None:
+        """When what the peer refused for now is tried again, on the monotonic clock."""
+        retry = self._retries.get(peer)
+        return None if retry is None else retry.due_s
+
+    def was_given_back(self, outgoing: Outgoing, count: int) -> None:
+        """The receiver refused messages for a reason that may pass."""
+        outgoing.given_back += count
+        retry = self._retries.setdefault(outgoing.peer, Retry())
+        if retry.due_s is None:
+            terms, random = self._post.terms, self._post.random
+            highest_s = min(terms.retry_max_s, RETRY_AT_MOST_S, terms.retry_base_s * 2.0**retry.attempt)
+            # Not at once even with luck: the receiver has just said no.
+            delay_s = random.uniform(min(terms.retry_base_s, highest_s), highest_s)
+            retry.due_s = self._post.clock.monotonic_s() + delay_s
+            retry.attempt = min(retry.attempt + 1, 30)
+
+    def on_hello(self, line: Line, types: bytes) -> None:
+        """A receiver whose types changed is asked again at once."""
+        retry = self._retries.setdefault(line.peer, Retry())
+        if retry.types != types:
+            retry.types, retry.attempt = types, 0
+            if retry.due_s is not None:
+                retry.due_s = 0.0
+
+    async def keep(self) -> None:
+        """The loop; to be kept running."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await self._once()
+            except StoreError as error:
+                logger.debug("the upkeep of the outbox waits for the store: %s", error)
+
+    async def _once(self) -> None:
+        now_s = self._post.clock.monotonic_s()
+        if not self._knows_given_back:
+            await self._find_given_back()
+        self._try_again(now_s)
+        if self._journal.admissions.is_empty:
+            self._book.staging.forget(now_s - TRANSACTION_S)
+        now_ms = self._now_ms()
+        if now_ms >= self._book.soonest_ms and not self._post.presence.clock_is_doubtful():
+            await self._journal.run(partial(self._expire, now_ms))
+        for line in self._book:
+            await self._release(line.outgoing)
+        if now_s >= self._next_prune_s:
+            self._next_prune_s = now_s + PRUNE_PERIOD_S
+            await self._prune(now_ms)
+
+    def _now_ms(self) -> int:
+        """The time by which messages end: a wall clock that is set forward ends nothing before its time."""
+        began_ms, began_s = self._started
+        clock = self._post.clock
+        return min(clock.now_ms(), began_ms + int((clock.monotonic_s() - began_s) * 1000))
+
+    async def _find_given_back(self) -> None:
+        found = dict(await self._post.store.read(upkeep_jobs.given_back))
+        self._knows_given_back = True
+        for line in self._book:
+            count = found.get(line.outgoing.id or 0, 0)
+            if count:
+                line.outgoing.given_back = 0
+                self.was_given_back(line.outgoing, count)
+
+    def _try_again(self, now_s: float) -> None:
+        for peer, retry in list(self._retries.items()):
+            line = self._book.get(peer)
+            if line is None or not (line.admitted or retry.due_s is not None):
+                del self._retries[peer]
+            elif retry.due_s is not None and now_s >= retry.due_s and line.admitted:
+                retry.due_s = None
+                self._journal.admissions.retry(line.outgoing)
+                self._journal.wake()
+
+    async def _expire(self, now_ms: int) -> None:
+        """Between two commits of the journal, so that the places on disk are those in memory."""
+        by_id = {line.outgoing.id: line for line in self._book}
+        while True:
+            found = await self._post.store.read(partial(upkeep_jobs.due, now_ms=now_ms))
+            over: list[upkeep_jobs.Due] = []
+            refused: list[upkeep_jobs.Due] = []
+            for each in found:
+                line = by_id.get(each.line_id)
+                stored = line is not None and each.seq <= line.outgoing.acked_seq
+                if not stored or each.reason:
+                    (refused if stored else over).append(each)
+            if not over and not refused:
+                break
+            await self._post.store.write(partial(_end, over=over, refused=refused, now_ms=self._post.clock.now_ms()))
+            for each in over:
+                self.ended(by_id.get(each.line_id), each.seq, each.mid, receipts.EXPIRED)
+            for each in refused:
+                self.ended(by_id.get(each.line_id), each.seq, each.mid, receipts.REFUSED, each.reason)
+            self._post.counters.drop("expired", len(over))
+        soonest = await self._post.store.read(partial(upkeep_jobs.soonest_expiry, after_ms=now_ms))
+        self._book.soonest_ms = 2**63 if soonest is None else soonest
+
+    def ended(self, line: Line | None, seq: int, mid: bytes, state: str, reason: str = "") -> None:
+        """A message on this line (None: one of an earlier incarnation) has its end on disk: memory follows."""
+        if line is None:
+            receipt = self._book.floating.get(mid)
+            if receipt is not None:
+                receipt.advance(state, reason)
+            return
+        outgoing = line.outgoing
+        if state != receipts.REFUSED and seq <= outgoing.acked_seq:
+            # Its acknowledgement came while this was written.
+            record = Record()
+            record.restored.append(seq)
+            self._journal.record(outgoing, record)
+            return
+        outgoing.window.clear()
+        if line.sender is not None:
+            line.sender.on_skipped(seq)
+        receipt = outgoing.live.get(seq)
+        if receipt is not None:
+            receipt.advance(state, reason)
+
+    async def _release(self, outgoing: Outgoing) -> None:
+        line_id, upto = outgoing.id, outgoing.acked_seq - HELD_BACK
+        if line_id is None or upto - outgoing.released_seq < RELEASED_AT_ONCE:
+            return
+        await self._post.store.write(
+            partial(upkeep_jobs.release, line_id=line_id, after_seq=outgoing.released_seq, upto_seq=upto)
+        )
+        outgoing.released_seq = upto
+        await self._prune_by_count(outgoing, line_id)
+
+    async def _prune_by_count(self, outgoing: Outgoing, line_id: int) -> None:
+        last = outgoing.acked_seq - HISTORY_MESSAGES
+        if last <= outgoing.pruned_seq:
+            return
+        if outgoing.pruned_seq == 0:
+            first = await self._post.store.read(partial(upkeep_jobs.first_seq, line_id=line_id))
+            outgoing.pruned_seq = max(0, (first or 1) - 1)
+        while outgoing.pruned_seq < last:
+            upto = min(last, outgoing.pruned_seq + 4 * upkeep_jobs.AT_ONCE)
+            await self._post.store.write(
+                partial(upkeep_jobs.prune_line, line_id=line_id, after_seq=outgoing.pruned_seq, upto_seq=upto)
+            )
+            outgoing.pruned_seq = upto
+
+    async def _prune(self, now_ms: int) -> None:
+        store = self._post.store
+        for line in self._book:
+            await self._shed_bytes(line.outgoing)
+        settled_before = now_ms - int(HISTORY.total_seconds() * 1000)
+        expired_before = now_ms - int(UNSETTLED.total_seconds() * 1000)
+        while await store.write(
+            partial(upkeep_jobs.prune_by_age, settled_before_ms=settled_before, expired_before_ms=expired_before)
+        ):
+            pass
+        if not self._book.old:
+            own = self._post.own_incarnation
+            await store.write(partial(upkeep_jobs.prune_lines, number=own.number, nonce=own.nonce))
+
+    async def _shed_bytes(self, outgoing: Outgoing) -> None:
+        line_id, acked_bytes = outgoing.id, outgoing.acked_bytes
+        if line_id is None or acked_bytes - self._shed.get(line_id, 0) < RETRIED_BYTES:
+            return
+        await self._post.store.write(
+            partial(
+                upkeep_jobs.shed,
+                line_id=line_id,
+                upto_seq=outgoing.acked_seq - HELD_BACK,
+                settled_before=acked_bytes - RETRIED_BYTES,
+                all_before=acked_bytes - UNSETTLED_BYTES,
+            )
+        )
+        self._shed[line_id] = acked_bytes
+
+
+def _end(tx: Transaction, over: list[upkeep_jobs.Due], refused: list[upkeep_jobs.Due], now_ms: int) -> None:
+    upkeep_jobs.settle_rows(tx, [each.id for each in over], tables.EXPIRED, now_ms)
+    upkeep_jobs.settle_rows(tx, [each.id for each in refused], tables.REFUSED, now_ms)

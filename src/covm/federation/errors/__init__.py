@@ -1,0 +1,80 @@
+"""Everything that can go wrong, as one tree.
+
+Each error carries its facts as fields and a sentence that says what happened, why, and what to try. Errors of
+asyncio and of the standard library pass through only where a user made the mistake there (`TypeError`).
+
+root · network · message · access · store · setup: a branch of the tree each.
+"""
+
+from __future__ import annotations
+
+from covm.federation.errors.access import AccessError, IdentityError, NotAdmitted, NotAuthorized, PeerBanned
+from covm.federation.errors.message import (
+    FileUnreadable,
+    InvalidMessage,
+    MessageCancelled,
+    MessageError,
+    MessageExpired,
+    MessageQuarantined,
+    MessageRefused,
+    MessageTooLarge,
+    OutboxFull,
+    TransferFailed,
+    UnknownMessage,
+    UnknownMessageType,
+)
+from covm.federation.errors.network import (
+    ConnectionFailed,
+    ConnectionLimitReached,
+    DeliveryTimeout,
+    InvalidAddress,
+    NetworkError,
+    NodeFailed,
+    PeerNotConnected,
+    UnknownPeer,
+    WrongPeer,
+)
+from covm.federation.errors.root import FederationError
+from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
+from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
+
+__all__ = [
+    "AccessError",
+    "AlreadyStarted",
+    "ConfigError",
+    "ConfigProblem",
+    "ConnectionFailed",
+    "ConnectionLimitReached",
+    "DeliveryTimeout",
+    "FederationError",
+    "FileUnreadable",
+    "HomeInUse",
+    "IdentityError",
+    "InvalidAddress",
+    "InvalidMessage",
+    "LifecycleError",
+    "MessageCancelled",
+    "MessageError",
+    "MessageExpired",
+    "MessageQuarantined",
+    "MessageRefused",
+    "MessageTooLarge",
+    "NetworkError",
+    "NodeFailed",
+    "NotAdmitted",
+    "NotAuthorized",
+    "NotStarted",
+    "OutboxFull",
+    "PeerBanned",
+    "PeerNotConnected",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "TransferFailed",
+    "UnknownMessage",
+    "UnknownMessageType",
+    "UnknownPeer",
+    "WrongPeer",
+]

@@ -1,0 +1,60 @@
+"""What is not allowed, and keys that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from covm.federation.errors.root import FederationError
+
+
+class AccessError(FederationError):
+    """Not allowed."""
+
+
+@dataclass(eq=False)
+class PeerBanned(AccessError):
+    """This node has banned the peer."""
+
+    peer: str
+    reason: str
+    until: str
+
+    def __str__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        return f"peer {self.peer} is banned until {self.until}{why}; lift it with `covm federation unban`"
+
+
+@dataclass(eq=False)
+class NotAdmitted(AccessError):
+    """A peer answered, and one side refused the other. `by` is the peer id of the side that refused."""
+
+    peer: str
+    by: str
+    why: str
+
+    def __str__(self) -> str:
+        side = "it refused this node" if self.by == self.peer else "this node refused it"
+        return f"peer {self.peer} was reached, but {side}: {self.why}"
+
+
+@dataclass(eq=False)
+class NotAuthorized(AccessError):
+    """The act is not allowed here."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is not allowed: {self.why}"
+
+
+@dataclass(eq=False)
+class IdentityError(FederationError):
+    """The node's key file cannot be used. `code`: missing, exists, permissions, owner, symlink, damaged, io."""
+
+    path: str
+    code: str
+    why: str
+
+    def __str__(self) -> str:
+        return self.why

@@ -1,0 +1,192 @@
+"""A node: its parts, put together by `wiring`, and its life, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from covm.federation import life, wiring
+from covm.federation.clock import Clock, Random
+from covm.federation.config import FederationConfig
+from covm.federation.errors import AlreadyStarted, NodeFailed, NotStarted
+from covm.federation.events import AddressesUpdated, StoreRecovered, StoreTroubled
+from covm.federation.events import NodeFailed as NodeFailedEvent
+from covm.federation.identity import Identity
+from covm.federation.network.interface import AddressesChanged, Network, NetworkFailed
+from covm.federation.router import Router
+from covm.federation.store.interface import Store, StoreHealth
+from covm.federation.wire.join import encode_join_hello
+
+if TYPE_CHECKING:
+    import msgspec
+
+logger = logging.getLogger("covm.federation")
+
+
+class Node(wiring.Parts):
+    """A node, wired. It is started once and stopped once."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: FederationConfig,
+        types: Sequence[type[msgspec.Struct]],
+        network: Network | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        store: Store | None = None,
+    ) -> None:
+        super().__init__(identity, config, types, network, clock, random, store)
+        self.store.on_health = self._store_changed
+        self.router = Router(
+            self.peers, self.direct, self.gossip, self.blobs, self._addresses_changed, self._failed, self.supervisor
+        )
+        self.started_s: float | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._failure: str | None = None
+        self._phase = "new"
+        self._is_silent = False
+        self._troubled_s: float | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._phase == "running" and self._failure is None
+
+    def require_running(self) -> None:
+        """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
+        if self._failure is not None:
+            raise NodeFailed(self._failure)
+        if self._phase != "running":
+            raise NotStarted
+
+    async def start(self) -> None:
+        """Everything or nothing: what fails half-way leaves no task, socket or lock behind."""
+        if self._phase != "new":
+            raise AlreadyStarted
+        self._phase = "starting"
+        try:
+            await self._start()
+        except BaseException as error:
+            was_stopped = self._phase == "stopped"
+            await self.stop()
+            if was_stopped and isinstance(error, Exception):
+                raise NotStarted from error
+            raise
+        self._phase = "running"
+
+    async def stop(self) -> None:
+        """Ends every task, then the network, then gives the home back. Twice is once, and ends when the first does.
+
+        Whoever waits for it may be cancelled, even by it: the node stops all the same.
+        """
+        if self._phase == "new":
+            self._phase = "stopped"
+        elif self._stopping is None and self._phase != "stopped":
+            self._phase = "stopped"
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop of {self.name}")
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        try:
+            self._silence()
+            if self._main is not None:
+                self._main.cancel()
+                await asyncio.wait([self._main])
+        finally:
+            try:
+                await self.network.stop()
+            finally:
+                try:
+                    await self.dispatcher.close()
+                    await self.store.close()
+                finally:
+                    self.home.close()
+                    self.hub.close()
+
+    async def _start(self) -> None:
+        self.home.open()
+        await self.store.open()
+        if not self.store.is_durable:
+            logger.info("no home is set: everything is in memory, and nothing outlives this process")
+        incarnation = await life.begin(self.store, self.identity.peer_id, self.clock, self.random)
+        for ban in await life.stored_bans(self.store):
+            self.bans.add(ban)
+        self._require_starting()
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._main = asyncio.create_task(self.supervisor.run(ready), name=f"node {self.name}")
+        self._main.add_done_callback(self._main_ended)
+        # Who stops the node now may cancel the main task before its first step, which says that it is ready.
+        await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
+        self._require_starting()
+        await self.direct.start(incarnation)
+        self._require_starting()
+        await self.blobs.start()
+        self._require_starting()
+        await self.dispatcher.start()
+        self._require_starting()
+        await self.network.start(self.router, encode_join_hello(self.hello))
+        self._require_starting()
+        self.direct.begin()
+        await self.gossip.start(incarnation)
+        self._require_starting()
+        self.started_s = self.clock.monotonic_s()
+        self.peers.start(self.config.bootstrap_peers)
+
+    def _require_starting(self) -> None:
+        if self._failure is not None:
+            raise NodeFailed(self._failure)
+        if self._phase != "starting":
+            raise NotStarted
+
+    def _silence(self) -> None:
+        if self._is_silent:
+            return
+        self._is_silent = True
+        self.router.close()
+        self.dispatcher.stop()
+        self.direct.stop()
+        self.gossip.stop()
+        self.blobs.stop()
+        self.peers.stop()
+
+    def _store_changed(self, health: StoreHealth) -> None:
+        """Says so when the store cannot be written, and when it can again."""
+        troubled_s, self._troubled_s = self._troubled_s, None
+        if health.state != "ok":
+            self._troubled_s = self.clock.monotonic_s() if troubled_s is None else troubled_s
+            logger.error(
+                "the store is %s: %s; nothing is acknowledged until it can be written", health.state, health.why
+            )
+            self.hub.emit(StoreTroubled(health.state, health.why))
+        elif troubled_s is not None:
+            after_s = self.clock.monotonic_s() - troubled_s
+            logger.warning("the store can be written again after %.0f s", after_s)
+            self.hub.emit(StoreRecovered(after_s))
+
+    def _addresses_changed(self, event: AddressesChanged) -> None:
+        self.hub.emit(AddressesUpdated(event.addresses))
+        self.peers.announce()
+
+    def _failed(self, event: NetworkFailed) -> None:
+        logger.critical("the network core failed: %s", event.reason)
+        self._fail(event.reason)
+        if self._main is not None:
+            self._main.cancel()
+
+    def _main_ended(self, main: asyncio.Task[None]) -> None:
+        error = None if main.cancelled() else main.exception()
+        if self._phase == "stopped" or self._failure is not None:
+            return
+        reason = f"its tasks were ended: {error or 'somebody cancelled them'}"
+        logger.critical("the node failed: %s", reason, exc_info=error)
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self._silence()
+        self.hub.emit(NodeFailedEvent(reason))
+        self.hub.close()

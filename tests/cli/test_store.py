@@ -1,0 +1,263 @@
+"""Backups, restores and checks at the command line, of a store that a node uses or used."""
+
+from __future__ import annotations
+
+import os
+import pty
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import NodeStarter
+from tests.cli.processes import COVM, START_S, Node, Outcome, covm, environment
+
+PASSPHRASE = "seven geese over the mill pond"
+
+
+@pytest.fixture
+def secret(folder: Path) -> Path:
+    """A file with a passphrase."""
+    file = folder / "passphrase"
+    file.write_text(PASSPHRASE + "\n")
+    return file
+
+
+@pytest.fixture
+def written(bakery: Node) -> Node:
+    """Mill Bakery, running, with a message in its list and a ban."""
+    bakery.ask("publish", "governance.proposal", '{"id": "p", "title": "t", "author": "m", "created_at": 1}')
+    bakery.ask("ban", "12D3KooWAnbduJvaiCWzYZGkh6x5NHkfxaJyHKtcUKbYGoTfNhXL")
+    return bakery
+
+
+def store(home: Path, *arguments: str | Path) -> Outcome:
+    command, *rest = arguments
+    return covm("store", command, "--home", home, *rest)
+
+
+def stopped(node: Node) -> Path:
+    node.ask("stop")
+    node.process.wait(START_S)
+    return node.home
+
+
+# --- backup and restore
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_backup_brings_the_node_back_elsewhere_under_a_new_incarnation(
+    written: Node, start: NodeStarter, folder: Path, secret: Path, running: bool
+) -> None:
+    before = written.ask("status")
+    messages = written.ask("messages")["messages"]
+    bans = written.ask("bans")["bans"]
+    if not running:
+        stopped(written)
+    file = folder / "mill.backup"
+    made = store(written.home, "backup", file, "--passphrase-file", secret)
+    assert made.code == 0, made
+    assert str(file) in made.out
+    assert file.stat().st_mode & 0o777 == 0o600
+    if running:
+        written.signal(signal.SIGKILL)
+
+    restored = store(folder / "new", "restore", file, "--passphrase-file", secret, "--json")
+    assert restored.code == 0, restored
+    assert (restored.json["peer_id"], restored.json["moved_aside"]) == (before["peer_id"], "")
+    node = start("new")
+    after = node.ask("status")
+    assert after["peer_id"] == before["peer_id"]
+    assert after["incarnation"] != before["incarnation"]
+    assert node.ask("messages")["messages"] == messages
+    assert node.ask("bans")["bans"] == bans
+
+
+def test_a_store_that_is_there_is_moved_aside_and_only_when_that_is_said(
+    written: Node, folder: Path, secret: Path
+) -> None:
+    home, file = stopped(written), folder / "mill.backup"
+    store(home, "backup", file, "--passphrase-file", secret)
+    refused = store(home, "restore", file, "--passphrase-file", secret, "--json")
+    assert refused.code in (1, 2, 5)
+    assert "--replace" in refused.error["message"]
+    replaced = store(home, "restore", file, "--passphrase-file", secret, "--replace", "--json")
+    assert replaced.code == 0, replaced
+    assert Path(replaced.json["moved_aside"]).exists()
+
+
+def test_nothing_is_restored_under_a_node_that_runs(written: Node, folder: Path, secret: Path) -> None:
+    file = folder / "mill.backup"
+    store(written.home, "backup", file, "--passphrase-file", secret)
+    refused = store(written.home, "restore", file, "--passphrase-file", secret, "--replace", "--json")
+    assert (refused.code, refused.error["code"]) == (1, "home_in_use")
+    assert written.ask("status")["store"]["state"] == "ok"
+
+
+def test_a_backup_opens_only_with_its_secret(written: Node, folder: Path, secret: Path) -> None:
+    file = folder / "mill.backup"
+    store(written.home, "backup", file, "--passphrase-file", secret)
+    assert written.peer_id.encode() not in file.read_bytes()
+    wrong = folder / "wrong"
+    wrong.write_text("eight geese over the mill pond")
+    refused = store(folder / "new", "restore", file, "--passphrase-file", wrong)
+    assert refused.code in (1, 2, 5)
+    assert "Traceback" not in refused.err
+    assert not (folder / "new" / "identity.key").exists()
+
+
+def test_a_backup_for_an_age_recipient_opens_with_its_secret_key(written: Node, folder: Path) -> None:
+    from pyrage import x25519
+
+    key = x25519.Identity.generate()
+    (folder / "key.txt").write_text(f"# created by age-keygen\n{key}\n")
+    file = folder / "mill.backup"
+    made = store(written.home, "backup", file, "--recipient", str(key.to_public()), "--json")
+    assert made.json["size_bytes"] == file.stat().st_size
+    restored = store(folder / "new", "restore", file, "--identity-file", folder / "key.txt", "--json")
+    assert restored.json["peer_id"] == written.peer_id
+    nobody = store(written.home, "backup", folder / "other", "--recipient", "age1nobody", "--json")
+    assert nobody.code == 1
+    assert "age1" in nobody.error["message"]
+
+
+def test_a_file_that_is_there_is_not_written_over(written: Node, folder: Path, secret: Path) -> None:
+    file = folder / "mill.backup"
+    file.write_text("mine")
+    outcome = store(written.home, "backup", file, "--passphrase-file", secret, "--json")
+    assert outcome.code in (1, 2)
+    assert str(file) in outcome.error["message"]
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_backup_is_not_restored(written: Node, folder: Path, secret: Path, damage: str) -> None:
+    file = folder / "mill.backup"
+    store(written.home, "backup", file, "--passphrase-file", secret)
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    outcome = store(folder / "new", "restore", file, "--passphrase-file", secret, "--json")
+    assert outcome.code in (1, 2)
+    assert not (folder / "new" / "identity.key").exists()
+
+
+# --- passphrases
+
+
+def test_without_a_terminal_the_passphrase_comes_from_a_file(written: Node, folder: Path) -> None:
+    outcome = store(written.home, "backup", folder / "mill.backup", "--json")
+    assert (outcome.code, outcome.error["code"]) == (2, "no_passphrase")
+    assert "--passphrase-file" in outcome.error["message"]
+    assert "--recipient" in outcome.error["message"]
+
+
+def test_a_short_passphrase_is_refused(written: Node, folder: Path) -> None:
+    (folder / "short").write_text("geese\n")
+    outcome = store(written.home, "backup", folder / "mill.backup", "--passphrase-file", folder / "short", "--json")
+    assert (outcome.code, outcome.error["code"]) == (2, "short_passphrase")
+    assert "geese" not in outcome.error["message"]
+
+
+@pytest.mark.parametrize(("answers", "code"), [((PASSPHRASE, PASSPHRASE), 0), ((PASSPHRASE, "other words"), 2)])
+def test_on_a_terminal_it_is_asked_for_twice_and_never_shown(
+    written: Node, folder: Path, answers: tuple[str, str], code: int
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COVM, "store", "backup", "--home", str(written.home), str(folder / "mill.backup")]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment()
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        for answer in answers:
+            asked = len(shown)
+            while b": " not in shown[asked:]:
+                shown += os.read(ours, 65536)
+            os.write(ours, answer.encode() + b"\n")
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:
+            pass  # the other side is closed: that is how a terminal ends
+        os.close(ours)
+    assert running.returncode == code, shown
+    assert PASSPHRASE.encode() not in shown
+    assert (folder / "mill.backup").exists() == (code == 0)
+
+
+# --- check and salvage
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_sound_store_is_said_to_be_sound(written: Node, running: bool) -> None:
+    if not running:
+        stopped(written)
+    outcome = store(written.home, "check")
+    assert outcome.code == 0, outcome
+    assert "is sound" in outcome.out
+    assert store(written.home, "check", "--json").json["problems"] == []
+
+
+def test_a_damaged_store_is_told_not_started_and_salvaged(written: Node, folder: Path) -> None:
+    home = stopped(written)
+    file = home / "store.db"
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = os.urandom(4096)
+    file.write_bytes(content)
+    told = store(home, "check", "--json")
+    assert told.code == 1
+    assert told.json["problems"]
+    salvaged = store(home, "check", "--salvage", folder / "saved.db")
+    assert salvaged.code in (0, 1), salvaged
+    assert str(folder / "saved.db") in salvaged.out
+    assert (folder / "saved.db").stat().st_size > 0
+
+
+def test_a_truncated_store_is_refused_with_what_to_do(written: Node) -> None:
+    home = stopped(written)
+    file = home / "store.db"
+    os.truncate(file, file.stat().st_size // 2)
+    refused = covm("federation", "start", "--home", home, "--preset", "local", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "store_corrupt")
+    for advice in ("covm store restore FILE", "covm store check --salvage FILE"):
+        assert advice in refused.json["error"]["message"]
+
+
+def test_a_home_without_a_store_is_told(home: Path) -> None:
+    covm("init", "--home", home)
+    for command in (["check"], ["backup", home / "file", "--passphrase-file", home / "nowhere"]):
+        outcome = store(home, *command)
+        assert outcome.code in (1, 4), outcome
+        assert "Traceback" not in outcome.err
+
+
+# --- a disk without room
+
+
+def test_a_node_that_cannot_write_says_so_and_goes_on_when_it_can(written: Node, farm: Node) -> None:
+    written.ask("connect", farm.address)
+    pid = written.process.pid
+    former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    # No file of the node's may be written beyond its first byte: what the system answers is what a full disk does.
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, former[1]))
+    try:
+        refused = written.run("send-msg", farm.peer_id, "private.message", "hello", "--wait", "queued", "--json")
+        assert refused.code == 1
+        assert refused.error["code"] in ("store_full", "store_unavailable")
+        troubled = written.ask("status")["store"]
+        assert troubled["state"] in ("full", "failing")
+        assert troubled["why"]
+        assert troubled["since"] > 0
+        assert f"; {troubled['state']} since " in written.run("status").out
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
+    while written.ask("status")["store"]["state"] != "ok":
+        assert written.process.poll() is None
+    sent = written.ask("send-msg", farm.peer_id, "private.message", "hello again", "--wait", "handled")
+    assert [each["id"] for each in farm.ask("messages")["messages"] if each["via"] == "direct"] == [sent["id"]]

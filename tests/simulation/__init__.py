@@ -1,0 +1,8 @@
+"""Whole federations on made-up time, in which everything fails that can, as one seed says.
+
+plan         what a seed has in store: machines, links, and which faults come how often
+application  what runs on the nodes: handlers, sendings, and what they tell the ledger
+weather      the faults, while the story lasts
+scenario     a story from its start to the last check, and what came of it
+__main__     many seeds over all processors, or one of them again
+"""
