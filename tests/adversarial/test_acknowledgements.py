@@ -260,6 +260,9 @@ async def test_a_receiver_that_goes_back_and_forth_is_charged_and_gets_no_more_t
     await told.lie(Ack(upto=Position(last.seq, last.mid)))
     await told.receipts[1].stored(PATIENCE)
     liar = told.liar
+    line = scene.victim._node.direct._book.get(liar.peer_id)
+    assert line is not None
+    outgoing = line.outgoing
     for _ in range(BACKWARDS + 1):
         await liar.leave(scene.victim)
         liar.answers = False
@@ -270,9 +273,7 @@ async def test_a_receiver_that_goes_back_and_forth_is_charged_and_gets_no_more_t
         while len(bodies) < 2:
             bodies += await liar.received(told.stream)
         await told.lie(Ack(upto=Position(last.seq, last.mid)))
-        line = scene.victim._node.direct._book.get(liar.peer_id)
-        assert line is not None
-        await scene.until(lambda: line.outgoing.fallen_to is None)
+        await scene.until(lambda: outgoing.fallen_to is None)
     await scene.until_dropped("stored_goes_back")
     assert scene.charged == {liar.peer_id: 1}
     assert told.states == ["stored", "stored"]

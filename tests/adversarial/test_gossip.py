@@ -18,7 +18,7 @@ from tests.adversarial.attacker import NOTE, Attacker
 from tests.adversarial.conftest import PATIENCE, Scene, SceneMaker, Standstill
 
 from covm.federation import Message
-from covm.federation.dispatch import dispatcher
+from covm.federation.dispatch import gossip_room
 from covm.federation.dispatch.lanes import SLOTS
 from covm.federation.gossip import verdicts
 from covm.federation.gossip.allowance import Allowances
@@ -312,7 +312,7 @@ class Handlers:
 
 
 async def test_gossip_for_a_stuck_handler_is_bounded_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_LANE", 50)
+    monkeypatch.setattr(gossip_room, "MAX_LANE", 50)
     handlers, attacker = Handlers(scene), await scene.joined()
     for _ in range(2):
         before = scene.dropped("handlers_too_slow")
@@ -335,7 +335,7 @@ async def test_one_members_bytes_in_front_of_a_stuck_handler_cost_no_other_membe
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound on bytes is one for everybody: whoever fills it must not fill the places of others with it."""
-    monkeypatch.setattr(dispatcher, "MAX_QUEUED_BYTES", 1024 * 1024)
+    monkeypatch.setattr(gossip_room, "MAX_QUEUED_BYTES", 1024 * 1024)
     handlers, attacker = Handlers(scene), await scene.joined()
     await attacker.publish([attacker.sealed_note(LARGE, type=SLOW) for _ in range(100)])
     await scene.until_dropped("handlers_too_slow", 50)

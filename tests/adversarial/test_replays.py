@@ -181,7 +181,7 @@ async def test_invented_authors_do_not_make_the_victim_forget_what_a_connected_o
     kept = recorded(scene, monkeypatch)
     await scene.honest.publish(NOTE, "yesterday")
     await scene.until(lambda: scene.heard_from(scene.honest.peer_id) == ["yesterday"])
-    scene.victim._node.gossip._judge._windows._max_authors = 16
+    scene.victim._node.gossip._judge.windows._max_authors = 16
     carrier = await scene.joined()
     await carrier.publish([carrier.invented("noise") for _ in range(20)])
     await scene.until(lambda: len(scene.heard) == 21)

@@ -83,6 +83,11 @@ def test_what_is_queued_outlives_the_sender_and_what_was_read_outlives_the_reade
     bakery = start("a", "--name", "Mill Bakery")
     [waiting] = bakery.ask("outbox", "--state", "queued")["messages"]
     assert (waiting["id"], waiting["peer"]) == (message_id, farm.peer_id)
+    # Who is away goes by its name also where it has not been since the start.
+    assert waiting["peer_name"] == "Riverside Farm"
+    [away] = bakery.ask("peers")["peers"]
+    assert (away["name"], away["queued"], away["connected"]) == ("Riverside Farm", 1, False)
+    assert "Riverside Farm" in bakery.run("outbox", "--peer", "Riverside Farm").out
 
     farm = come_back(start, bakery)
     bakery.ask("send-msg", farm.peer_id, "private.message", "and the spelt", "--wait", "handled")

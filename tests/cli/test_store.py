@@ -66,7 +66,7 @@ def test_a_backup_brings_the_node_back_elsewhere_under_a_new_incarnation(
     restored = store(folder / "new", "restore", file, "--passphrase-file", secret, "--json")
     assert restored.code == 0, restored
     assert (restored.json["peer_id"], restored.json["moved_aside"]) == (before["peer_id"], "")
-    node = start("new")
+    node = start("new", "--name", "Mill Bakery")
     after = node.ask("status")
     assert after["peer_id"] == before["peer_id"]
     assert after["incarnation"] != before["incarnation"]
@@ -108,7 +108,7 @@ def test_a_backup_opens_only_with_its_secret(written: Node, folder: Path, secret
 
 
 def test_a_backup_for_an_age_recipient_opens_with_its_secret_key(written: Node, folder: Path) -> None:
-    from pyrage import x25519
+    from pyrage import x25519  # type: ignore[import-untyped]
 
     key = x25519.Identity.generate()
     (folder / "key.txt").write_text(f"# created by age-keygen\n{key}\n")
@@ -120,6 +120,32 @@ def test_a_backup_for_an_age_recipient_opens_with_its_secret_key(written: Node, 
     nobody = store(written.home, "backup", folder / "other", "--recipient", "age1nobody", "--json")
     assert nobody.code == 1
     assert "age1" in nobody.error["message"]
+
+
+def test_after_the_restore_of_an_old_backup_both_sides_say_so_and_what_is_held_comes_again(
+    pair: tuple[Node, Node], start: NodeStarter, folder: Path, secret: Path
+) -> None:
+    bakery, farm = pair
+
+    def send(text: str) -> None:
+        bakery.ask("send-msg", farm.peer_id, "private.message", text, "--wait", "handled")
+
+    send("before the backup")
+    made = store(farm.home, "backup", folder / "old", "--passphrase-file", secret)
+    assert made.code == 0, made
+    send("after the backup")
+    home = stopped(farm)
+    restored = store(home, "restore", folder / "old", "--passphrase-file", secret, "--replace")
+    assert restored.code == 0, restored
+    farm = start(home.name, "--name", "Riverside Farm", "--bootstrap", bakery.address)
+    send("after the restore")
+    read = [each["payload"] for each in farm.ask("messages")["messages"]]
+    assert read == ["before the backup", "after the backup", "after the restore"]
+    [theirs] = bakery.ask("status")["notices"]
+    assert "Riverside Farm went back in time" in theirs["text"]
+    [ours] = farm.ask("status")["notices"]
+    assert "Mill Bakery says that this node acknowledged" in ours["text"]
+    assert "notice" in bakery.run("status").out
 
 
 def test_a_file_that_is_there_is_not_written_over(written: Node, folder: Path, secret: Path) -> None:
@@ -235,6 +261,17 @@ def test_a_home_without_a_store_is_told(home: Path) -> None:
         outcome = store(home, *command)
         assert outcome.code in (1, 4), outcome
         assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("command", [["check"], ["backup", "file", "--passphrase-file", "secret"]])
+def test_a_home_too_long_for_a_socket_is_told(
+    folder: Path, secret: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    secret.rename(folder / "secret")
+    outcome = store(folder / ("x" * 100), *command, "--json")
+    assert (outcome.code, outcome.error["code"]) == (2, "unusable_home")
+    assert "too long" in outcome.error["message"]
 
 
 # --- a disk without room

@@ -200,11 +200,11 @@ class Pair:
         for node in self.both:
             node.kill()
 
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Until it holds; fails when it does not, or when a node has ended."""
+    def wait(self, condition: Callable[[], object], what: str, *living: Node) -> None:
+        """Until it holds; fails when it does not, or when a node (one of `living`, if given) has ended."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            for node in self.both:
+            for node in living or self.both:
                 assert node.is_alive, f"{node.settings.name} ended: {node.log[-4000:]}"
             assert time.monotonic() < deadline, f"{what} did not come; {self.told()}"
             time.sleep(LOOK_EVERY_S)

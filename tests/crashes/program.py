@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, kw_only=True):
     port: int
     peer: str
     peer_address: str
+    """Empty: it waits to be dialled."""
     store_url: str = ""
     window: int = 32
     filling_bytes: int = 100
@@ -85,7 +86,7 @@ class Program:
             network=NETWORK,
             store_url=settings.store_url,
             listen_addresses=[f"/ip4/127.0.0.1/tcp/{settings.port}"],
-            bootstrap_peers=[settings.peer_address],
+            bootstrap_peers=[settings.peer_address] if settings.peer_address else [],
             enable_kademlia=False,
             connection_retry=ConnectionRetry(
                 base_delay=timedelta(milliseconds=20), max_delay=timedelta(milliseconds=200)
@@ -194,8 +195,7 @@ class Program:
             except FederationError as error:
                 return {"state": type(error).__name__}
         elif do == "status":
-            h = self.service._node.store.health()  # TEMP
-            return {"status": {"store": {"state": h.state, "why": h.why}} | self.service.status()}
+            return {"status": self.service.status()}
         return {"done": do}
 
 

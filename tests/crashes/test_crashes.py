@@ -89,3 +89,17 @@ def test_a_killed_node_finds_its_home_free(make_pair: PairMaker, place: Path) ->
     pair.mill.kill()
     pair.launch(pair.mill, load=False)
     pair.mill.stop()
+
+
+def test_a_node_that_starts_alone_writes_to_those_it_knew(make_pair: PairMaker) -> None:
+    pair = make_pair()
+    pair.start()
+    pair.wait_progress(*pair.both)
+    for node in pair.both:
+        node.kill()
+    pair.mill.settings.peer_address = ""
+    before = len(Sent.read(pair.mill.folder).queued)
+    pair.launch(pair.mill)
+    pair.wait(lambda: len(Sent.read(pair.mill.folder).queued) > before, "a message to who is away", pair.mill)
+    pair.launch(pair.farm)
+    keeps_its_promises(pair)

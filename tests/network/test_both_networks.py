@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.network.world import PATIENCE, PROPOSAL, Inbox, World, meet
 
-from covm.federation import ConnectionRetry, Identity, Message
+from covm.federation import ConnectionRetry, Identity, Message, Refusal
 from covm.federation.errors import (
     AlreadyStarted,
     DeliveryTimeout,
@@ -18,7 +19,6 @@ from covm.federation.errors import (
     NotAdmitted,
     NotStarted,
     PeerBanned,
-    PeerNotConnected,
     UnknownPeer,
     WrongPeer,
 )
@@ -137,24 +137,45 @@ async def test_a_payload_that_does_not_fit_is_told_with_its_path_and_not_sent(wo
     assert refused.value.path == "payload.items[0].price"
 
 
-async def test_a_direct_message_that_nobody_handles_is_refused_with_the_reason(world: World) -> None:
+async def test_a_direct_message_that_nobody_handles_waits_there_until_somebody_does(world: World) -> None:
     mill, farm = await world.pair()
     receipt = await mill.send_direct(farm.peer_id, "private.message", "anyone?")
-    with pytest.raises(MessageRefused):
-        await receipt.handled(timeout=PATIENCE)
-    assert receipt.state == "refused"
+    await receipt.stored(timeout=PATIENCE)
+    assert receipt.state == "stored"
+    taken: list[Any] = []
+    farm.subscribe("private.message", lambda message: taken.append(message.payload))
+    await receipt.handled(timeout=PATIENCE)
+    assert taken == ["anyone?"]
 
 
-async def test_a_peer_that_is_not_connected_is_told_apart_from_one_that_is_unknown(world: World) -> None:
+async def test_a_handler_that_refuses_a_message_says_so_to_its_sender(world: World) -> None:
     mill, farm = await world.pair()
+
+    @farm.subscribe("private.message")
+    def refuse(message: Message[Any]) -> None:
+        raise Refusal("we are closed")
+
+    receipt = await mill.send_direct(farm.peer_id, "private.message", "a loaf")
+    with pytest.raises(MessageRefused, match="we are closed"):
+        await receipt.handled(timeout=PATIENCE)
+    assert (receipt.state, receipt.reason) == ("refused", "we are closed")
+
+
+async def test_a_message_waits_for_a_peer_that_is_away_and_nobody_writes_to_one_that_is_unknown(world: World) -> None:
+    mill, farm = await world.pair()
+    taken: list[Any] = []
+    farm.subscribe("private.message", lambda message: taken.append(message.payload))
     await mill.disconnect_peer(farm.peer_id)
     await until(lambda: not mill.connected_peers(), timeout=PATIENCE)
-    with pytest.raises(PeerNotConnected):
-        await mill.send_direct(farm.peer_id, "private.message", "hello?")
-    with pytest.raises((UnknownPeer, PeerNotConnected)):
+    receipt = await mill.send_direct(farm.peer_id, "private.message", "hello?")
+    assert receipt.state == "queued"
+    with pytest.raises(UnknownPeer):
         await mill.send_direct(Identity.generate().peer_id, "private.message", "hello?")
     with pytest.raises(UnknownPeer):
         mill.get_peer_info(Identity.generate().peer_id)
+    await farm.connect_peer(mill.addresses[0])
+    await receipt.handled(timeout=PATIENCE)
+    assert taken == ["hello?"]
 
 
 async def test_a_banned_peer_is_gone_and_cannot_return_until_the_ban_is_lifted(world: World) -> None:

@@ -209,7 +209,7 @@ class Application:
 
     async def _reconsider(self, service: FederationService, entry: Entry) -> None:
         try:
-            if entry.state in {"", "queued", "stored"}:
+            if entry.state in {"", "queued", "stored"} and not entry.is_retried:
                 await service.outbox.cancel(entry.message_id)
             else:
                 entry.is_retried = True
@@ -252,9 +252,9 @@ class Application:
             except StoreError:
                 await asyncio.sleep(1.0)
             else:
-                break
-        self._hear(entry, receipt, anew=True)
-        await self._follow(entry, receipt)
+                self._hear(entry, receipt, anew=True)
+                await self._follow(entry, receipt)
+                return
 
     async def _follow(self, entry: Entry, receipt: Any) -> None:
         """Hears what the receipt says as it says it, and holds it against what is on the disks then."""

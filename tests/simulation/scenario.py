@@ -52,9 +52,7 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
     config = {
         "outbox_max_messages": plan.outbox_most,
         "unhandled_retention": timedelta(seconds=30),
-        "connection_retry": ConnectionRetry(
-            base_delay=timedelta(milliseconds=100), max_delay=timedelta(seconds=2)
-        ),
+        "connection_retry": ConnectionRetry(base_delay=timedelta(milliseconds=100), max_delay=timedelta(seconds=2)),
     }
     ledger = Ledger()
     async with World(seed=seed, names=plan.names, config=config, faults=plan.links, lines=lines) as world:
@@ -64,6 +62,7 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
             transactional=application.TRANSACTIONAL,
             answered=frozenset({application.ORDER}),
             journalled=frozenset({application.ENTRY}),
+            bounded=frozenset({application.ORDER, application.NOTE, application.ODD}),
             most_waiting=plan.outbox_most,
         )
         with _watched_log(_Faults(ledger, world)):

@@ -181,9 +181,9 @@ class InboxWorld:
         random = SeededRandom(7)
         self.registry = TypeRegistry()
         composer = MessageComposer(
-            self.registry, open_federation("test"), "ben", self.clock, random, timedelta(days=7), 1024 * 1024
+            self.registry, open_federation("test"), "ben", random, timedelta(days=7), 1024 * 1024
         )
-        composer.meet(AnyPresence(), lambda: LIFE)  # type: ignore[arg-type]
+        composer.meet(AnyPresence(), lambda: LIFE, lambda peer, size_bytes: None)  # type: ignore[arg-type]
         self.dispatcher = MessageDispatcher(
             registry=self.registry,
             store=store,

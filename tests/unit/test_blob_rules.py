@@ -224,7 +224,12 @@ def test_a_file_that_vanished_says_so(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, why in (("pipe", "no regular file"), ("", "pack it"), ("nothing", "No such file"), ("\0", "embedded null")):
+    for name, why in (
+        ("pipe", "no regular file"),
+        ("", "pack it"),
+        ("nothing", "No such file"),
+        ("\0", "embedded null"),
+    ):
         with pytest.raises(FileUnreadable, match=why):
             look_at(f"{tmp_path}/{name}")
 

@@ -234,8 +234,14 @@ async def test_the_same_envelope_again_has_no_second_effect(
 ACKS: dict[str, tuple[str, Callable[[bytes], Ack]]] = {
     "forged": ("ack_forged", lambda mid: Ack(upto=Position(1, bytes(16)))),
     "of what was never sent": ("ack_of_unsent", lambda mid: Ack(upto=Position(7, mid))),
-    "an outcome of what was never sent": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(1, 7, 7, mid, "handled")])),
-    "an outcome before it is stored": ("outcome_of_unsent", lambda mid: Ack(outcomes=[Outcome(1, 1, 1, mid, "handled")])),
+    "an outcome of what was never sent": (
+        "outcome_of_unsent",
+        lambda mid: Ack(outcomes=[Outcome(1, 7, 7, mid, "handled")]),
+    ),
+    "an outcome before it is stored": (
+        "outcome_of_unsent",
+        lambda mid: Ack(outcomes=[Outcome(1, 1, 1, mid, "handled")]),
+    ),
 }
 
 

@@ -17,7 +17,6 @@ from covm.federation.errors import (
     MessageExpired,
     MessageTooLarge,
     OutboxFull,
-    PeerNotConnected,
     UnknownMessageType,
     UnknownPeer,
 )
@@ -134,13 +133,18 @@ async def test_what_cannot_be_sent_is_told_before_anything_is_sent() -> None:
 
 
 @leaping
-async def test_a_peer_that_is_away_is_told_as_not_connected() -> None:
+async def test_what_is_sent_to_a_peer_that_is_away_waits_and_arrives_when_it_is_back() -> None:
     async with world() as w:
         ada, ben = await w.pair()
+        received = collect(ben, NOTE)
         await ada.disconnect_peer(ben.peer_id)
         await until(lambda: not ada.connected_peers())
-        with pytest.raises(PeerNotConnected, match="disconnected by the operator"):
-            await ada.send_direct(ben.peer_id, NOTE, 1)
+        receipt = await ada.send_direct(ben.peer_id, NOTE, 1)
+        status = ada.get_peer_info(ben.peer_id)
+        assert (receipt.state, status.queued, status.oldest_queued_ms is not None) == ("queued", 1, True)
+        await connect(ben, ada)
+        await receipt.handled()
+        assert [message.payload for message in received] == [1]
 
 
 @leaping
@@ -195,11 +199,11 @@ async def test_a_message_that_the_peer_does_not_come_back_for_expires() -> None:
 @leaping
 async def test_a_peer_that_takes_nothing_fills_the_outbox_which_says_so() -> None:
     async with world() as w:
-        ada, ben = await w.pair()
+        ada, ben = await w.pair(outbox_max_messages=1_000)
         w.fabric.cut(ada.peer_id, ben.peer_id)
-        for number in range(10_000):
+        for number in range(1_000):
             await ada.send_direct(ben.peer_id, NOTE, number)
-        with pytest.raises(OutboxFull, match="10,000 messages"):
+        with pytest.raises(OutboxFull, match="1,000 messages"):
             await ada.send_direct(ben.peer_id, NOTE, "one more")
 
 

@@ -13,7 +13,14 @@ from tests.unit.service_world import Heard, LoopClock, both_see, connect, in_the
 from tests.unit.simulated_world import leaping
 
 from covm.federation import FederationService, Identity
-from covm.federation.errors import ConnectionFailed, NotAuthorized, PeerBanned, PeerNotConnected, StoreUnavailable, UnknownPeer
+from covm.federation.errors import (
+    ConnectionFailed,
+    NotAuthorized,
+    PeerBanned,
+    PeerNotConnected,
+    StoreUnavailable,
+    UnknownPeer,
+)
 from covm.federation.events import PeerConnected, PeerDisconnected, PeerWasUnbanned
 from covm.federation.network.interface import ConnectionClosed, PeerDiscovered, TopicJoined
 from covm.federation.network.simulated import LinkFaults

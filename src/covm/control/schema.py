@@ -96,7 +96,10 @@ class StoreStatus(Struct, kw_only=True, frozen=True):
     since: int | None
     """Since when it is full or failing."""
     size_bytes: int
-    schema: str
+    durable: bool
+    """Whether it outlives the process."""
+    version: str
+    """The engine's."""
 
 
 class Notice(Struct, kw_only=True, frozen=True):

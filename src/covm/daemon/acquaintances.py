@@ -6,7 +6,7 @@ event loop alone changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from covm.federation import events
@@ -27,6 +27,14 @@ class Acquaintances:
         self._name_of = name_of
         self._now_ms = now_ms
         self._known: dict[str, _Acquaintance] = {}
+
+    def recall(self, names: Mapping[str, str]) -> None:
+        """Names from before the start."""
+        self._known = {peer: _Acquaintance(name, None) for peer, name in names.items()} | self._known
+
+    def names(self) -> dict[str, str]:
+        """The names of everyone that has one, by peer id."""
+        return {peer: known.name for peer, known in self._known.items() if known.name}
 
     def hear(self, event: events.Event) -> None:
         """Notes who comes and who goes."""

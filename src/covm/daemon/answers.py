@@ -13,6 +13,7 @@ from covm.federation.version import software_version
 if TYPE_CHECKING:
     from covm.daemon.node import RunningNode
     from covm.federation import FederationService, GossipLogEntry, PeerStatus
+    from covm.federation.dispatch.outbox_queries import PeerOutbox
 
 
 def status(node: RunningNode) -> schema.Status:
@@ -35,15 +36,17 @@ def status(node: RunningNode) -> schema.Status:
         uptime_ms=round((time.monotonic() - node.started_s) * 1000),
         software=f"covm {software_version()}",
         store=_store(said["store"]),
-        incarnation=said["incarnation"],
+        incarnation=said["incarnation"] or "",
         notices=node.notices.latest(),
     )
 
 
-def peers(node: RunningNode) -> schema.Peers:
-    """All peers that the node knows, the connected first."""
-    known = sorted(node.service.peers(), key=lambda peer: (not peer.is_connected, peer.name.casefold(), peer.peer_id))
-    return schema.Peers(peers=[_peer(node, peer) for peer in known])
+async def peers(node: RunningNode) -> schema.Peers:
+    """All peers that the node knows, the connected first, and those for whom something waits."""
+    listed = [_peer(node, peer) for peer in node.service.peers()]
+    known = {peer.peer_id for peer in listed}
+    listed += [_waited_for(node, each) for each in await node.service.outbox.summary() if each.peer not in known]
+    return schema.Peers(peers=sorted(listed, key=lambda peer: (not peer.connected, peer.name.casefold(), peer.peer_id)))
 
 
 def bans(service: FederationService) -> schema.Bans:
@@ -88,7 +91,8 @@ def _store(said: dict[str, Any]) -> schema.StoreStatus:
         why=said["why"],
         since=said["since_ms"],
         size_bytes=said["size_bytes"],
-        schema=said["schema"],
+        durable=said["durable"],
+        version=said["version"],
     )
 
 
@@ -118,6 +122,35 @@ def _peer(node: RunningNode, peer: PeerStatus) -> schema.Peer:
         bytes_in=peer.bytes_in,
         messages_out=peer.messages_out,
         bytes_out=peer.bytes_out,
+    )
+
+
+def _waited_for(node: RunningNode, waiting: PeerOutbox) -> schema.Peer:
+    """A peer of whom nothing is known here but what waits for it."""
+    return schema.Peer(
+        peer_id=waiting.peer,
+        name=node.name_of(waiting.peer),
+        state="known",
+        why="it has not been here since this node started",
+        since=node.started_at_ms,
+        connected=False,
+        addresses=[],
+        direction="",
+        round_trip_ms=None,
+        clock_offset_ms=None,
+        software="",
+        agent="",
+        kept=False,
+        queued=waiting.messages,
+        queued_bytes=waiting.size_bytes,
+        oldest_queued=waiting.oldest_ms,
+        last_error=waiting.last_error,
+        next_try=waiting.next_try_ms,
+        offline_since=None,
+        messages_in=0,
+        bytes_in=0,
+        messages_out=0,
+        bytes_out=0,
     )
 
 

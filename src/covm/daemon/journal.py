@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from covm.federation import EventStream, errors, events
 
@@ -29,13 +29,13 @@ TOO_MANY = (events.FileProgressed,)
 """What comes several times a second, and is no news."""
 
 
-async def keep(happenings: EventStream, hear: Callable[[events.Event], None]) -> None:
+async def keep(happenings: EventStream, hear: Callable[[events.Event], Awaitable[None]]) -> None:
     """Logs every event until the node stops, and lets `hear` know of it.
 
     Raises `NodeFailed` when the network core ended by itself.
     """
     async for event in happenings:
-        hear(event)
+        await hear(event)
         if isinstance(event, TOO_MANY):
             continue
         level = logging.WARNING if isinstance(event, WARNINGS) else logging.INFO

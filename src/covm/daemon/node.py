@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 from covm._native import parse_peer_id
 from covm.control.failures import NotFound
 from covm.daemon.acquaintances import Acquaintances
+from covm.daemon.name_book import NameBook
 from covm.daemon.notices import Notices
 from covm.daemon.peer_names import find_peer
 from covm.daemon.received import ReceivedMessages
 from covm.daemon.sent_lately import SentLately
 from covm.federation import FederationService, events
-from covm.federation.errors import UnknownPeer
+from covm.federation.errors import NotStarted, StoreError, UnknownPeer
 
 
 def now_ms() -> int:
@@ -45,12 +47,22 @@ class RunningNode:
     def __post_init__(self) -> None:
         self.acquaintances = Acquaintances(self.current_name_of, now_ms)
         self.notices = Notices(self.name_of, now_ms)
+        self._name_book = NameBook(self.service.transaction)
         self.received = ReceivedMessages(self.service.transaction, self.kept_name_of)
 
-    def hear(self, event: events.Event) -> None:
+    async def open(self) -> None:
+        """Brings back what the process remembers; once the service has started."""
+        self.acquaintances.recall(await self._name_book.open())
+        await self.received.open()
+
+    async def hear(self, event: events.Event) -> None:
         """Lets everyone who remembers know what happened."""
         self.acquaintances.hear(event)
         self.notices.hear(event)
+        if isinstance(event, events.PeerConnected) and (name := self.current_name_of(event.peer)):
+            # A name is a convenience: it is noted again with the next connection.
+            with contextlib.suppress(StoreError, NotStarted):
+                await self._name_book.note(event.peer, name, now_ms())
 
     @property
     def name(self) -> str:
@@ -58,8 +70,11 @@ class RunningNode:
         return self.service.name
 
     def names(self) -> dict[str, str]:
-        """The name that each known peer goes by, by peer id; "" for those that gave none."""
-        return {peer.peer_id: peer.name for peer in self.service.peers()}
+        """The name that each known peer goes by, or went by, by peer id; "" for those that gave none."""
+        remembered = self.acquaintances.names()
+        return remembered | {
+            peer.peer_id: peer.name or remembered.get(peer.peer_id, "") for peer in self.service.peers()
+        }
 
     def name_of(self, peer: str) -> str:
         """The name that a peer goes by, or went by when it was last here; "" if it has none here."""

@@ -76,7 +76,7 @@ async def _live(
     node = RunningNode(service, identity.did_key, home, tuple(dict.fromkeys(received_types)))
     with _stopped_by_signals(node.stopping):
         async with service:
-            await node.received.open()
+            await node.open()
             for type_name in node.received_types:
                 service.subscribe(type_name, node.received.take, name="messages", transactional=True)
             await _answer(node, happenings, ready)

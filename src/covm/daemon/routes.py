@@ -63,7 +63,7 @@ async def stop(request: Request) -> Response:
 
 
 async def peers(request: Request) -> Response:
-    return answer(answers.peers(node_of(request)))
+    return answer(await answers.peers(node_of(request)))
 
 
 async def connect(request: Request) -> Response:

@@ -30,6 +30,9 @@ from covm.federation.wire.limits import NONCE_SIZE
 
 NUMBER_SIZE: Final = 8
 
+MOST_KNOWN: Final = 100_000
+"""Peers remembered from earlier starts, some ten megabytes: far more than one node ever deals with."""
+
 
 async def begin(store: Store, peer_id: str, clock: Clock, random: Random) -> Incarnation:
     """The incarnation to speak under, on disk when this returns.
@@ -58,6 +61,16 @@ def save_incarnation(tx: Transaction, incarnation: Incarnation) -> None:
     """Makes it the incarnation that the next start goes on with."""
     put_meta(tx, INCARNATION, incarnation.number.to_bytes(NUMBER_SIZE, "big") + incarnation.nonce)
     delete_meta(tx, NEW_INCARNATION)
+
+
+async def known_peers(store: Store) -> set[str]:
+    """Everyone with whom a message was exchanged in earlier starts, at most `MOST_KNOWN`."""
+
+    def query(tx: Transaction) -> set[str]:
+        rows = tx.execute("SELECT peer FROM covm_peers ORDER BY id DESC LIMIT :most", {"most": MOST_KNOWN})
+        return set(rows.scalars())
+
+    return await store.read(query)
 
 
 async def stored_bans(store: Store) -> list[Ban]:

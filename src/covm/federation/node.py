@@ -100,12 +100,19 @@ class Node(wiring.Parts):
             try:
                 await self.network.stop()
             finally:
-                try:
-                    await self.dispatcher.close()
-                    await self.store.close()
-                finally:
-                    self.home.close()
-                    self.hub.close()
+                await self._put_away()
+
+    async def _put_away(self) -> None:
+        """Every task has ended: what is to be kept goes to disk, and what is held is given back."""
+        try:
+            await self.dispatcher.close()
+        finally:
+            try:
+                await self.store.close()
+            finally:
+                self.blobs.close()
+                self.home.close()
+                self.hub.close()
 
     async def _start(self) -> None:
         self.home.open()
@@ -115,6 +122,7 @@ class Node(wiring.Parts):
         incarnation = await life.begin(self.store, self.identity.peer_id, self.clock, self.random)
         for ban in await life.stored_bans(self.store):
             self.bans.add(ban)
+        self.peers.recall(await life.known_peers(self.store))
         self._require_starting()
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self.supervisor.run(ready), name=f"node {self.name}")

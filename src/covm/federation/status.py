@@ -53,6 +53,25 @@ def status(node: Node) -> dict[str, Any]:
         "uptime_s": _uptime_s(node),
         "connected": len(node.peers.connected_peers()),
         "running": node.is_running,
+        "incarnation": str(node.post.incarnation) if node.post.incarnation is not None else None,
+        "store": _store(node),
+    }
+
+
+def _store(node: Node) -> dict[str, Any]:
+    from covm.federation.store.migrations import REVISIONS  # with it comes the database's library
+
+    health, told = node.store.health(), node.store.stats()
+    return {
+        "engine": told["engine"],
+        "version": told["version"],
+        "where": node.store_place,
+        "schema": REVISIONS[-1],
+        "durable": node.store.is_durable,
+        "size_bytes": told["size_bytes"],
+        "state": health.state,
+        "why": health.why,
+        "since_ms": health.since_ms,
     }
 
 
@@ -78,6 +97,7 @@ def stats(node: Node) -> dict[str, Any]:
         "handlers": dict(sorted(counters.handlers.items())),
         "faults": node.supervisor.failures,
         "network": network,
+        "store": node.store.stats(),
     }
 
 

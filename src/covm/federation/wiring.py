@@ -12,6 +12,7 @@ from covm.federation.blobs.protocol import BlobProtocol
 from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.clock import Clock, Random, SystemClock, SystemRandom
 from covm.federation.config import FederationConfig
+from covm.federation.config.settings import without_password
 from covm.federation.counters import Counters
 from covm.federation.dispatch.composer import MessageComposer
 from covm.federation.dispatch.direct import DirectProtocol
@@ -90,7 +91,7 @@ class Parts:
         self.direct = DirectProtocol(self.post, self._begin_anew)
         self.blobs = self._make_blobs()
         self.gossip = self._make_gossip()
-        composer.meet(self.peers, lambda: self.post.own_incarnation)
+        composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve)
         self.peers.meet(self.direct)
         self.dispatcher.meet(self.gossip, self.direct.take_staged, self.peers.clock_is_doubtful)
         self.dispatcher.subscribe(Subscription(OFFER_TYPE, self.blobs.take_offer, HANDLER, hands_over=True))
@@ -101,7 +102,6 @@ class Parts:
             self.registry,
             self.federation,
             self.identity.peer_id,
-            self.clock,
             self.random,
             config.message_time_to_live,
             config.max_message_size,
@@ -225,13 +225,20 @@ class Parts:
     def _is_own_rule(self, digest: bytes) -> bool:
         return any(self.registry.rule_digest(name) == digest for name in self.registry.names())
 
+    @property
+    def store_place(self) -> str:
+        """Where the store is, for people: no password in it; empty in memory."""
+        if self.config.store_url:
+            return without_password(self.config.store_url)
+        return str(self.config.home_path / "store.db") if self.config.home_path is not None else ""
+
     def _describe(self) -> PeerInfo:
         addresses = [*self.config.announce_addresses, *self.network.addresses]
         return PeerInfo(
             name=self.name,
             version=software_version(),
             addresses=addresses[:MAX_ADDRESSES],
-            capabilities=["direct", "gossip"],
+            capabilities=["direct", "gossip", "blob"],
             types_digest=self.registry.digest(),
         )
 

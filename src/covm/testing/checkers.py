@@ -59,7 +59,8 @@ class Checkers:
     """Looks at a world's disks and complains to the ledger.
 
     `transactional` are the types whose handlers write effects, `answered` those of them that are answered in the same
-    transaction, `journalled` those that are sent within a transaction of their sender.
+    transaction, `journalled` those that are sent within a transaction of their sender, `bounded` those that are sent
+    outside transactions, of which `most_waiting` may wait for one peer.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Checkers:
         transactional: frozenset[str],
         answered: frozenset[str],
         journalled: frozenset[str],
+        bounded: frozenset[str],
         most_waiting: int,
     ) -> None:
         self._ledger = ledger
@@ -78,13 +80,15 @@ class Checkers:
         self._transactional = transactional
         self._answered = answered
         self._journalled = journalled
+        self._bounded = bounded
         self._most_waiting = most_waiting
 
     # --- at the moment that something is said ---
 
     def stored(self, entry: Entry) -> None:
         """The sender was told that the receiver has it on disk: it has."""
-        if not entry.lost_by_recipient and not self._is_on_disk(entry):
+        # A sender that went back in time does not know of the skip that it once sent in the message's place.
+        if not entry.lost_by_recipient and not entry.is_sent_again and not self._is_on_disk(entry):
             self._ledger.complain(entry, "the sender was told that it is stored, and it is not on the receiver's disk")
 
     def handled(self, entry: Entry) -> None:
@@ -143,10 +147,13 @@ class Checkers:
         if not disk.has("covm_outbox"):
             return
         waiting = disk.query(
-            "SELECT p.peer, count(*) FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
-            "JOIN covm_peers p ON p.id = l.peer_id WHERE o.state = 0 AND o.seq > l.acked_seq GROUP BY p.peer"
+            "SELECT p.peer, o.type, count(*) FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
+            "JOIN covm_peers p ON p.id = l.peer_id WHERE o.state = 0 AND o.seq > l.acked_seq GROUP BY p.peer, o.type"
         )
-        for peer, count in waiting:
+        counts: Counter[str] = Counter()
+        for peer, type_name, count in waiting:
+            counts[peer] += count if type_name in self._bounded else 0
+        for peer, count in counts.items():
             if count > self._most_waiting:
                 self._ledger.complain(None, f"{count} messages wait on {name} for {peer}: {self._most_waiting} may")
 
@@ -162,7 +169,8 @@ class Checkers:
             self._ledger.complain(entry, f"nobody ever said what became of it: it is {entry.state or 'unknown'} still")
         elif entry.state == "handled":
             self.handled(entry)
-        elif effects:
+        elif effects and not (entry.is_sent_again and entry.state in {"expired", "cancelled"}):
+            # A sender that went back in time may have had the receiver's last word on it, and lost that.
             self._ledger.complain(entry, f"its sender was told that it is {entry.state}, and its effect is there")
 
     def _was_sent_with_its_journal(self, entry: Entry) -> None:

@@ -106,8 +106,9 @@ class Ledger:
     def say(self, entry: Entry, state: str, reason: str, *, anew: bool = False) -> None:
         """A receipt says something; `anew` when it was made anew after a start of the node."""
         before = entry.state
-        # A sender that went back in time sends again what was stored, and it may end otherwise; so say its receipts.
-        allowed = MOVES["queued"] if entry.is_sent_again else MOVES[before] if before else frozenset({state})
+        # Who went back in time makes what was stored be sent again, and it may end otherwise; so say its receipts.
+        is_open = not before or entry.is_sent_again or entry.lost_by_recipient
+        allowed = MOVES["queued"] | {"queued"} if is_open else MOVES[before]
         if state != before and not anew and state not in allowed:
             self.complain(entry, f"its receipt moved from {before} to {state}")
         if state in {"refused", "quarantined"} and not reason:

@@ -79,6 +79,7 @@ class FileTransfer:
 
     @property
     def state(self) -> str:
+        """`running`, `done` or `failed`."""
         return self._state
 
     @property

@@ -46,8 +46,9 @@ class _Waiting(NamedTuple):
 @dataclass(slots=True)
 class _Retry:
     outgoing: Outgoing
-    after_seq: int
     upto_seq: int
+    is_asked: bool
+    after_seq: int = 0
 
 
 class Admissions:
@@ -76,7 +77,11 @@ class Admissions:
 
     def retry(self, outgoing: Outgoing) -> None:
         """Everything that the receiver refused for now is to be tried again."""
-        self._retries.append(_Retry(outgoing, 0, outgoing.acked_seq))
+        self._retries.append(_Retry(outgoing, outgoing.acked_seq, is_asked=False))
+
+    def ask(self, outgoing: Outgoing, upto_seq: int) -> None:
+        """What the receiver stored up to there and never settled is sent once more: it says what became of it."""
+        self._retries.append(_Retry(outgoing, upto_seq, is_asked=True))
 
     async def following(self) -> list[Draft]:
         """The next of them, in order; none when nothing is left of one source. Raises `StoreError`.
@@ -128,7 +133,7 @@ class Admissions:
 
     async def _of_retries(self) -> list[Draft]:
         retry = self._retries[0]
-        outgoing, where = retry.outgoing, "envelope IS NOT NULL AND reason <> ''"
+        outgoing, where = retry.outgoing, f"envelope IS NOT NULL AND reason {'=' if retry.is_asked else '<>'} ''"
         line = self._book.get(outgoing.peer)
         if outgoing.id is None or line is None or line.outgoing is not outgoing:
             self._retries.popleft()
@@ -141,10 +146,11 @@ class Admissions:
         drafts = await self._drafts(line, rows)
         places = {row.id: row.seq for row in rows}
         for draft in drafts:
-            draft.old_seq = places[draft.row or 0]
+            draft.old_seq, draft.is_asked = places[draft.row or 0], retry.is_asked
             draft.receipt = draft.receipt or outgoing.live.get(draft.old_seq)
         retry.after_seq = rows[-1].seq
-        outgoing.given_back = max(0, outgoing.given_back - len(rows))
+        if not retry.is_asked:
+            outgoing.given_back = max(0, outgoing.given_back - len(rows))
         return drafts
 
     async def _drafts(self, line: Line, rows: Sequence[_Waiting]) -> list[Draft]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from covm.federation.clock import Clock, Random
+from covm.federation.clock import Random
 from covm.federation.dispatch.transaction import Staged
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotStarted
 from covm.federation.wire.limits import MAX_GOSSIP_BODY, MAX_TIME_TO_LIVE, MID_SIZE, clamped_ms
@@ -27,7 +27,6 @@ class MessageComposer:
         registry: TypeRegistry,
         federation: FederationId,
         peer_id: str,
-        clock: Clock,
         random: Random,
         time_to_live: timedelta,
         max_message_size: int,
@@ -35,7 +34,6 @@ class MessageComposer:
         self._registry = registry
         self._federation = federation
         self._peer_id = peer_id
-        self._clock = clock
         self._random = random
         self._time_to_live = time_to_live
         self._max_message_size = max_message_size
@@ -51,7 +49,7 @@ class MessageComposer:
         self._incarnation = incarnation
         self._reserve = reserve
 
-    def compose(self, peer: str, type: Any, value: Any, time_to_live: timedelta | None) -> Staged:
+    def compose(self, peer: str, type: Any, value: Any, time_to_live: timedelta | None, now_ms: int) -> Staged:
         """Checks and encodes a direct message. Raises as `FederationService.send_direct` does."""
         if self._presence is None or self._incarnation is None or self._reserve is None:
             raise NotStarted
@@ -62,7 +60,7 @@ class MessageComposer:
         lifetime = self._time_to_live if time_to_live is None else time_to_live
         if lifetime <= timedelta(0):
             raise ValueError(f"a message cannot live {lifetime}; give a positive duration, or none at all")
-        now_ms = clamped_ms(self._clock.now_ms())
+        now_ms = clamped_ms(now_ms)
         lifetime_ms = int(min(lifetime, MAX_TIME_TO_LIVE).total_seconds() * 1000)
         expires_at_ms = clamped_ms(now_ms + lifetime_ms)
         mid = self._random.bytes(MID_SIZE)

@@ -99,9 +99,10 @@ class DirectProtocol:
         self._journal.admissions.has_staged = True
         self._journal.wake()
 
-    def require_room(self, peer: str, size_bytes: int) -> None:
-        """Raises `OutboxFull` when one more message of this size is too much. Reads only, on any thread."""
+    def reserve(self, peer: str, size_bytes: int) -> None:
+        """A transaction sends one more message of this size. Raises `OutboxFull`. Called on any thread."""
         self._book.require_room(peer, size_bytes)
+        self._book.staging.add(peer, size_bytes, self._post.clock.monotonic_s())
 
     def send_control(self, peer: str, frame: Frame) -> bool:
         line = self._book.get(peer)

@@ -43,6 +43,7 @@ logger = logging.getLogger("covm.federation.dispatch")
 
 T = TypeVar("T")
 
+
 class MessageDispatcher:
     """The shell around `Shelf` and `Subscriptions`; its lanes are run by a `LaneRunner`."""
 

@@ -31,6 +31,7 @@ class Draft:
         "done",
         "expires_at",
         "incarnation",
+        "is_asked",
         "is_read_again",
         "line",
         "mid",
@@ -69,6 +70,8 @@ class Draft:
         self.row: int | None = None
         self.staged: int | None = None
         self.old_seq: int | None = None
+        self.is_asked = False
+        """Whether it is stored there, and sent again only to hear what became of it."""
         self.is_read_again = False
         """Whether it is read from its table again when this commit fails."""
 
@@ -216,9 +219,9 @@ def _enter(outgoing: Outgoing, drafts: list[Draft], envelopes: list[bytes]) -> N
         receipt = draft.receipt
         if receipt is not None:
             live[draft.seq] = receipt
-            if draft.row is not None or draft.staged is not None:
+            if (draft.row is not None or draft.staged is not None) and not draft.is_asked:
                 receipt.renew()
-        if draft.old_seq is not None:
+        if draft.old_seq is not None and live.get(draft.old_seq) is receipt:
             live.pop(draft.old_seq, None)
     added = end - outgoing.total_bytes
     outgoing.budget.add(0, added - assigned_bytes)

@@ -21,7 +21,7 @@ from covm.federation.dispatch.drafting import Assembly, Draft, Record
 from covm.federation.dispatch.line import Post
 from covm.federation.dispatch.line_book import LineBook, adopt
 from covm.federation.dispatch.outbox import Outgoing
-from covm.federation.dispatch.outbox_jobs import Settled, load_line, write_batch
+from covm.federation.dispatch.outbox_jobs import Settled, load_line, places_from, write_batch
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.standing import Settlement
 from covm.federation.errors import FederationError, NotStarted, StoreError
@@ -158,9 +158,9 @@ class Journal:
         self._wake.set()
 
     async def _write(self) -> None:
-        if self._commands:
+        # Those alone that wait now: whoever comes again and again must not keep the rest from its turn.
+        for _ in range(len(self._commands)):
             await _carry_out(*self._commands.popleft())
-            return
         try:
             await self._clear_suspects()
             moved = await self.admissions.following()
@@ -229,6 +229,9 @@ class Journal:
     def _take_back(self, assembly: Assembly, moved: list[Draft], failure: Exception) -> None:
         """The batch is not on disk: what came from disk or from receivers is written later."""
         assembly.failed(failure)
+        for draft in moved:
+            if draft.receipt is not None:
+                self._book.floating[draft.mid] = draft.receipt
         self.admissions.put_back(moved)
         for outgoing, record in assembly.records.items():
             later = self._records.pop(outgoing, None)
@@ -255,6 +258,12 @@ class Journal:
             peer, incarnation = outgoing.peer, outgoing.incarnation
             row = await self._post.store.read(partial(load_line, peer=peer, incarnation=incarnation))
             if row is not None:
+                found = await self._post.store.read(
+                    partial(places_from, peer=peer, incarnation=incarnation, seq=outgoing.next_seq)
+                )
+                for seq, mid in found:
+                    if (receipt := self._book.floating.pop(mid, None)) is not None:
+                        outgoing.live[seq] = receipt
                 adopt(outgoing, row)
                 outgoing.window.clear()
                 self._wake_sender(outgoing)

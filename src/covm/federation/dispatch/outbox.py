@@ -165,6 +165,17 @@ class Flight:
         return [self._places.pop(last) for last in lasts]
 
 
+class Asking:
+    """When a receiver is asked what became of messages that it stored. `upto_seq` was stored when last looked at."""
+
+    __slots__ = ("due_s", "pause_s", "upto_seq")
+
+    def __init__(self, due_s: float, pause_s: float, upto_seq: int) -> None:
+        self.due_s = due_s
+        self.pause_s = pause_s
+        self.upto_seq = upto_seq
+
+
 class Outgoing:
     """One line: our incarnation, one recipient. The numbers are those on disk, except where `assigned` says so."""
 
@@ -172,10 +183,12 @@ class Outgoing:
         "acked_bytes",
         "acked_mid",
         "acked_seq",
+        "asking",
         "assigned_bytes",
         "assigned_seq",
         "budget",
         "doubtful",
+        "ended_at",
         "fallen_to",
         "falls",
         "given_back",
@@ -221,12 +234,15 @@ class Outgoing:
         """The receipts that somebody holds, by place."""
         self.doubtful: set[int] = set()
         """Places that expired or were cancelled after their message was sent on the stream that stands."""
+        self.ended_at = (0, 0)
+        """The message at which the peer ended a stream, and how often in a row."""
         self.fallen_to: int | None = None
         """Where the receiver stood when it said that it has less than it acknowledged, until it has that again."""
         self.falls = 0
         self.given_back = 0
         """Messages that the receiver refused for now, and that are tried again."""
         self.named = 0
+        self.asking: Asking | None = None
         self.oldest_ms: int | None = None
 
     @property

@@ -200,6 +200,17 @@ def load_lines(tx: Transaction) -> list[LineRow]:
     return [_line(row) for row in tx.execute(f"{_LINES} ORDER BY l.number, l.nonce, l.id")]
 
 
+def places_from(tx: Transaction, peer: str, incarnation: Incarnation, seq: int) -> list[tuple[int, bytes]]:
+    """Places from `seq` on that are on disk, with their message ids."""
+    found = tx.execute(
+        "SELECT o.seq, o.mid FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
+        "JOIN covm_peers p ON p.id = l.peer_id "
+        "WHERE p.peer = :peer AND l.number = :number AND l.nonce = :nonce AND o.seq >= :seq",
+        {"peer": peer, "number": incarnation.number, "nonce": incarnation.nonce, "seq": seq},
+    )
+    return [(place, bytes(mid)) for place, mid in found]
+
+
 def load_line(tx: Transaction, peer: str, incarnation: Incarnation) -> LineRow | None:
     """One line as it is on disk now."""
     found = tx.execute(

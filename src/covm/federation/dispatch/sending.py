@@ -90,7 +90,6 @@ class Sender:
         self._early: list[tuple[Ack, int]] = []
         self._confirmed = 0
         self._sent_upto = 0
-        self._ended_at = (0, 0)
 
     def wake(self) -> None:
         """Something waits in the outbox."""
@@ -207,10 +206,10 @@ class Sender:
         by_peer = self._closed_because in ENDED_BY_PEER and head <= self._sent_upto
         if not self.line.admitted or not by_peer or self.line.outgoing is not outgoing:
             return
-        seq, count = self._ended_at
-        self._ended_at = (head, count + 1 if seq == head else 1)
-        if self._ended_at[1] >= MAX_ENDS_AT_HEAD:
-            self._ended_at = (0, 0)
+        seq, count = outgoing.ended_at
+        outgoing.ended_at = (head, count + 1 if seq == head else 1)
+        if outgoing.ended_at[1] >= MAX_ENDS_AT_HEAD:
+            outgoing.ended_at = (0, 0)
             self._doings.give_up_head(outgoing, head)
 
     async def _converse(self) -> None:

@@ -6,7 +6,7 @@ Everything that it does through it commits together with the message being dealt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -64,7 +64,7 @@ class Staged:
 class Composer(Protocol):
     """Makes messages without the loop's help: transactional handlers run on the store's thread."""
 
-    def compose(self, peer: str, type: Any, value: Any, time_to_live: timedelta | None) -> Staged:
+    def compose(self, peer: str, type: Any, value: Any, time_to_live: timedelta | None, now_ms: int) -> Staged:
         """Checks and encodes a direct message. Raises as `FederationService.send_direct` does."""
 
     def check_publication(self, type: Any, value: Any) -> tuple[str, Any]:
@@ -80,7 +80,7 @@ class Tx:
 
     __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "failure", "publications", "staged")
 
-    def __init__(self, tx: Transaction, composer: Composer, now_ms: Callable[[], int]) -> None:
+    def __init__(self, tx: Transaction, composer: Composer, now_ms: int) -> None:
         self._tx = tx
         self._composer = composer
         self._now_ms = now_ms
@@ -125,11 +125,11 @@ class Tx:
         self._require_open()
         if self.staged >= MAX_STAGED:
             raise ValueError(f"a transaction sends at most {MAX_STAGED:,} messages")
-        staged = self._composer.compose(peer, type, value, time_to_live)
+        staged = self._composer.compose(peer, type, value, time_to_live, self._now_ms)
         self._tx.insert(
             tables.staged,
             ("peer", "mid", "type", "body", "queued_at", "expires_at"),
-            [(peer, staged.mid, staged.type, staged.body, clamped_ms(self._now_ms()), staged.expires_at_ms)],
+            [(peer, staged.mid, staged.type, staged.body, clamped_ms(self._now_ms), staged.expires_at_ms)],
         )
         self.staged += 1
         return staged.mid.hex()

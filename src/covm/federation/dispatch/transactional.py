@@ -72,6 +72,7 @@ class Transactions:
         Raises `HandlerRaised`. A store that cannot be written is no fault of theirs: it is tried until it can.
         """
         pause_s, is_again, at = FIRST_PAUSE_S, False, 0
+        now_ms = self._now_ms()
 
         def job(tx: Transaction) -> Report:
             nonlocal at
@@ -79,7 +80,7 @@ class Transactions:
             open_work = _still_open(tx, work) if is_again else None
             for at, each in enumerate(work):
                 if open_work is None or at in open_work:
-                    self._run(tx, report, at, each)
+                    self._run(tx, report, at, each, now_ms)
             # Not a handler's any more.
             at = len(work)
             report.told = settle(tx, settlements)
@@ -103,9 +104,11 @@ class Transactions:
     async def run(self, work: Callable[[Tx], T]) -> tuple[T, Report]:
         """Runs a program's own function; whatever it raises comes out, and nothing is kept."""
 
+        now_ms = self._now_ms()
+
         def job(tx: Transaction) -> tuple[T, Report]:
             report = Report()
-            handed = Tx(tx, self._composer, self._now_ms)
+            handed = Tx(tx, self._composer, now_ms)
             try:
                 result = work(handed)
             finally:
@@ -118,8 +121,8 @@ class Transactions:
 
         return await self._store.write(job)
 
-    def _run(self, tx: Transaction, report: Report, at: int, work: Work) -> None:
-        handed = Tx(tx, self._composer, self._now_ms)
+    def _run(self, tx: Transaction, report: Report, at: int, work: Work, now_ms: int) -> None:
+        handed = Tx(tx, self._composer, now_ms)
         try:
             error = attempt(lambda handler: handler(work.message, handed), work.subscription.handler)
         finally:

@@ -13,7 +13,7 @@ from covm.federation.dispatch.drafting import Record
 from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import Line, Post
 from covm.federation.dispatch.line_book import LineBook
-from covm.federation.dispatch.outbox import Outgoing
+from covm.federation.dispatch.outbox import Asking, Outgoing
 from covm.federation.errors import StoreError
 from covm.federation.store.interface import Transaction
 
@@ -48,6 +48,16 @@ UNSETTLED_BYTES: Final = 256 * 1024 * 1024
 
 TRANSACTION_S: Final = 60.0
 """What a transaction reserved and never committed is free again after so long."""
+
+ASK_SOON_S: Final = 5.0
+"""After the first HELLO in this life a receiver is asked about stored messages without an outcome: what it said of them
+may have been undone with this node's disk."""
+
+ASK_FIRST_S: Final = 120.0
+"""How long a stored message may be without an outcome before the receiver is asked: its own disk may have gone back.
+Asked again after twice as long, while handlers there simply take long."""
+
+ASK_AT_MOST_S: Final = 86_400.0
 
 RETRY_AT_MOST_S: Final = 3600.0
 """The longest pause before a message is tried again that was refused for now, whatever `connection_retry` says."""
@@ -101,7 +111,11 @@ class Upkeep:
             retry.attempt = min(retry.attempt + 1, 30)
 
     def on_hello(self, line: Line, types: bytes) -> None:
-        """A receiver whose types changed is asked again at once."""
+        """What a receiver whose types changed refused for now is tried again at once."""
+        outgoing = line.outgoing
+        if outgoing.asking is None:
+            due_s = self._post.clock.monotonic_s() + ASK_SOON_S
+            outgoing.asking = Asking(due_s, ASK_FIRST_S, outgoing.acked_seq)
         retry = self._retries.setdefault(line.peer, Retry())
         if retry.types != types:
             retry.types, retry.attempt = types, 0
@@ -129,6 +143,7 @@ class Upkeep:
             await self._journal.run(partial(self._expire, now_ms))
         for line in self._book:
             await self._release(line.outgoing)
+            await self._ask(line, now_s)
         if now_s >= self._next_prune_s:
             self._next_prune_s = now_s + PRUNE_PERIOD_S
             await self._prune(now_ms)
@@ -201,6 +216,19 @@ class Upkeep:
         receipt = outgoing.live.get(seq)
         if receipt is not None:
             receipt.advance(state, reason)
+
+    async def _ask(self, line: Line, now_s: float) -> None:
+        outgoing, asking = line.outgoing, line.outgoing.asking
+        if not line.admitted or outgoing.id is None or asking is None or now_s < asking.due_s:
+            return
+        upto = await self._post.store.read(
+            partial(upkeep_jobs.unsettled, line_id=outgoing.id, acked_seq=asking.upto_seq)
+        )
+        asking.pause_s = min(2 * asking.pause_s, ASK_AT_MOST_S) if upto else ASK_FIRST_S
+        asking.due_s, asking.upto_seq = now_s + asking.pause_s, outgoing.acked_seq
+        if upto:
+            self._journal.admissions.ask(outgoing, upto)
+            self._journal.wake()
 
     async def _release(self, outgoing: Outgoing) -> None:
         line_id, upto = outgoing.id, outgoing.acked_seq - HELD_BACK

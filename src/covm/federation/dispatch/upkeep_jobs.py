@@ -108,6 +108,16 @@ def close_line(tx: Transaction, line_id: int) -> None:
     tx.execute("UPDATE covm_lines_out SET acked_seq = next_seq - 1 WHERE id = :line", {"line": line_id})
 
 
+def unsettled(tx: Transaction, line_id: int, acked_seq: int) -> int:
+    """The last place up to `acked_seq` that is stored, not settled, and still held; 0 when there is none."""
+    found = tx.execute(
+        "SELECT max(seq) FROM covm_outbox "
+        "WHERE line_id = :line AND seq <= :acked AND state = 0 AND reason = '' AND envelope IS NOT NULL",
+        {"line": line_id, "acked": acked_seq},
+    ).scalar()
+    return int(found or 0)
+
+
 def given_back(tx: Transaction) -> list[tuple[int, int]]:
     """How many messages of each line their receivers refused for now."""
     found = tx.execute("SELECT line_id, count(*) FROM covm_outbox WHERE state = 0 AND reason <> '' GROUP BY line_id")

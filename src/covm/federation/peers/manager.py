@@ -114,6 +114,10 @@ class PeerManager:
         for address in bootstrap:
             self._dialler.keep(address)
 
+    def recall(self, peers: Iterable[str]) -> None:
+        """These were dealt with in earlier starts: they may be written to, wherever they are."""
+        self._roster.recalled.update(peers)
+
     def stop(self) -> None:
         """Ends every `connect` that still waits, with `NotStarted`."""
         self._dialler.stop()
@@ -185,7 +189,7 @@ class PeerManager:
     def may_write_to(self, peer: str) -> None:
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
-        if self._roster.get(peer) is None and peer not in self._roster.book:
+        if not self._roster.knows(peer):
             raise UnknownPeer(peer)
 
     def clock_is_doubtful(self) -> bool:

@@ -21,9 +21,15 @@ class Roster:
         self._clock = clock
         self._records: OrderedDict[str, PeerRecord] = OrderedDict()
         self.book = AddressBook(needed=self._is_needed)
+        self.recalled: set[str] = set()
+        """Peers of earlier starts; where they are has to be heard anew."""
 
     def __iter__(self) -> Iterator[PeerRecord]:
         return iter(list(self._records.values()))
+
+    def knows(self, peer: str) -> bool:
+        """Whether anything was ever heard of the peer here."""
+        return peer in self._records or peer in self.book or peer in self.recalled
 
     def get(self, peer: str) -> PeerRecord | None:
         return self._records.get(peer)
