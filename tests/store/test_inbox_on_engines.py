@@ -33,7 +33,7 @@ async def test_messages_are_handled_refused_quarantined_and_told(store: Store) -
         assert (2, 2, "refused", "no thanks") in told
         assert (7, 7, "handled", "") in told
         desk = w.dispatcher.desk
-        assert [each.message_id for each in await desk.listed(state="quarantined", peer="ada", type_name=NOTE)] == [
+        assert [each.id for each in await desk.listed(state="quarantined", peer="ada", type_name=NOTE)] == [
             mid(4).hex(),
             mid(3).hex(),
         ]

@@ -84,7 +84,7 @@ class Post:
             async for event in stream:
                 self.events.append(event)
 
-        machine.spawn(listen(), "listening")
+        self._listening = machine.spawn(listen(), "listening")
 
 
 async def in_time(condition: Callable[[], object], timeout: timedelta = LONG) -> None:

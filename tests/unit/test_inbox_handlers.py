@@ -60,7 +60,7 @@ async def test_what_fails_for_good_is_quarantined_and_its_lane_goes_on(is_async:
         assert await stream.until_told(2) == [(1, 1, "failed"), (2, 2, "handled")]
         assert got == [1, 1, 1, 2]
         [entry] = await w.dispatcher.desk.listed(state="quarantined")
-        assert (entry.message_id, entry.attempts, entry.reason) == (mid(1).hex(), 3, "its handler raised KeyError")
+        assert (entry.id, entry.attempts, entry.reason) == (mid(1).hex(), 3, "its handler raised KeyError")
         events = [await anext(w.events) for _ in range(4)]
         assert [type(each) for each in events] == [HandlerFailed] * 3 + [MessageQuarantined]
         assert events[-1] == MessageQuarantined("bakery", NOTE, mid(1).hex(), "ada", entry.reason, 3)

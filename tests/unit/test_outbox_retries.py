@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from tests.unit.outbox_world import LONG, NOTE, Post, in_time, violations, virtually
 
-from covm.federation import Message, message_type
+from covm.federation import FederationService, Message, message_type
 from covm.federation.dispatch import tables
 from covm.federation.errors import MessageRefused
 from covm.federation.wire.registry import TypeRegistry
+from covm.testing.machine import Machine
 from covm.testing.world import World
 
 
@@ -45,8 +46,11 @@ class Gardeners:
         self.world = world
         self.ada, self.ben = world.machines
         self.received: list[Any] = []
-        self.ben.application = lambda _, service: service.subscribe("garden.note", self._take, name="take")
+        self.ben.application = self._subscribe
         knows(self.ada, New)
+
+    def _subscribe(self, machine: Machine, service: FederationService) -> None:
+        service.subscribe("garden.note", self._take, name="take")
 
     def _take(self, message: Message[Any]) -> None:
         self.received.append(message.payload)

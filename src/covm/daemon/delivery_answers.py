@@ -50,14 +50,14 @@ def outgoing(node: RunningNode, message: SentMessage) -> delivery.OutgoingMessag
 def incoming(node: RunningNode, entry: InboxEntry) -> delivery.IncomingMessage:
     """A message for this node that is not dealt with."""
     return delivery.IncomingMessage(
-        id=entry.message_id,
-        author=entry.peer,
-        author_name=node.name_of(entry.peer),
+        id=entry.id,
+        author=entry.author,
+        author_name=node.name_of(entry.author),
         type=entry.type,
         state=entry.state,
         attempts=entry.attempts,
         reason=entry.reason,
-        received_at=entry.received_at,
+        received_at=entry.received_at_ms,
         size_bytes=entry.size_bytes,
     )
 

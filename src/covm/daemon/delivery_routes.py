@@ -109,9 +109,9 @@ async def quarantined(request: Request) -> Response:
     found = await node.service.inbox.show(await _incoming_id(node, request.path_params["id"]))
     if found.state != QUARANTINED:
         raise NotFound(
-            f"message {found.message_id} is {found.state}, not quarantined; `covm federation quarantine` lists what is",
+            f"message {found.id} is {found.state}, not quarantined; `covm federation quarantine` lists what is",
             code="not_quarantined",
-            details={"message_id": found.message_id, "state": found.state},
+            details={"message_id": found.id, "state": found.state},
         )
     return answer(delivery.Incoming(message=answers.incoming(node, found)))
 

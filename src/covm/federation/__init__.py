@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from covm.federation.blobs.transfer import FileTransfer as FileTransfer
     from covm.federation.config import ConnectionRetry as ConnectionRetry
     from covm.federation.config import FederationConfig as FederationConfig
+    from covm.federation.dispatch.inbox_queries import InboxEntry as InboxEntry
+    from covm.federation.dispatch.outbox_queries import SentMessage as SentMessage
     from covm.federation.dispatch.receipts import Receipt as Receipt
     from covm.federation.dispatch.subscriptions import Subscription as Subscription
     from covm.federation.dispatch.transaction import Tx as Tx
@@ -62,11 +64,13 @@ _HOMES = {
     "GossipLogEntry": "covm.federation.gossip.log",
     "GossipLogStream": "covm.federation.gossip.log",
     "Identity": "covm.federation.identity",
+    "InboxEntry": "covm.federation.dispatch.inbox_queries",
     "Link": "covm._native",
     "Message": "covm.federation.wire.received",
     "PeerStatus": "covm.federation.peers.record",
     "PublishedMessage": "covm.federation.gossip.protocol",
     "Receipt": "covm.federation.dispatch.receipts",
+    "SentMessage": "covm.federation.dispatch.outbox_queries",
     "Subscription": "covm.federation.dispatch.subscriptions",
     "Refusal": "covm.federation.ports",
     "Tx": "covm.federation.dispatch.transaction",
@@ -87,12 +91,14 @@ __all__ = [
     "GossipLogEntry",
     "GossipLogStream",
     "Identity",
+    "InboxEntry",
     "Link",
     "Message",
     "PeerStatus",
     "PublishedMessage",
     "Receipt",
     "Refusal",
+    "SentMessage",
     "Subscription",
     "Tx",
     "TypeInfo",

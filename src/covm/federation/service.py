@@ -125,8 +125,9 @@ class FederationService:
         """Publishes to every member: under a type name or class, or an instance of a registered Struct alone.
 
         This node's own handlers get it too. That no peer is connected is no error: see `.peers` of what is returned.
-        Raises, before anything is sent, `MessageTooLarge` (64 KiB of payload), `InvalidMessage` with the path of what
-        does not fit, `UnknownMessageType` for a Struct that is not registered.
+        A payload above 64 KiB is announced and fetched by those who want it. Raises, before anything is sent,
+        `MessageTooLarge` (above `max_message_size`), `InvalidMessage` with the path of what does not fit,
+        `UnknownMessageType` for a Struct that is not registered.
         """
         node = self._node
         node.require_running()

@@ -37,7 +37,7 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class Call:
-    """One call of a plain handler."""
+    """One call of a plain handler: which `attempt` it was told to be, and whether it `returned`."""
 
     attempt: int
     returned: bool = False
@@ -45,7 +45,11 @@ class Call:
 
 @dataclass(slots=True)
 class Entry:
-    """One message, from before it was sent."""
+    """One message, from before it was sent: its `token`, `sender`, `recipient` and `type`, and when, `sent_s`.
+
+    `fate` is what the sender's application knows, `message_id` what it was given, `state` and `reason` what a receipt
+    said last, `calls` those of a plain handler.
+    """
 
     token: str
     sender: str
@@ -75,6 +79,7 @@ class Entry:
 
     @property
     def lane(self) -> tuple[str, str, str]:
+        """What keeps its order."""
         return self.sender, self.recipient, self.type
 
 

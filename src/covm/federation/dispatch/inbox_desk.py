@@ -87,7 +87,7 @@ class InboxDesk:
             found = await self._journal.store.write(retry)
         except StoreError:
             # It may have been committed all the same: then the lane finds it.
-            self._resume((entry.peer, entry.type), new_id)
+            self._resume((entry.author, entry.type), new_id)
             raise
         if found is None:
             raise UnknownMessage(message_id, "quarantine")

@@ -255,12 +255,14 @@ def _take_again(
 ) -> list[Settled]:
     """Messages that were taken before, under a new place: what still waits is told there; the rest was handled.
 
-    What lies in quarantine gets another try, at the end of its lane.
+    What lies in quarantine gets another try, at the end of its lane: one, however often it is sent at once.
     """
     select = "SELECT id, mid, state FROM covm_inbox WHERE"
     held = {(each, bytes(mid)): state for each, mid, state in rows_by(tx, select, "id", [known for _, known in again])}
     settled: list[Settled] = []
-    for row, known in again:
+    moved: dict[bytes, int] = {}
+    for row, seen_as in again:
+        known = moved.get(row.mid, seen_as)
         state = held.get((known, row.mid))
         if state is None:
             settled.append(Settled(row.seq, row.mid, OutcomeState.HANDLED.value, "", None))
@@ -269,6 +271,7 @@ def _take_again(
         if state == tables.QUARANTINE:
             new_id, new_state = row.inbox_id, tables.PENDING
             stored.revived.append(new_id)
+            moved[row.mid], held[new_id, row.mid] = new_id, new_state
             tx.execute(
                 "UPDATE covm_seen SET inbox_id = :id, forget_at = :forget WHERE author_id = :author AND mid = :mid",
                 {"id": new_id, "forget": row.forget_at_ms, "author": author_id, "mid": row.mid},

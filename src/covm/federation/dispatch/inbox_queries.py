@@ -48,16 +48,22 @@ class Found(NamedTuple):
 class InboxEntry(NamedTuple):
     """A message that arrived and is not dealt with, as people see it. Times are milliseconds since 1970-01-01 UTC."""
 
-    message_id: str
-    peer: str
-    """Its author."""
+    id: str
+    """32 hexadecimal digits."""
+    author: str
+    """Its author's peer id."""
     type: str
+    """The type's name."""
     state: str
     """`pending`, `quarantined`, or `unhandled`: nobody handles its type yet."""
     size_bytes: int
-    received_at: int
-    expires_at: int
+    """Bytes of its signed body."""
+    received_at_ms: int
+    """When it was stored here."""
+    expires_at_ms: int
+    """When its sender stops sending it, by the sender's clock."""
     attempts: int
+    """How often handlers were given it."""
     done: tuple[str, ...]
     """Names of the handlers that are through with it."""
     reason: str

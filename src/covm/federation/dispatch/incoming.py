@@ -128,6 +128,11 @@ class Incoming:
     # --- one after the other
 
     def _add(self, step: _Step) -> None:
+        if step.stream.is_over:
+            return
+        if self._steps and self._steps[-1].stream is not step.stream:
+            # Credit ended with the streams before it: while the disk is slow, what they brought must not pile up.
+            self._steps = deque(each for each in self._steps if not each.stream.is_over)
         self._steps.append(step)
         if not self._is_running:
             self._is_running = True
@@ -202,8 +207,9 @@ class Incoming:
                 outcomes = []
             elif hello.outcomes_upto:
                 self._journal.confirm(line.line_id, hello.outcomes_upto)
-        self._confirmed = hello.outcomes_upto
         self._told = max(hello.outcomes_upto, line.next_outcome - 1 if line is not None else 0)
+        # What the store no longer has was confirmed once, whatever the sender remembers of it.
+        self._confirmed = outcomes[0].number - 1 if outcomes else self._told
         self._stream = stream
         if newer is not None:
             self._line = None

@@ -29,7 +29,7 @@ from covm.federation.errors import FederationError, NotStarted, StoreError
 logger = logging.getLogger("covm.federation.dispatch")
 T = TypeVar("T")
 
-BATCH_MESSAGES = 512
+BATCH_MESSAGES = 256
 """Messages of one commit: beyond that the fsync is a small part of it, and those who wait, wait longer."""
 
 BATCH_BYTES = 4 * 1024 * 1024

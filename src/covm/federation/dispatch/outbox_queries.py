@@ -30,14 +30,21 @@ class SentMessage:
     id: str
     """32 hexadecimal digits."""
     peer: str
+    """The recipient's peer id."""
     type: str
+    """The type's name, in small letters."""
     state: str
     """As `Receipt.state`."""
     reason: str
+    """As `Receipt.reason`."""
     size_bytes: int
+    """Of the signed body."""
     queued_at_ms: int
+    """When it was sent, or sent again by hand."""
     expires_at_ms: int
+    """Until when it is tried."""
     settled_at_ms: int | None
+    """When its state became final; None before that."""
     seq: int | None
     """Its place among the messages to the peer; None while it waits for one."""
     can_be_retried: bool
@@ -48,15 +55,18 @@ class SentMessage:
 
 @dataclass(frozen=True, slots=True)
 class PeerOutbox:
-    """What waits for one peer."""
+    """What waits for one peer. Times are milliseconds since 1970-01-01 UTC."""
 
     peer: str
+    """The recipient's peer id."""
     messages: int
+    """How many are not acknowledged."""
     size_bytes: int
+    """Their bytes."""
     oldest_ms: int | None
     """Since when the oldest of it waits."""
     last_error: str
-    """Why the peer refused messages for now, or why it is not reached; empty when nothing is wrong."""
+    """Why the peer refused messages for now; empty when it did not."""
     next_try_ms: int | None
     """When what was refused for now is tried again."""
 

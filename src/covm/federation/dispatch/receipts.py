@@ -62,7 +62,7 @@ class Receipt:
         self._reason = ""
         self._stored = False
         self._is_left = False
-        self._waiters: list[asyncio.Future[None]] | None = None
+        self._waiters: list[tuple[str, asyncio.Future[bool]]] | None = None
 
     def __repr__(self) -> str:
         return f"<Receipt {self.id} of {self.type} for {self.peer}: {self._state}>"
@@ -133,28 +133,42 @@ class Receipt:
         self._is_left = True
         self._wake()
 
+    def _is_there(self, awaited: str) -> bool:
+        return self._is_left or self._state in _SETTLED or (awaited == STORED and self._stored)
+
     def _wake(self) -> None:
-        if self._waiters is not None:
-            waiters, self._waiters = self._waiters, None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if self._waiters is None:
+            return
+        waiters, self._waiters = self._waiters, None
+        for awaited, waiter in waiters:
+            if not self._is_there(awaited):
+                self._wait(awaited, waiter)
+            elif not waiter.done():
+                waiter.set_result(True)
 
     async def _settle(self, awaited: str, timeout: timedelta | None) -> None:
+        if self._is_there(awaited):
+            return
         timeout_s = self._default_timeout_s if timeout is None else timeout.total_seconds()
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not (self._is_left or self._state in _SETTLED or (awaited == STORED and self._stored)):
-                    await self._changed()
-        except TimeoutError:
-            raise DeliveryTimeout(self.id, awaited, self._state, timeout_s) from None
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + timeout_s
+        while not self._is_there(awaited):
+            waiter: asyncio.Future[bool] = loop.create_future()
+            self._wait(awaited, waiter)
+            # Thousands of receipts are awaited in a second, and `asyncio.timeout` costs more than the rest of it.
+            timer = loop.call_at(ends_s, _time_out, waiter)
+            try:
+                in_time = await waiter
+            finally:
+                timer.cancel()
+            if not in_time:
+                raise DeliveryTimeout(self.id, awaited, self._state, timeout_s)
 
-    async def _changed(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
+    def _wait(self, awaited: str, waiter: asyncio.Future[bool]) -> None:
         if self._waiters is None:
             self._waiters = []
-        self._waiters.append(waiter)
-        await waiter
+        if not waiter.done():
+            self._waiters.append((awaited, waiter))
 
     def _failure(self) -> FederationError:
         if self._state == REFUSED:
@@ -166,3 +180,8 @@ class Receipt:
         if self._state == EXPIRED:
             return MessageExpired(self.id, self.peer)
         return NotStarted()
+
+
+def _time_out(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)
