@@ -108,7 +108,7 @@ def test_a_backup_opens_only_with_its_secret(written: Node, folder: Path, secret
 
 
 def test_a_backup_for_an_age_recipient_opens_with_its_secret_key(written: Node, folder: Path) -> None:
-    from pyrage import x25519  # type: ignore[import-untyped]
+    from pyrage import x25519
 
     key = x25519.Identity.generate()
     (folder / "key.txt").write_text(f"# created by age-keygen\n{key}\n")

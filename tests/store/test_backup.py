@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pyrage import x25519  # type: ignore[import-untyped]
+from pyrage import x25519
 from tests.store.conftest import fresh_url
 from tests.store.places import Place, make_notes, note, notes, numbers
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pysqlite3  # type: ignore[import-untyped]
+import pysqlite3
 import pytest
 from tests.store.places import Place, make_notes, notes, numbers
 from tests.store.test_damage import PAGE, truncated, with_flipped_bits

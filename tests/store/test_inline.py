@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pysqlite3  # type: ignore[import-untyped]
+import pysqlite3
 import pytest
 from tests.store.places import make_notes, note, numbers
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import pysqlite3  # type: ignore[import-untyped]
+import pysqlite3
 import pytest
 from tests.unit.simulated_world import leaping
 

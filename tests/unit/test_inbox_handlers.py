@@ -225,7 +225,7 @@ async def test_a_handler_that_leaves_while_messages_wait_leaves_them_to_the_next
 @leaping
 async def test_what_finds_no_room_on_the_shelf_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with inbox_world(await opened()) as w:
-        monkeypatch.setattr(w.dispatcher.shelf, "_max_messages", 2)
+        monkeypatch.setattr(w.dispatcher.shelf._holdings, "_max_messages", 2)
         stream = PlayedStream(w)
         await stream.greet()
         stream.send(1, 2, 3)

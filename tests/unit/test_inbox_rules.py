@@ -137,9 +137,10 @@ def test_the_shelf_counts_what_is_marked_and_gives_a_types_lanes_out_at_once() -
     shelf = Shelf(max_messages=3, max_bytes=100)
     shelf.put(LANE, 5, 40)
     shelf.put(OTHER, 6, 40)
-    assert shelf.takes(0, 10)
-    assert not shelf.takes(0, 30)
-    assert not shelf.takes(1, 10)
+    assert shelf.takes("ada", 2, 60)
+    assert not shelf.takes("ada", 1, 61)
+    assert not shelf.takes("ada", 3, 10)
+    assert shelf.takes("cleo", 3, 100), "nobody takes another's room"
     shelf.park(("ada", "b.note"), 9)
     assert shelf.messages == 2
     shelf.refused(OTHER, 40)

@@ -11,7 +11,8 @@ from covm.federation.wire.incarnation import Incarnation
 
 MOVES: dict[str, frozenset[str]] = {
     "queued": frozenset({"stored", "handled", "refused", "quarantined", "expired", "cancelled"}),
-    "stored": frozenset({"handled", "refused", "quarantined", "queued"}),
+    # What is refused for a reason that may pass is queued again, and may end so without having been seen as that.
+    "stored": frozenset({"handled", "refused", "quarantined", "queued", "expired", "cancelled"}),
     "quarantined": frozenset({"handled", "refused", "queued"}),
     # The sender alone ends a message's time; what the receiver says of it afterwards is right.
     "expired": frozenset({"stored", "handled", "refused", "quarantined", "queued"}),

@@ -18,6 +18,7 @@ from covm.federation.dispatch.upkeep_jobs import close_line
 from covm.federation.errors import StoreError
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.kinds import Kind
+from covm.federation.wire.limits import MAX_TIME_TO_LIVE
 
 logger = logging.getLogger("covm.federation.dispatch")
 
@@ -147,6 +148,10 @@ class Admissions:
         places = {row.id: row.seq for row in rows}
         for draft in drafts:
             draft.old_seq, draft.is_asked = places[draft.row or 0], retry.is_asked
+            if draft.is_asked:
+                # Its time does not run out here any more: the receiver has it.
+                kept_ms = int(MAX_TIME_TO_LIVE.total_seconds() * 1000)
+                draft.expires_at = max(draft.expires_at, self._post.clock.now_ms() + kept_ms)
             draft.receipt = draft.receipt or outgoing.live.get(draft.old_seq)
         retry.after_seq = rows[-1].seq
         if not retry.is_asked:

@@ -28,7 +28,7 @@ def make_batch(
             refused = f"it is larger than {max_message_size:,} bytes, which is what they take there"
         elif routes.get(body.type) is None:
             state = tables.UNHANDLED
-            if shelf.takes(shelved, shelved_bytes + len(data)):
+            if shelf.takes(sender, shelved + 1, shelved_bytes + len(data)):
                 shelved += 1
                 shelved_bytes += len(data)
             else:

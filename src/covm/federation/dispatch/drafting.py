@@ -125,7 +125,7 @@ class Assembly:
         work = self._work(outgoing)
         seq, incarnation = work.next_seq, outgoing.incarnation
         if draft.seq != seq or draft.incarnation is not incarnation:
-            draft.body = placed(draft.body, seq, incarnation, draft.expires_at)
+            draft.body = placed(draft.body, seq, incarnation, None if draft.is_asked else draft.expires_at)
             draft.seq, draft.incarnation = seq, incarnation
         size = len(draft.body)
         work.rows.append((seq, draft.mid, draft.type, 0, "", draft.queued_at, draft.expires_at, work.total_bytes, size))

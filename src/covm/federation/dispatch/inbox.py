@@ -29,7 +29,8 @@ INBOX_SHARES: Final = 4
 """All senders together may fill so many times what one may."""
 
 UNHANDLED_MAX_MESSAGES: Final = 10_000
-"""Messages kept for types that nobody handles: a program that starts late finds them, a stranger fills no disk."""
+"""Messages of one sender kept for types that nobody handles: a program that starts late finds them, a stranger fills no
+disk, and nobody takes another's room."""
 
 UNHANDLED_MAX_BYTES: Final = 64 * 1024 * 1024
 """Their bytes: 64 of the largest."""
@@ -180,6 +181,16 @@ class Holdings:
     def of(self, sender: str) -> tuple[int, int]:
         """Messages and bytes of one sender."""
         return self._messages[sender], self._bytes[sender]
+
+    def takes(self, sender: str, messages: int, size_bytes: int) -> bool:
+        """Whether there is room for so much more."""
+        own_messages, own_bytes = self.of(sender)
+        return (
+            own_messages + messages <= self._max_messages
+            and own_bytes + size_bytes <= self._max_bytes
+            and self.messages + messages <= self._max_messages * INBOX_SHARES
+            and self.size_bytes + size_bytes <= self._max_bytes * INBOX_SHARES
+        )
 
     def is_full(self, sender: str) -> bool:
         return (

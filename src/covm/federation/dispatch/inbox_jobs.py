@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from covm.federation.dispatch import tables
 from covm.federation.dispatch.inbox import Run, Settled, id_runs, runs_of
 from covm.federation.dispatch.peer_rows import peer_row
-from covm.federation.wire.frames import Outcome, OutcomeState
+from covm.federation.wire.frames import Outcome, OutcomeState, Position
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import MAX_TIME_MS
 
@@ -54,6 +54,11 @@ class LineRow(NamedTuple):
     stored_seq: int
     stored_mid: bytes | None
     next_outcome: int
+
+    @property
+    def position(self) -> Position | None:
+        """Where it stands, as the sender is told."""
+        return None if self.stored_mid is None else Position(self.stored_seq, self.stored_mid)
 
 
 class NewRow(NamedTuple):
@@ -245,9 +250,12 @@ def _seen(tx: Transaction, author_id: int, mids: Sequence[bytes]) -> dict[bytes,
 
 
 def _inbox_row(row: NewRow, line_id: int, author_id: int, now_ms: int) -> tuple[Any, ...]:
-    expires_at = MAX_TIME_MS if row.expires_at_ms is None else row.expires_at_ms
     place = (row.inbox_id, line_id, author_id, row.seq, row.mid, row.type, row.body, len(row.body))
-    return (*place, now_ms, expires_at, row.state, 0, "[]", "")
+    return (*place, now_ms, _expiry(row), row.state, 0, "[]", "")
+
+
+def _expiry(row: NewRow) -> int:
+    return MAX_TIME_MS if row.expires_at_ms is None else row.expires_at_ms
 
 
 def _take_again(
@@ -255,23 +263,28 @@ def _take_again(
 ) -> list[Settled]:
     """Messages that were taken before, under a new place: what still waits is told there; the rest was handled.
 
-    What lies in quarantine gets another try, at the end of its lane: one, however often it is sent at once.
+    What lies in quarantine gets another try, at the end of its lane, if its sender gave it a new time to live: one,
+    however often it is sent at once. Otherwise the sender only lost what it was told, and is told again.
     """
-    select = "SELECT id, mid, state FROM covm_inbox WHERE"
-    held = {(each, bytes(mid)): state for each, mid, state in rows_by(tx, select, "id", [known for _, known in again])}
+    select = "SELECT id, mid, state, expires_at, reason FROM covm_inbox WHERE"
+    found = rows_by(tx, select, "id", [known for _, known in again])
+    held = {(each, bytes(mid)): (state, expires_at, reason) for each, mid, state, expires_at, reason in found}
     settled: list[Settled] = []
     moved: dict[bytes, int] = {}
     for row, seen_as in again:
         known = moved.get(row.mid, seen_as)
-        state = held.get((known, row.mid))
-        if state is None:
+        there = held.get((known, row.mid))
+        if there is None:
             settled.append(Settled(row.seq, row.mid, OutcomeState.HANDLED.value, "", None))
             continue
+        state, expires_at, reason = there
         new_id, new_state = known, state
-        if state == tables.QUARANTINE:
+        if state == tables.QUARANTINE and _expiry(row) <= expires_at:
+            settled.append(Settled(row.seq, row.mid, OutcomeState.FAILED.value, reason, None))
+        elif state == tables.QUARANTINE:
             new_id, new_state = row.inbox_id, tables.PENDING
             stored.revived.append(new_id)
-            moved[row.mid], held[new_id, row.mid] = new_id, new_state
+            moved[row.mid], held[new_id, row.mid] = new_id, (new_state, expires_at, reason)
             tx.execute(
                 "UPDATE covm_seen SET inbox_id = :id, forget_at = :forget WHERE author_id = :author AND mid = :mid",
                 {"id": new_id, "forget": row.forget_at_ms, "author": author_id, "mid": row.mid},

@@ -206,6 +206,13 @@ class InboxJournal:
             self._flushing.append(waiter)
             await waiter
 
+    async def written(self, arrival: Durable) -> None:
+        """Returns once it is on disk that a message failed: what is behind it in its lane must not be there before."""
+        while arrival.inbox_id in self._taken.failed or arrival.inbox_id in self._next.failed:
+            waiter = asyncio.get_running_loop().create_future()
+            self._flushing.append(waiter)
+            await waiter
+
     def _plan(self) -> Settlements:
         self._wake.set()
         return self._next

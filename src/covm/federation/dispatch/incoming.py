@@ -46,6 +46,9 @@ MAX_OUTCOME_NUMBER = 2**48
 OUTCOMES_READ = 2_048
 """Outcomes read at once, and said in one frame: with the longest reasons they stay under two thirds of it."""
 
+LESS_PERIOD_S = 60.0
+"""A peer that says we hold less than we acknowledged is told of once in so long: it costs a liar nothing to say."""
+
 MAX_INCOMING = 1_000
 """Peers whose lines are remembered; for one that was forgotten the store is asked again."""
 
@@ -75,6 +78,7 @@ class Incoming:
         self._author_id: int | None = None
         self._confirmed = 0
         self._told = 0
+        self._next_less_s = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -215,7 +219,7 @@ class Incoming:
             self._line = None
             stream.greeted_with(Greeting(None, newer, 0, [], True))
             return
-        stored = _position(line)
+        stored = line.position if line is not None else None
         self._compare(hello, stored)
         is_all = len(outcomes) < OUTCOMES_READ
         stream.greeted_with(Greeting(stored, None, hello.outcomes_upto, outcomes, is_all))
@@ -235,7 +239,9 @@ class Incoming:
     def _compare(self, hello: Hello, stored: Position | None) -> None:
         """Tells when the peer says that we acknowledged more than we hold: our store may have gone back in time."""
         held = stored.seq if stored is not None else 0
-        if hello.acked is not None and hello.acked.seq > held:
+        now_s = self._owner.clock.monotonic_s()
+        if hello.acked is not None and hello.acked.seq > held and now_s >= self._next_less_s:
+            self._next_less_s = now_s + LESS_PERIOD_S
             logger.warning(
                 "%s says that %d messages were acknowledged, and %d are held", self.peer, hello.acked.seq, held
             )
@@ -395,9 +401,3 @@ class Incomings:
             if idle is not None:
                 self._of.pop(idle).forget()
         return incoming
-
-
-def _position(line: LineRow | None) -> Position | None:
-    if line is None or line.stored_mid is None:
-        return None
-    return Position(line.stored_seq, line.stored_mid)

@@ -235,6 +235,8 @@ class LaneRunner:
                 tried = await self._handling.in_lane(lane, arrival)
                 self._watch.end(lane)
                 if self._conclude(lane, arrival, tried):
+                    if isinstance(arrival, Durable):
+                        await self._journal.written(arrival)
                     return
         finally:
             if tried is None:

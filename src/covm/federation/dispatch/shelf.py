@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from covm.federation.dispatch.inbox import UNHANDLED_MAX_BYTES, UNHANDLED_MAX_MESSAGES
+from covm.federation.dispatch.inbox import UNHANDLED_MAX_BYTES, UNHANDLED_MAX_MESSAGES, Holdings
 from covm.federation.dispatch.lanes import Lane
 
 
@@ -26,15 +26,20 @@ class Shelf:
     """What lies there, by lane; only what is marked as unhandled counts."""
 
     def __init__(self, max_messages: int = UNHANDLED_MAX_MESSAGES, max_bytes: int = UNHANDLED_MAX_BYTES) -> None:
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
         self._lanes: dict[Lane, Shelved] = {}
-        self.messages = 0
-        self.size_bytes = 0
+        self._holdings = Holdings(max_messages, max_bytes)
 
-    def takes(self, messages: int, size_bytes: int) -> bool:
-        """Whether there is room for a message beside others that are on their way here."""
-        return self.messages + messages < self._max_messages and self.size_bytes + size_bytes <= self._max_bytes
+    @property
+    def messages(self) -> int:
+        return self._holdings.messages
+
+    @property
+    def size_bytes(self) -> int:
+        return self._holdings.size_bytes
+
+    def takes(self, sender: str, messages: int, size_bytes: int) -> bool:
+        """Whether there is room for so much more of a sender."""
+        return self._holdings.takes(sender, messages, size_bytes)
 
     def put(self, lane: Lane, last_id: int, size_bytes: int, messages: int = 1) -> None:
         """Messages lie here, the last of them under this id."""
@@ -42,8 +47,7 @@ class Shelf:
         shelved.last_id = max(shelved.last_id, last_id)
         shelved.messages += messages
         shelved.size_bytes += size_bytes
-        self.messages += messages
-        self.size_bytes += size_bytes
+        self._holdings.add(lane[0], size_bytes, messages)
 
     def park(self, lane: Lane, last_id: int) -> None:
         """Pending messages of a lane lie in the store, and nobody handles their type."""
@@ -58,8 +62,7 @@ class Shelf:
             return
         shelved.messages -= messages
         shelved.size_bytes -= size_bytes
-        self.messages -= messages
-        self.size_bytes -= size_bytes
+        self._holdings.remove(lane[0], size_bytes, messages)
         if shelved.messages <= 0 and not shelved.is_pending:
             del self._lanes[lane]
 
@@ -68,8 +71,7 @@ class Shelf:
         taken = {lane: shelved for lane, shelved in self._lanes.items() if lane[1] == type_name}
         for lane, shelved in taken.items():
             del self._lanes[lane]
-            self.messages -= shelved.messages
-            self.size_bytes -= shelved.size_bytes
+            self._holdings.remove(lane[0], shelved.size_bytes, shelved.messages)
         return taken
 
     def marked(self, lane: Lane, messages: int, size_bytes: int) -> None:

@@ -46,6 +46,7 @@ class Sweeper:
         self._retention_ms = int(retention_s * 1000)
         self._clock_is_doubtful = clock_is_doubtful
         self._revive = revive
+        self._began = (clock.now_ms(), clock.monotonic_s())
 
     async def run(self) -> None:
         while True:
@@ -58,6 +59,11 @@ class Sweeper:
                     await self._forget_seen()
             except StoreError as error:
                 logger.warning("old messages stay where they are for now: %s", error)
+
+    def _now_ms(self) -> int:
+        """The time by which messages end: a wall clock that is set forward ends nothing before its time."""
+        began_ms, began_s = self._began
+        return min(self._clock.now_ms(), began_ms + int((self._clock.monotonic_s() - began_s) * 1000))
 
     async def _mark_parked(self) -> None:
         for lane, shelved in self._shelf.lanes().items():
@@ -74,7 +80,7 @@ class Sweeper:
                 self._revive(lane[1])
 
     async def _refuse_overdue(self) -> None:
-        before_ms = self._clock.now_ms() - self._retention_ms
+        before_ms = self._now_ms() - self._retention_ms
         for lane, shelved in self._shelf.lanes().items():
             query = partial(inbox_queries.overdue, lane=lane, before_ms=before_ms, limit=AT_ONCE)
             while overdue := await self._journal.store.read(query):
@@ -87,6 +93,6 @@ class Sweeper:
                 await self._journal.flushed()
 
     async def _forget_seen(self) -> None:
-        job = partial(inbox_queries.forget_seen, now_ms=self._clock.now_ms(), limit=AT_ONCE)
+        job = partial(inbox_queries.forget_seen, now_ms=self._now_ms(), limit=AT_ONCE)
         while await self._journal.store.write(job) >= AT_ONCE:
             pass

@@ -73,7 +73,7 @@ class Secret:
 
     def to_write(self) -> tuple[bytes, Any]:
         """The head of the file, and the recipient that its rest is encrypted for."""
-        from pyrage import RecipientError, passphrase, x25519  # type: ignore[import-untyped]
+        from pyrage import RecipientError, passphrase, x25519
 
         if self._recipient is not None:
             try:

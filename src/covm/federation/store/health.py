@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from covm.federation.errors import StoreFull
+from covm.federation.errors import StoreCorrupt, StoreFull
 from covm.federation.store.interface import StoreHealth
 from covm.federation.store.tables import PROBE, delete_meta, put_meta
 
@@ -27,6 +27,7 @@ class HealthWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.health = StoreHealth()
+        self._damage: StoreCorrupt | None = None
 
     def judge(self, outcomes: Sequence[Outcome], tell: Callable[[StoreHealth], None] | None) -> None:
         """The last outcome that says anything of the store decides; a job's own failure says nothing."""
@@ -35,14 +36,23 @@ class HealthWatch:
                 self._become(outcome.error if outcome.is_store_failure else None, tell)
                 return
 
+    def judge_queries(self, outcomes: Sequence[Outcome], tell: Callable[[StoreHealth], None] | None) -> None:
+        """Of queries, damage alone counts: whatever else is wrong with the store, a write finds out."""
+        self.judge([outcome for outcome in outcomes if isinstance(outcome.error, StoreCorrupt)], tell)
+
     def _become(self, failure: BaseException | None, tell: Callable[[StoreHealth], None] | None) -> None:
         before = self.health
+        if isinstance(failure, StoreCorrupt):
+            # It does not heal because another page can still be written.
+            self._damage = failure
+        failure = failure or self._damage
         if failure is None:
             self.health = StoreHealth()
         else:
             state: Literal["full", "failing"] = "full" if isinstance(failure, StoreFull) else "failing"
             since_ms = before.since_ms if before.state == state else self._clock.now_ms()
-            self.health = StoreHealth(state, str(getattr(failure, "why", failure)), since_ms)
+            why = failure if failure is self._damage else getattr(failure, "why", failure)
+            self.health = StoreHealth(state, str(why), since_ms)
         if self.health != before and tell is not None:
             tell(self.health)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pysqlite3 import dbapi2  # type: ignore[import-untyped]
+from pysqlite3 import dbapi2
 
 from covm.federation.clock import Clock, SystemClock
 from covm.federation.errors import NotStarted

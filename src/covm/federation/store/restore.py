@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pysqlite3 import dbapi2  # type: ignore[import-untyped]
+from pysqlite3 import dbapi2
 from sqlalchemy.exc import SQLAlchemyError
 
 from covm.federation.errors import StoreError, StoreUnavailable

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pysqlite3 import dbapi2  # type: ignore[import-untyped]
+from pysqlite3 import dbapi2
 
 from covm.federation.errors import StoreError
 from covm.federation.store.migrations import REVISIONS, VERSION_TABLE, upgrade

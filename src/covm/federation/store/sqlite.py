@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pysqlite3 import dbapi2  # type: ignore[import-untyped]
+from pysqlite3 import dbapi2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from covm.federation.errors import StoreCorrupt, StoreError, StoreUnavailable

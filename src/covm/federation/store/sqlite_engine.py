@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pysqlite3 import dbapi2  # type: ignore[import-untyped]
+from pysqlite3 import dbapi2
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 

@@ -45,7 +45,13 @@ class ThreadedStore:
         self._writing.on_trouble = lambda failure: writer.tell(
             self._judge, [Outcome(error=failure, is_store_failure=True)]
         )
-        reader = Worker("covm store reader", begin=self._reading.open, run=self._run_queries, end=self._reading.close)
+        reader = Worker(
+            "covm store reader",
+            begin=self._reading.open,
+            run=self._run_queries,
+            end=self._reading.close,
+            settled=self._judge_queries,
+        )
         await writer.start()
         try:
             await reader.start()
@@ -116,6 +122,9 @@ class ThreadedStore:
 
     def _judge(self, outcomes: Sequence[Outcome]) -> None:
         self._watch.judge(outcomes, self.on_health)
+
+    def _judge_queries(self, outcomes: Sequence[Outcome]) -> None:
+        self._watch.judge_queries(outcomes, self.on_health)
 
 
 def run_query(engine: SqlEngine, query: Job[Any]) -> Outcome:
