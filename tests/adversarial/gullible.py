@@ -1,4 +1,4 @@
-"""Switches that turn the inbox's defences off, to show that the attacks would work without them."""
+"""Switches that turn defences of inbox and outbox off, to show that the attacks would work without them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 
 from covm.federation.dispatch import inbox_jobs, incoming
 from covm.federation.dispatch.inbox import Judgement, Offered
+from covm.federation.dispatch.resuming import Ask, Resuming
 from covm.federation.store.interface import Transaction
+from covm.federation.wire.frames import Hello, Prove
 from covm.federation.wire.incarnation import Incarnation
 
 
@@ -36,3 +38,13 @@ def forget_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         return {}
 
     monkeypatch.setattr(inbox_jobs, "_seen", seen)
+
+
+def believe_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a receiver shows proves that this node was rolled back."""
+
+    async def prove(resuming: Resuming, hello: Hello, ask: Ask) -> tuple[Incarnation, int] | None:
+        own = resuming._outgoing.incarnation
+        return None if await ask(Prove(own)) is None else (own, 1)
+
+    monkeypatch.setattr(Resuming, "_prove", prove)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from tests.adversarial.attacker import NOTE, Attacker
 from tests.adversarial.conftest import PATIENCE, Scene
+from tests.adversarial.gullible import believe_proofs
 
 from covm.federation import Receipt
 from covm.federation.dispatch.hearing import Hearing
@@ -20,13 +21,16 @@ from covm.federation.dispatch.outbox import Flight, Place
 from covm.federation.dispatch.receiving import Receiver
 from covm.federation.dispatch.standing import BACKWARDS
 from covm.federation.events import RolledBack
+from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.frames import Ack, Hello, Outcome, Position, Proof, Prove, decode_frame
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.message import MessageBody, encode_body
+from covm.federation.wire.skip import SKIP_TYPE
 
 FUTURE = 2**63 - 1
 NOBODYS = b"of no message..."
+ELSEWHERE = open_federation("another network").cid
 
 Lie = Callable[[MessageBody, MessageBody], Ack]
 
@@ -206,7 +210,20 @@ PROOFS: dict[str, Callable[[Correspondence], bytes | None]] = {
     "one of the liar's own": lambda told: told.liar.sealed_note("believe me", to=told.scene.victim.peer_id),
     "one that the liar signed in the victim's name": lambda told: forged(told),
     "from the victim": lambda told: told.envelopes[0],
+    "from the victim to somebody else": lambda told: from_the_victim(told, to=told.scene.honest.peer_id),
+    "from the victim to everybody": lambda told: from_the_victim(told, to=None),
+    "from the victim in an earlier life": lambda told: from_the_victim(told, incarnation=Incarnation(1, b"8 bytes!")),
+    "from the victim in another federation": lambda told: from_the_victim(told, federation=ELSEWHERE),
+    "a skip by the victim up to what it has sent": lambda told: from_the_victim(
+        told, seq=1, type=SKIP_TYPE, payload={"upto": 1}
+    ),
 }
+
+
+def from_the_victim(told: Correspondence, **changes: Any) -> bytes:
+    """An envelope that the victim may well have signed: somebody who holds it shows it in the wrong place."""
+    body = msgspec.structs.replace(told.bodies[0], **{"seq": FUTURE, **changes})
+    return told.scene.victim._node.identity.keypair.seal(Kind.MESSAGE, [encode_body(body)])[0]
 
 
 def forged(told: Correspondence) -> bytes:
@@ -229,6 +246,17 @@ async def test_a_claim_that_the_sender_was_rolled_back_is_charged_without_a_proo
     again = await told.liar.received(told.stream)
     assert again[0] == first, "it goes on where it was"
     await scene.honest_is_heard()
+
+
+@pytest.mark.parametrize("proof", [each for each in PROOFS if each.startswith(("from", "a skip"))])
+async def test_without_doubt_any_envelope_of_the_senders_would_make_it_begin_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, proof: str
+) -> None:
+    believe_proofs(monkeypatch)
+    told, _ = await correspondence(scene)
+    asked = await claim(told, stored=Position(FUTURE, told.bodies[0].mid))
+    await told.liar.say(told.stream, Proof(incarnation=asked.incarnation, envelope=PROOFS[proof](told)))
+    await scene.until(lambda: rollbacks(scene))
 
 
 async def test_an_envelope_that_the_sender_signed_and_does_not_know_is_a_proof(scene: Scene) -> None:

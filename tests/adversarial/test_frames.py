@@ -18,9 +18,10 @@ from covm.cli.output import safe
 from covm.federation.dispatch import receiving
 from covm.federation.errors import NotAdmitted
 from covm.federation.wire import join
-from covm.federation.wire.frames import Ack, Messages, decode_frame, encode_frame
+from covm.federation.wire.frames import Ack, Confirm, Messages, Prove, decode_frame, encode_frame
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.skip import SKIP_TYPE
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202eevil\u2066\r\n../../etc<b>"
@@ -45,6 +46,10 @@ def hello(attacker: Attacker, **changes: Any) -> bytes:
 
 def messages(attacker: Attacker, *seqs: int, to: str = "", **changes: Any) -> Messages:
     return Messages([attacker.sealed_note(f"number {seq}", to=to, seq=seq, **changes) for seq in seqs])
+
+
+def skip(attacker: Attacker, seq: int, upto: Any, to: str) -> Messages:
+    return Messages([attacker.sealed_note({"upto": upto}, to=to, seq=seq, type=SKIP_TYPE)])
 
 
 Said = Callable[[Attacker, str], list[Any]]
@@ -76,6 +81,20 @@ SPOILT: dict[str, tuple[str, Said]] = {
         "wrong_incarnation",
         lambda a, to: [a.hello(), messages(a, 1, to=to, incarnation=Incarnation(2, bytes(8)))],
     ),
+    "a confirmation of outcomes that were never told": (
+        "confirm_of_untold",
+        lambda a, to: [a.hello(), Confirm(2**63 - 1)],
+    ),
+    "a HELLO that knows outcomes without end": ("outcomes_upto_too_high", lambda a, to: [a.hello(outcomes_upto=2**62)]),
+    "questions for proofs without end": (
+        "too_many_proofs",
+        lambda a, to: [a.hello(), *[Prove(incarnation=a.life)] * 1_000],
+    ),
+    "a skip that does not say up to where": ("malformed_skip", lambda a, to: [a.hello(), skip(a, 1, None, to)]),
+    "a skip that ends before it begins": ("malformed_skip", lambda a, to: [a.hello(), skip(a, 1, 0, to)]),
+    "a skip up to a text": ("malformed_skip", lambda a, to: [a.hello(), skip(a, 1, "1", to)]),
+    "a skip beyond 63 bits": ("malformed_skip", lambda a, to: [a.hello(), skip(a, 1, 2**63, to)]),
+    "a skip that leaves a gap": ("sequence_gap", lambda a, to: [a.hello(), skip(a, 2, 9, to)]),
     "a name of a million characters": ("malformed_frame", lambda a, to: [a.hello(), info(name="m" * 1_000_000)]),
     "a name of 65 characters": ("malformed_frame", lambda a, to: [a.hello(), info(name="m" * 65)]),
     "a version of 65 characters": ("malformed_frame", lambda a, to: [a.hello(), info(version="m" * 65)]),
@@ -153,6 +172,19 @@ async def test_without_the_inbox_a_gap_would_go_unnoticed(scene: Scene, monkeypa
     attacker, to = await scene.joined(), scene.victim.peer_id
     await attacker.say(await attacker.open(scene.victim), messages(attacker, 1, 2, 4, 5, to=to))
     await scene.until(lambda: len(scene.heard_from(attacker)) == 4)
+
+
+async def test_a_skip_of_what_is_stored_changes_nothing_and_one_to_the_end_ends_its_own_sequence(scene: Scene) -> None:
+    attacker, to = await scene.joined(), scene.victim.peer_id
+    stream = await attacker.open(scene.victim)
+    await attacker.say(stream, messages(attacker, 1, 2, to=to), skip(attacker, 1, 2, to), messages(attacker, 3, to=to))
+    await scene.until(lambda: scene.heard_from(attacker) == ["number 1", "number 2", "number 3"])
+    assert scene.dropped("resent") == 1
+    await attacker.say(stream, skip(attacker, 2, 2**63 - 1, to), messages(attacker, 4, to=to))
+    await scene.until_dropped("resent", 2)
+    assert scene.heard_from(attacker) == ["number 1", "number 2", "number 3"]
+    assert not scene.charged
+    await scene.honest_is_heard()
 
 
 async def spoil_streams(attacker: Attacker, scene: Scene, count: int) -> None:

@@ -10,6 +10,7 @@ from tests.store.places import Place, make_notes, notes, numbers
 
 from covm.federation.errors import StoreCorrupt, StoreTooNew
 from covm.federation.store import sqlite
+from covm.federation.store.interface import StoreHealth
 from covm.federation.store.sqlite import SqliteStore
 
 PAGE = 4096
@@ -88,6 +89,28 @@ async def test_damage_that_a_start_did_not_reach_is_told_when_it_is_met(
     with pytest.raises(StoreCorrupt):
         await store.read(lambda tx: tx.execute("SELECT * FROM note").all())
     await store.close()
+
+
+async def test_damage_under_a_running_node_is_told_and_stays_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One damaged page leaves others that can be written: that must not pass for a store that is well again."""
+    with_flipped_bits(await make_store(tmp_path))
+    monkeypatch.setattr(sqlite, "CHECK_S", -1.0)
+    monkeypatch.setattr(sqlite, "CHECK_STEPS", 1)
+    store = SqliteStore(tmp_path)
+    told: list[StoreHealth] = []
+    store.on_health = told.append
+    await store.open()
+    with pytest.raises(StoreCorrupt):
+        await store.read(lambda tx: tx.execute("SELECT * FROM note").all())
+    await store.write(lambda tx: tx.execute("CREATE TABLE another (id INTEGER)"))
+    with pytest.raises(StoreCorrupt):
+        await store.write(lambda tx: tx.execute("UPDATE note SET text = 'y'"))
+    await store.write(lambda tx: tx.execute("INSERT INTO another VALUES (1)"))
+    await store.close()
+    assert [health.state for health in told] == ["failing"]
+    assert "covm store restore FILE" in told[0].why
 
 
 async def test_a_store_without_its_file_of_identity_gets_one_again(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ async def test_a_quarantined_message_that_is_retried_comes_out_of_order_and_says
 
 
 @leaping
-async def test_a_sender_that_sends_a_quarantined_message_again_has_it_tried_again() -> None:
+async def test_a_quarantined_message_that_comes_with_a_new_time_to_live_is_tried_again_and_else_told_again() -> None:
     async with inbox_world(await opened(), attempts=1) as w:
         broken = True
 
@@ -112,11 +112,13 @@ async def test_a_sender_that_sends_a_quarantined_message_again_has_it_tried_agai
         w.subscribe(handle)
         stream = PlayedStream(w)
         await stream.greet()
-        stream.send(1)
+        stream.send(offered(1, expires_at=10**13))
         await stream.until_told(1)
         broken = False
-        stream.send(offered(2, 1))
-        assert await stream.until_told(2) == [(1, 1, "failed"), (2, 2, "handled")]
+        stream.send(offered(2, 1, expires_at=10**13))
+        assert await stream.until_told(2) == [(1, 1, "failed"), (2, 2, "failed")]
+        stream.send(offered(3, 1, expires_at=10**13 + 1))
+        assert await stream.until_told(3) == [(1, 1, "failed"), (2, 2, "failed"), (3, 3, "handled")]
         assert w.dispatcher.inbox()["quarantined"] == 0
 
 

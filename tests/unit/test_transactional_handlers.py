@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import DropTable
 from tests.unit.inbox_world import NOTE, InboxWorld, PlayedStream, Trouble, inbox_world, mid, offered, opened
 from tests.unit.simulated_world import leaping
 
 from covm.federation import Message
+from covm.federation.dispatch import tables
 from covm.federation.dispatch.transaction import MAX_STAGED, Tx, check_statement
 from covm.federation.ports import LOCAL, Arrival
 from covm.federation.store.interface import Store
@@ -225,6 +228,43 @@ def test_a_handler_may_not_begin_or_end_transactions(text: str) -> None:
 )
 def test_what_only_looks_like_it_is_no_trouble(text: str) -> None:
     check_statement(text)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE covm_inbox",
+        'delete from "covm_seen"',
+        "/* all */ UPDATE [COVM_OUTBOX] SET state = 1",
+        "WITH gone AS (DELETE FROM covm_inbox RETURNING id) SELECT * FROM gone",
+        "CREATE TRIGGER t AFTER INSERT ON covm_inbox BEGIN DELETE FROM covm_seen; END",
+        "CREATE TABLE covm_mine (a int)",
+        tables.inbox.delete(),
+        DropTable(tables.seen),
+    ],
+    ids=str,
+)
+@leaping
+async def test_a_handler_may_not_write_to_the_nodes_own_tables(statement: Any) -> None:
+    """One that did would lose messages, or have their effects twice, and break the node that goes on with it."""
+    async with accounting(await opened()) as (w, _):
+        with pytest.raises(ValueError, match="are the node's"):
+            await w.dispatcher.transaction(lambda tx: tx.execute(statement))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM covm_inbox",
+        "SELECT 'DROP TABLE covm_inbox'",
+        select(func.count()).select_from(tables.seen),
+    ],
+    ids=str,
+)
+@leaping
+async def test_a_handler_may_read_the_nodes_own_tables(statement: Any) -> None:
+    async with accounting(await opened()) as (w, _):
+        assert await w.dispatcher.transaction(lambda tx: tx.execute(statement).scalar()) is not None
 
 
 @leaping

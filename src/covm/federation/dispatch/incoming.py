@@ -76,8 +76,7 @@ class Incoming:
         self._line: LineRow | None = None
         """The line that is written to; its id is 0 until something was stored on it."""
         self._author_id: int | None = None
-        self._confirmed = 0
-        self._told = 0
+        self._confirmed = self._told = 0
         self._next_less_s = 0.0
 
     @property
@@ -242,9 +241,7 @@ class Incoming:
         now_s = self._owner.clock.monotonic_s()
         if hello.acked is not None and hello.acked.seq > held and now_s >= self._next_less_s:
             self._next_less_s = now_s + LESS_PERIOD_S
-            logger.warning(
-                "%s says that %d messages were acknowledged, and %d are held", self.peer, hello.acked.seq, held
-            )
+            logger.warning("%s says that %d messages were acknowledged, held are %d", self.peer, hello.acked.seq, held)
             self._owner.hub.emit(ReceivedLess(self.peer, hello.acked.seq, held))
 
     async def _prove(self, stream: Stream, incarnation: Incarnation) -> None:

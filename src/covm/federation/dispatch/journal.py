@@ -160,7 +160,7 @@ class Journal:
     async def _write(self) -> None:
         # Those alone that wait now: whoever comes again and again must not keep the rest from its turn.
         for _ in range(len(self._commands)):
-            await _carry_out(*self._commands.popleft())
+            await self._carry_out(*self._commands.popleft())
         try:
             await self._clear_suspects()
             moved = await self.admissions.following()
@@ -184,6 +184,23 @@ class Journal:
         finally:
             if not committed:
                 self._take_back(assembly, moved, NotStarted() if self._is_stopped else failure)
+
+    async def _carry_out(self, command: Callable[[], Awaitable[T]], done: asyncio.Future[T]) -> None:
+        """Runs a command for who waits; a fault in it is logged by who keeps this loop."""
+        failure: Exception | None = RuntimeError("the outbox failed; the log of this node has the details")
+        try:
+            result = await command()
+            if not done.done():
+                done.set_result(result)
+        except FederationError as error:
+            failure = error
+        except asyncio.CancelledError:
+            # The node ends. Unless somebody stopped it, whoever waits ends with it.
+            failure = NotStarted() if self._is_stopped else None
+            raise
+        finally:
+            if failure is not None and not done.done():
+                done.set_exception(failure)
 
     def _assemble(self, moved: list[Draft]) -> Assembly:
         assembly = Assembly()
@@ -280,17 +297,3 @@ class Journal:
         line = self._book.get(outgoing.peer)
         if line is not None and line.sender is not None:
             line.sender.wake()
-
-
-async def _carry_out(command: Callable[[], Awaitable[T]], done: asyncio.Future[T]) -> None:
-    """Runs a command for who waits; a fault in it is logged by who keeps this loop."""
-    try:
-        result = await command()
-        if not done.done():
-            done.set_result(result)
-    except FederationError as error:
-        if not done.done():
-            done.set_exception(error)
-    finally:
-        if not done.done():
-            done.set_exception(NotStarted())

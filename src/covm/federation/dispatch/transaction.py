@@ -26,6 +26,12 @@ _NOISE: Final = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
 )
 """Comments, and what is quoted."""
+_COMMENTS_AND_TEXT: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_WRITES: Final = re.compile(
+    r"\b(INSERT|UPDATE|DELETE|REPLACE\s+INTO|MERGE|TRUNCATE|CREATE|ALTER|DROP|REINDEX)\b", re.IGNORECASE
+)
+_OURS: Final = re.compile(r"\bcovm_\w", re.IGNORECASE)
+"""The node's own tables and indexes, quoted or not."""
 _TRIGGER: Final = re.compile(r"CREATE\s+(TEMP\w*\s+)?TRIGGER\b", re.IGNORECASE)
 """SQLite writes a trigger's statements between BEGIN and END."""
 _FORBIDDEN: Final = frozenset(
@@ -74,8 +80,8 @@ class Composer(Protocol):
 class Tx:
     """The store's transaction, while a handler runs in it. Afterwards every call raises `RuntimeError`.
 
-    Tables that you make are yours; those whose names begin with `covm_` are the node's. A statement that fails, fails
-    the transaction, also when you catch the error: nothing of it is kept.
+    Tables that you make are yours; those whose names begin with `covm_` are the node's, and may be read. A statement
+    that fails, fails the transaction, also when you catch the error: nothing of it is kept.
     """
 
     __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "failure", "publications", "staged")
@@ -110,7 +116,7 @@ class Tx:
         from sqlalchemy.exc import DBAPIError
 
         self._require_open()
-        check_statement(statement if isinstance(statement, str) else str(getattr(statement, "text", "")))
+        check_statement(statement if isinstance(statement, str) else _text_of(statement))
         try:
             return self._tx.execute(statement, parameters)
         except DBAPIError as error:
@@ -161,6 +167,7 @@ def check_statement(text: str) -> None:
     """Raises `ValueError` for SQL that a handler may not run. Empty text is a statement that is no text."""
     if not text:
         return
+    _require_own_tables(_COMMENTS_AND_TEXT.sub(" ", text))
     bare = _NOISE.sub(" ", text).strip()
     if _TRIGGER.match(bare):
         return
@@ -173,3 +180,23 @@ def check_statement(text: str) -> None:
                 f"{words[0].upper()} is not for handlers: the transaction is begun before the handler is called, "
                 "committed after it returned, and undone when it raises"
             )
+
+
+def _text_of(statement: Executable) -> str:
+    """What there is to check of a statement that is no text: a `text()` clause's, or which table it changes."""
+    table = getattr(statement, "table", None)
+    if table is None:
+        table = getattr(statement, "element", None)
+    name = getattr(table, "name", None)
+    if name is not None:
+        return f"UPDATE {name}"
+    return str(getattr(statement, "text", ""))
+
+
+def _require_own_tables(text: str) -> None:
+    """A mistake there costs messages: what is pending, and what was done before."""
+    if _OURS.search(text) and _WRITES.search(text):
+        raise ValueError(
+            "tables whose names begin with covm_ are the node's: handlers may read them, in statements that "
+            "write nothing; give your own tables other names"
+        )
