@@ -162,7 +162,7 @@ async def test_a_strange_end_of_life_makes_no_message_forgotten_or_remembered_fo
     await mallory.say(await mallory.open(victim.service), Messages(mallory.seal(encode_body(body))))
     await until(lambda: victim.heard == ["strange"], timeout=PATIENCE)
     now_ms = victim.service._node.clock.now_ms()
-    forget_at = await victim.service.transaction(lambda tx: tx.execute("SELECT forget_at FROM covm_seen").scalar())
+    forget_at = await victim.service.transaction(lambda tx: tx.execute("SELECT forget_at FROM covm_seen").scalar_one())
     assert now_ms + DAY_MS - 60_000 < forget_at <= now_ms + 31 * DAY_MS
     await back(mallory, victim)
     await say_again(mallory, victim, [body], 2)

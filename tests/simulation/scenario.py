@@ -16,6 +16,7 @@ from tests.simulation.plan import Plan, plan_for
 from tests.simulation.weather import Weather
 
 from covm.federation.config import ConnectionRetry
+from covm.federation.errors import NotStarted
 from covm.testing import Checkers, Fate, Ledger, Machine, World, run_in_virtual_time
 from covm.testing.checkers import prepare, tally
 from covm.testing.ledger import SETTLED
@@ -179,4 +180,6 @@ class _Faults(logging.Handler):
         alive: list[Machine] = [machine for machine in self._world.machines if machine.is_living(life)]
         if alive and "failed; the node goes on" in record.getMessage():
             why = record.exc_info[1] if record.exc_info else None
+            if isinstance(why, NotStarted) and not alive[0].service.addresses:
+                return  # it is being stopped
             self._ledger.complain(None, f"{alive[0].name}: {record.getMessage()}: {why!r}")

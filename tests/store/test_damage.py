@@ -104,6 +104,7 @@ async def test_damage_under_a_running_node_is_told_and_stays_told(
     await store.open()
     with pytest.raises(StoreCorrupt):
         await store.read(lambda tx: tx.execute("SELECT * FROM note").all())
+    assert store.health().state == "failing"
     await store.write(lambda tx: tx.execute("CREATE TABLE another (id INTEGER)"))
     with pytest.raises(StoreCorrupt):
         await store.write(lambda tx: tx.execute("UPDATE note SET text = 'y'"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +17,13 @@ from tests.unit.inbox_world import NOTE, InboxWorld, PlayedStream, Trouble, inbo
 from tests.unit.simulated_world import leaping
 
 from covm.federation import Message
-from covm.federation.dispatch import tables
+from covm.federation.dispatch import tables, watch
 from covm.federation.dispatch.transaction import MAX_STAGED, Tx, check_statement
+from covm.federation.events import HandlerSlow
 from covm.federation.ports import LOCAL, Arrival
 from covm.federation.store.interface import Store
 from covm.federation.store.sqlite import SqliteStore
+from covm.federation.wire.frames import Position
 
 TABLE = "CREATE TABLE IF NOT EXISTS effects (number INTEGER, seq INTEGER)"
 
@@ -361,4 +364,36 @@ async def test_on_threads_it_is_the_same(tmp_path: Path) -> None:
             assert stream.stored is not None
             assert stream.stored.mid == mid(200)
     finally:
+        await store.close()
+
+
+async def test_one_that_blocks_is_reported_and_costs_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole store waits for it, so nothing is acknowledged meanwhile; what comes is neither lost nor refused."""
+    monkeypatch.setattr(watch, "SLOW_HANDLER_S", 0.0)
+    monkeypatch.setattr(watch, "WATCH_PERIOD_S", 0.01)
+    let_go = threading.Event()
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    try:
+        async with accounting(store) as (w, stream):
+
+            def blocks(message: Message[Any], tx: Tx) -> None:
+                let_go.wait(60)
+                note(message, tx)
+
+            w.subscribe(blocks, name="blocks", transactional=True)
+            stream.send(1)
+            slow = await anext(w.events)
+            assert isinstance(slow, HandlerSlow)
+            assert slow.handler == "blocks"
+            stream.send(2)
+            await asyncio.sleep(0)
+            assert stream.stored == Position(1, mid(1))
+            let_go.set()
+            await stream.until_told(2)
+            assert await effects(w) == [1, 2]
+    finally:
+        let_go.set()
         await store.close()

@@ -138,7 +138,7 @@ class Ledger:
         if restored:
             self._ended[machine] = (now_s, frozenset(self._lives.get(machine, {})))
         for entry in self.entries.values():
-            if entry.sender == machine and entry.state != "handled":
+            if entry.sender == machine:
                 entry.is_sent_again = True
             if entry.sender == machine and (entry.taken_s is None or entry.taken_s >= to_s):
                 entry.lost_by_sender = True

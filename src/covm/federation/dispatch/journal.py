@@ -29,8 +29,10 @@ from covm.federation.errors import FederationError, NotStarted, StoreError
 logger = logging.getLogger("covm.federation.dispatch")
 T = TypeVar("T")
 
-BATCH_MESSAGES = 256
-"""Messages of one commit: beyond that the fsync is a small part of it, and those who wait, wait longer."""
+BATCH_MESSAGES = 128
+"""Messages of one commit. While it is on its way to disk and to the receiver, the next is put together and written:
+with 256 both ends take turns instead of working side by side (measured with 256 under way, on two cores: a fifth to
+two fifths fewer messages a second), and with 64 the fixed cost of a commit takes back what that gains."""
 
 BATCH_BYTES = 4 * 1024 * 1024
 """Their bytes, unless one message alone is larger."""
@@ -60,6 +62,8 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._pause_s = 0.0
         self._is_stopped = False
+        self._guests: dict[asyncio.Future[Any], None] = {}
+        """Who waits here and is no task of the node."""
 
     def add(self, draft: Draft) -> asyncio.Future[Receipt]:
         """Queues a message that was given a place; the future tells when it is on disk, or why it is not."""
@@ -74,6 +78,7 @@ class Journal:
         if self._is_stopped:
             raise NotStarted
         draft.done = asyncio.get_running_loop().create_future()
+        self._welcome(draft.done)
         self.admissions.add(draft)
         self._wake.set()
         return await draft.done
@@ -106,14 +111,23 @@ class Journal:
         """There may be something to be given a place."""
         self._wake.set()
 
-    async def run(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Runs something between two commits, and alone. Raises what it raises; `NotStarted` when the node stops."""
-        if self._is_stopped:
+    async def run(self, command: Callable[[], Awaitable[T]], *, for_guest: bool = False) -> T:
+        """Runs something between two commits, and alone. Raises what it raises.
+
+        The node's own tasks are cancelled when it stops; guests get `NotStarted` then.
+        """
+        if self._is_stopped and for_guest:
             raise NotStarted
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if for_guest:
+            self._welcome(done)
         self._commands.append((command, done))
         self._wake.set()
         return await done
+
+    def _welcome(self, done: asyncio.Future[Any]) -> None:
+        self._guests[done] = None
+        done.add_done_callback(lambda _: self._guests.pop(done, None))
 
     def begin(self) -> None:
         """A new incarnation: what is handed in and not on disk takes its places there."""
@@ -126,9 +140,8 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
         drafts, self._drafts = self._drafts, deque()
-        waiting = [*(draft.done for draft in drafts), *(done for _, done in self._commands)]
         self._commands.clear()
-        for done in waiting:
+        for done in [*(draft.done for draft in drafts), *self._guests]:
             if done is not None and not done.done():
                 done.set_exception(NotStarted())
 
@@ -195,8 +208,8 @@ class Journal:
         except FederationError as error:
             failure = error
         except asyncio.CancelledError:
-            # The node ends. Unless somebody stopped it, whoever waits ends with it.
-            failure = NotStarted() if self._is_stopped else None
+            # The node ends, and its tasks with it.
+            failure = None
             raise
         finally:
             if failure is not None and not done.done():

@@ -41,7 +41,7 @@ class OutboxDesk:
         if held is not None:
             return held
         # Between two commits: a message that is just getting its place would be followed where it is no more.
-        return await self._journal.run(partial(self._followed, mid))
+        return await self._journal.run(partial(self._followed, mid), for_guest=True)
 
     async def show(self, message_id: str) -> SentMessage:
         """One message; instead of the whole id its beginning will do, if only one has it."""
@@ -105,7 +105,7 @@ class OutboxDesk:
         then the receipt says so.
         """
         mid = _mid(message_id)
-        while (found := await self._journal.run(partial(self._cancel, mid))) is None:
+        while (found := await self._journal.run(partial(self._cancel, mid), for_guest=True)) is None:
             # It gets its place first, so that its end can be kept there.
             self._journal.admissions.has_staged = True
             await asyncio.sleep(TURN_S)
@@ -119,7 +119,7 @@ class OutboxDesk:
         """
         mid = _mid(message_id)
         receipt = await self.receipt(message_id)
-        draft = await self._journal.run(partial(self._drafted_again, mid, receipt))
+        draft = await self._journal.run(partial(self._drafted_again, mid, receipt), for_guest=True)
         return await self._journal.admit(draft)
 
     async def _cancel(self, mid: bytes) -> SentMessage | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -72,7 +73,7 @@ class SqlTransaction:
             while len(rows) - start >= size:
                 chunk = rows[start : start + size]
                 statement = self._inserts.of(table, key, size, or_ignore)
-                values = tuple(value for row in chunk for value in row)
+                values = tuple(chain.from_iterable(chunk))
                 try:
                     self._connection.exec_driver_sql(statement, values)
                 except DBAPIError as error:
