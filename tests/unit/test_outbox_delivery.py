@@ -10,6 +10,7 @@ from tests.unit.outbox_world import LONG, NOTE, in_time, post, violations, virtu
 
 from covm.federation.dispatch import tables
 from covm.federation.errors import (
+    InvalidMessage,
     MessageCancelled,
     MessageExpired,
     NotStarted,
@@ -275,6 +276,21 @@ async def test_a_cancelled_message_that_is_sent_again_at_once_arrives_once() -> 
             await receipt.handled(LONG)
         assert p.received == [1, 3, 2]
         assert violations(p.ben) == {}
+
+
+@virtually
+async def test_a_message_whose_id_its_receiver_may_have_forgotten_is_not_sent_again_under_it() -> None:
+    async with post() as p:
+        desk = p.ada.service._node.direct.desk
+        p.apart()
+        (receipt,) = await p.send(1, time_to_live=timedelta(minutes=1))
+        with pytest.raises(MessageExpired):
+            await receipt.stored(LONG)
+        await asyncio.sleep(11 * 3600)
+        await desk.retry(receipt.id)
+        await asyncio.sleep(13 * 3600)
+        with pytest.raises(InvalidMessage, match="send it anew"):
+            await desk.retry(receipt.id)
 
 
 # --- old backups

@@ -103,6 +103,10 @@ class Journal:
             record = self._records.get(outgoing)
             if record is not None:
                 record.settlements = []
+                # What they came with is dealt with; most of it was on a stream that has ended.
+                credits, record.credits = record.credits, []
+                for give_back, size_bytes in credits:
+                    give_back(size_bytes)
             outgoing.outcomes_seen = outgoing.outcomes_upto
 
         await self.run(forget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Final
 
 from covm.federation.dispatch import outbox_queries, receipts, tables, upkeep_jobs
 from covm.federation.dispatch.drafting import Draft
@@ -23,6 +24,11 @@ CANCELLED_BY_USER = "cancelled here"
 
 TURN_S = 0.05
 """How long a message that has no place yet may take to get one, before it is looked at again."""
+
+
+RETRY_WITHIN_MS: Final = 12 * 3600 * 1000
+"""How long after its end a message may be tried again under its id: receivers remember ids for a day past the end, by
+their own clocks, so that what had its effect has no second one."""
 
 
 class OutboxDesk:
@@ -115,7 +121,7 @@ class OutboxDesk:
         """Sends a message again that expired, or was cancelled, refused or quarantined; with a fresh time to live.
 
         The id stays, so what had its effect there has no second one. Raises `InvalidMessage` when it is not over, or
-        its content is no longer held.
+        its content is no longer held, or its end is half a day past: receivers forget ids after a day.
         """
         mid = _mid(message_id)
         receipt = await self.receipt(message_id)
@@ -159,6 +165,9 @@ class OutboxDesk:
         if isinstance(opened, NotOpened):
             raise InvalidMessage(found.message.type, "", f"message {mid.hex()} is damaged here; send it anew")
         now_ms = clamped_ms(self._post.clock.now_ms())
+        if now_ms > found.message.expires_at_ms + RETRY_WITHIN_MS:
+            why = "its receiver may have forgotten its id, and would take it for a new one; send it anew"
+            raise InvalidMessage(found.message.type, "", f"message {mid.hex()} cannot be tried again: {why}")
         lifetime_ms = found.message.expires_at_ms - found.message.queued_at_ms
         expires_at = clamped_ms(now_ms + lifetime_ms)
         line = self._book.obtain(found.peer)
