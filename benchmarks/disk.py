@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import pysqlite3  # type: ignore[import-untyped]
+import pysqlite3
 
 from benchmarks.service.figures import Figures, milliseconds_since, percentile
 

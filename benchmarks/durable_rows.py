@@ -64,7 +64,8 @@ def acknowledged(count: int) -> Row:
         f"durable, 200 bytes, acknowledged, {WINDOW} under way",
         ("durable", "ADDRESS", str(count), str(WINDOW), "stored"),
         (Figure("per_s", "messages/s", 0, STORED_GOAL), P50, P99, CPU, *GROUPS, *RSS),
-        server=("serve-durable", "none"),
+        # A handler, since what nobody handles is refused after the first 10,000 and costs less.
+        server=("serve-durable", "plain"),
         amount=count,
         beside="nats",
         beside_words=("publish", str(count), str(WINDOW), str(PAYLOAD_BYTES)),
@@ -104,7 +105,8 @@ def one_beside_nats(count: int) -> Row:
         "durable, 200 bytes, acknowledged, one at a time",
         ("durable", "ADDRESS", str(count), "1", "stored"),
         (Figure("per_s", "messages/s", 0), P50, P99, CPU),
-        server=("serve-durable", "none"),
+        # A handler, since what nobody handles is refused after the first 10,000 and costs less.
+        server=("serve-durable", "plain"),
         amount=count,
         beside="nats",
         beside_words=("publish", str(count), "1", str(PAYLOAD_BYTES)),

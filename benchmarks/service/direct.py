@@ -7,6 +7,7 @@ from collections import deque
 
 from benchmarks.service.figures import Figures, cpu_s, milliseconds_since, percentile, rss_mib
 from benchmarks.service.node import Chunk, Sample, new_service
+from benchmarks.service.window import under_way
 from covm.federation import Message, Receipt
 from covm.federation.events import PeerConnected, PeerDisconnected
 
@@ -42,19 +43,16 @@ async def acknowledged(address: str, messages: int, window: int) -> Figures:
     """Messages with at most `window` of them not known to be stored."""
     async with new_service() as service:
         peer = await service.connect_peer(address)
-        under_way: deque[tuple[int, Receipt]] = deque()
         latencies_ms: list[float] = []
-        began_s, spent_s = time.perf_counter(), cpu_s()
-        for _ in range(messages):
-            if len(under_way) >= window:
-                at_ns, oldest = under_way.popleft()
-                await oldest.stored()
-                latencies_ms.append(milliseconds_since(at_ns))
+
+        async def one() -> None:
             at_ns = time.perf_counter_ns()
-            under_way.append((at_ns, await service.send_direct(peer, Sample(at_ns))))
-        for at_ns, receipt in under_way:
+            receipt = await service.send_direct(peer, Sample(at_ns))
             await receipt.stored()
             latencies_ms.append(milliseconds_since(at_ns))
+
+        began_s, spent_s = time.perf_counter(), cpu_s()
+        await under_way(window, messages, one)
         elapsed_s = time.perf_counter() - began_s
         return {
             "per_s": messages / elapsed_s,
@@ -70,13 +68,13 @@ async def chunks(address: str, count: int) -> Figures:
     async with new_service() as service:
         peer = await service.connect_peer(address)
         chunk = Chunk(b"\7" * CHUNK_BYTES)
-        under_way: deque[Receipt] = deque()
+        receipts: deque[Receipt] = deque()
         began_s, spent_s = time.perf_counter(), cpu_s()
         for _ in range(count):
-            if len(under_way) >= CHUNK_WINDOW:
-                await under_way.popleft().stored()
-            under_way.append(await service.send_direct(peer, chunk))
-        for receipt in under_way:
+            if len(receipts) >= CHUNK_WINDOW:
+                await receipts.popleft().stored()
+            receipts.append(await service.send_direct(peer, chunk))
+        for receipt in receipts:
             await receipt.stored()
         elapsed_s = time.perf_counter() - began_s
         return {

@@ -160,7 +160,7 @@ class MessageQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """This node's store went back in time, as a peer proved; a new incarnation has begun and what is pending is sent."""
+    """This node's store went back in time, as a peer proved; a new incarnation has begun and sends what is pending."""
 
     peer: str
     incarnation: str

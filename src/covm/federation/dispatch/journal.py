@@ -104,8 +104,8 @@ class Journal:
             if record is not None:
                 record.settlements = []
                 # What they came with is dealt with; most of it was on a stream that has ended.
-                credits, record.credits = record.credits, []
-                for give_back, size_bytes in credits:
+                given, record.credits = record.credits, []
+                for give_back, size_bytes in given:
                     give_back(size_bytes)
             outgoing.outcomes_seen = outgoing.outcomes_upto
 
