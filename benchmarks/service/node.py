@@ -41,6 +41,8 @@ def new_service(home: Path | None = None, **changes: Any) -> FederationService:
         "enable_kademlia": False,
         "heartbeat_interval": timedelta(seconds=30),
         "max_connections": 100,
+        # A million, and the one that showed the peer, are to find room.
+        "outbox_max_messages": 2_000_000,
     }
     if home is None:
         identity = Identity.generate()

@@ -81,6 +81,23 @@ async def test_a_handler_that_raises_leaves_no_trace_and_those_beside_it_have_th
 
 
 @leaping
+async def test_a_handler_that_exits_ends_nothing_but_its_message() -> None:
+    """On the store's thread it would end no process; let through, it would end the node again at every start."""
+    async with accounting(await opened()) as (w, stream):
+
+        def leave(message: Message[Any], tx: Tx) -> None:
+            note(message, tx)
+            raise SystemExit(3)
+
+        w.subscribe(leave, transactional=True)
+        stream.send(1)
+        assert await stream.until_told(1) == [(1, 1, "failed")]
+        assert await effects(w) == []
+        (entry,) = await w.entries(tables.QUARANTINE)
+        assert entry.reason == "its handler raised SystemExit"
+
+
+@leaping
 async def test_two_handlers_of_a_type_fail_by_themselves() -> None:
     async with accounting(await opened()) as (w, stream):
         failures = 2

@@ -228,7 +228,7 @@ class Handling:
 
     def _worse(self, before: Attempt, subscription: Subscription, arrival: Arrival, error: BaseException) -> Attempt:
         """What an attempt has come to, now that a handler raised. A refusal is for good, whatever else failed."""
-        if isinstance(error, SystemExit | KeyboardInterrupt):
+        if isinstance(error, SystemExit | KeyboardInterrupt) and not subscription.transactional:
             raise error
         if isinstance(error, Refusal):
             return Attempt(REFUSED, str(error) or "its handler refused it", None, subscription.name)

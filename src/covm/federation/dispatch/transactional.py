@@ -125,6 +125,9 @@ class Transactions:
         handed = Tx(tx, self._composer, now_ms)
         try:
             error = attempt(lambda handler: handler(work.message, handed), work.subscription.handler)
+        except SystemExit as exits:
+            # On the store's thread it would end no process, and its message would end the node at every start.
+            error = exits
         finally:
             handed.end()
         # What the store says about a failed statement comes first: a full disk is not the handler's failure.
