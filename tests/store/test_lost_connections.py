@@ -156,13 +156,24 @@ async def test_an_address_that_is_none_is_explained() -> None:
             make_store(None, url)
 
 
-@pytest.mark.parametrize(
-    ("code", "error"), [("53100", StoreFull), ("58030", StoreUnavailable), ("XX001", StoreCorrupt)]
-)
+@pytest.mark.parametrize(("code", "error"), [("53100", StoreFull), ("58030", StoreUnavailable)])
 async def test_a_server_in_trouble_is_told(store: Store, code: str, error: type[StoreError]) -> None:
-    raising = f"DO $$ BEGIN RAISE EXCEPTION 'in trouble' USING ERRCODE = '{code}'; END $$"
     told = Told(store)
     with pytest.raises(error, match="in trouble"):
-        await store.write(lambda tx: tx.execute(raising))
+        await store.write(lambda tx: tx.execute(in_trouble(code)))
     await told.until("ok")
     await store.write(note(1))
+
+
+async def test_damage_stays_told_although_the_next_write_is_good(store: Store) -> None:
+    told = Told(store)
+    with pytest.raises(StoreCorrupt, match="in trouble"):
+        await store.write(lambda tx: tx.execute(in_trouble("XX001")))
+    await told.until("failing")
+    await store.write(note(1))
+    assert store.health().state == "failing"
+
+
+def in_trouble(code: str) -> str:
+    """A statement that fails as a server does that has this trouble."""
+    return f"DO $$ BEGIN RAISE EXCEPTION 'in trouble' USING ERRCODE = '{code}'; END $$"
