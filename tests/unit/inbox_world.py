@@ -270,3 +270,16 @@ async def opened(path: Path | None = None, faults: Trouble | None = None) -> Inl
     store = InlineStore(connect=connect, faults=faults)
     await store.open()
     return store
+
+
+TABLE = "CREATE TABLE IF NOT EXISTS effects (number INTEGER, seq INTEGER)"
+
+
+@asynccontextmanager
+async def accounting(store: Store, **how: Any) -> AsyncIterator[tuple[InboxWorld, PlayedStream]]:
+    """An inbox, a table for effects, and a greeted stream."""
+    async with inbox_world(store, **how) as w:
+        await w.dispatcher.transaction(lambda tx: tx.execute(TABLE))
+        stream = PlayedStream(w)
+        await stream.greet()
+        yield w, stream
