@@ -147,8 +147,8 @@ class FederationService:
         The peer need not be connected. The message is sent until the peer has it on disk, or `time_to_live` (default
         `message_time_to_live`, 7 days) is over, over restarts of either side; the receipt tells what becomes of it.
         Without a home it does not outlive this process. Raises, with nothing queued, `UnknownPeer`, `PeerBanned`,
-        `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`. Raises `StoreError` when the disk failed;
-        then, and for who is cancelled while this waits, it may be queued all the same (look in `outbox`).
+        `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`. Raises `StoreError` when the
+        disk failed; then, and for who is cancelled while this waits, it may be queued all the same (see `outbox`).
         """
         node = self._node
         node.require_running()
