@@ -13,7 +13,7 @@ from covm.federation.dispatch.line import Post
 from covm.federation.dispatch.line_book import LineBook
 from covm.federation.dispatch.outbox_queries import PeerOutbox, SentMessage
 from covm.federation.dispatch.receipts import Receipt
-from covm.federation.dispatch.upkeep import Upkeep
+from covm.federation.dispatch.upkeep import End, Upkeep
 from covm.federation.errors import InvalidMessage, UnknownMessage
 from covm.federation.network.interface import NotOpened
 from covm.federation.store.interface import Transaction
@@ -138,17 +138,15 @@ class OutboxDesk:
         is_current = line is not None and line.outgoing.id == found.line_id
         acked_seq = line.outgoing.acked_seq if line is not None and is_current else 0
         if found.state == tables.QUEUED and (found.seq > acked_seq or found.message.reason):
-            now_ms = self._post.clock.now_ms()
-            await self._post.store.write(
-                partial(
-                    upkeep_jobs.settle_rows,
-                    ids=[found.id],
-                    state=tables.CANCELLED,
-                    now_ms=now_ms,
-                    reason=CANCELLED_BY_USER,
-                )
+            job = partial(
+                upkeep_jobs.settle_rows,
+                ids=[found.id],
+                state=tables.CANCELLED,
+                now_ms=self._post.clock.now_ms(),
+                reason=CANCELLED_BY_USER,
             )
-            self._upkeep.ended(line if is_current else None, found.seq, mid, receipts.CANCELLED, CANCELLED_BY_USER)
+            due = upkeep_jobs.Due(found.id, found.line_id, found.seq, mid, "")
+            await self._upkeep.write_ends([End(due, receipts.CANCELLED, CANCELLED_BY_USER)], job)
         return await self._look_up(mid)
 
     async def _drafted_again(self, mid: bytes, receipt: Receipt) -> Draft:

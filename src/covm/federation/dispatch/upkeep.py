@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from covm.federation.dispatch import receipts, tables, upkeep_jobs
 from covm.federation.dispatch.drafting import Record
@@ -16,6 +17,9 @@ from covm.federation.dispatch.line_book import LineBook
 from covm.federation.dispatch.outbox import Asking, Outgoing
 from covm.federation.errors import StoreError
 from covm.federation.store.interface import Transaction
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Job
 
 logger = logging.getLogger("covm.federation.dispatch")
 
@@ -75,6 +79,14 @@ class Retry:
         """Digest of the receiver's types when it said HELLO last."""
 
 
+class End(NamedTuple):
+    """A message whose end this node decides: `state` and `reason` are its receipt's."""
+
+    due: upkeep_jobs.Due
+    state: str
+    reason: str
+
+
 class Upkeep:
     """The shell around time. One for all lines."""
 
@@ -82,6 +94,8 @@ class Upkeep:
         self._post = post
         self._book = book
         self._journal = journal
+        self._in_doubt: dict[int, End] = {}
+        """Ends, by row, whose commit failed, perhaps only in word."""
         self._retries: dict[str, Retry] = {}
         self._started = (0, 0.0)
         self._next_prune_s = 0.0
@@ -139,6 +153,8 @@ class Upkeep:
         if self._journal.admissions.is_empty:
             self._book.staging.forget(now_s - TRANSACTION_S)
         now_ms = self._now_ms()
+        if self._in_doubt:
+            await self._journal.run(self._settle_doubts)
         if now_ms >= self._book.soonest_ms and not self._post.presence.clock_is_doubtful():
             await self._journal.run(partial(self._expire, now_ms))
         for line in self._book:
@@ -187,14 +203,35 @@ class Upkeep:
                     (refused if stored else over).append(each)
             if not over and not refused:
                 break
-            await self._post.store.write(partial(_end, over=over, refused=refused, now_ms=self._post.clock.now_ms()))
-            for each in over:
-                self.ended(by_id.get(each.line_id), each.seq, each.mid, receipts.EXPIRED)
-            for each in refused:
-                self.ended(by_id.get(each.line_id), each.seq, each.mid, receipts.REFUSED, each.reason)
+            ends = [End(each, receipts.EXPIRED, "") for each in over]
+            ends += [End(each, receipts.REFUSED, each.reason) for each in refused]
+            job = partial(_end, over=over, refused=refused, now_ms=self._post.clock.now_ms())
+            await self.write_ends(ends, job)
             self._post.counters.drop("expired", len(over))
         soonest = await self._post.store.read(partial(upkeep_jobs.soonest_expiry, after_ms=now_ms))
         self._book.soonest_ms = 2**63 if soonest is None else soonest
+
+    async def write_ends(self, ends: Sequence[End], job: Job[None]) -> None:
+        """Writes ends of messages, between two commits of the journal, and tells them. Raises `StoreError`.
+
+        A commit that failed may have been one all the same: then the disk is asked later, and memory follows.
+        """
+        self._in_doubt.update({end.due.id: end for end in ends})
+        await self._post.store.write(job)
+        for end in ends:
+            self._in_doubt.pop(end.due.id, None)
+        self._tell(ends)
+
+    async def _settle_doubts(self) -> None:
+        ids = list(self._in_doubt)
+        over = await self._post.store.read(partial(upkeep_jobs.over_of, ids=ids))
+        doubts = {each: self._in_doubt.pop(each) for each in ids}
+        self._tell([end for each, end in doubts.items() if each in over])
+
+    def _tell(self, ends: Sequence[End]) -> None:
+        by_id = {line.outgoing.id: line for line in self._book}
+        for due, state, reason in ends:
+            self.ended(by_id.get(due.line_id), due.seq, due.mid, state, reason)
 
     def ended(self, line: Line | None, seq: int, mid: bytes, state: str, reason: str = "") -> None:
         """A message on this line (None: one of an earlier incarnation) has its end on disk: memory follows."""

@@ -38,6 +38,16 @@ def due(tx: Transaction, now_ms: int) -> list[Due]:
     return [Due(row_id, line_id, seq, bytes(mid), reason) for row_id, line_id, seq, mid, reason in found]
 
 
+def over_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
+    """Those of these rows that have their end."""
+    over: set[int] = set()
+    for start in range(0, len(ids), 256):
+        chosen = ", ".join(map(str, ids[start : start + 256]))
+        found = tx.execute(f"SELECT id FROM covm_outbox WHERE state <> 0 AND id IN ({chosen})")  # noqa: S608 - integers
+        over.update(found.scalars())
+    return over
+
+
 def settle_rows(tx: Transaction, ids: Sequence[int], state: int, now_ms: int, reason: str | None = None) -> None:
     """Gives queued messages their end, as this node decides it."""
     for start in range(0, len(ids), 256):
