@@ -34,6 +34,12 @@ def test_two_hundred_stories_break_no_promise() -> None:
     assert f"{SEEDS} seeds" in done.stdout
 
 
+@pytest.mark.parametrize("seed", [377])
+def test_a_story_that_once_broke_a_promise_breaks_none(seed: int) -> None:
+    done = run("--seed", str(seed), "--quiet")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("seed", [1, 8, 15])
 def test_a_story_told_again_leaves_the_same_trace(seed: int) -> None:
     traces = {re.findall(r"^trace (\w+)$", run("--seed", str(seed), "--quiet").stdout, re.MULTILINE)[0] for _ in "ab"}

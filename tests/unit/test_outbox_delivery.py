@@ -279,6 +279,21 @@ async def test_a_cancelled_message_that_is_sent_again_at_once_arrives_once() -> 
 
 
 @virtually
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+async def test_an_end_whose_commit_failed_in_word_alone_is_told_when_the_disk_answers_again(end: str) -> None:
+    async with post() as p:
+        p.apart()
+        (receipt,) = await p.send(1, time_to_live=timedelta(minutes=1 if end == "expired" else 60))
+        p.ada.disk.faults = DiskFaults(errors=1.0, doubts=1.0)
+        if end == "cancelled":
+            with pytest.raises(StoreError):
+                await p.ada.service.outbox.cancel(receipt.id)
+        await asyncio.sleep(90)
+        p.ada.disk.faults = DiskFaults()
+        await in_time(lambda: receipt.state == end)
+
+
+@virtually
 async def test_a_message_whose_id_its_receiver_may_have_forgotten_is_not_sent_again_under_it() -> None:
     async with post() as p:
         desk = p.ada.service._node.direct.desk
