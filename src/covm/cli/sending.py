@@ -68,9 +68,10 @@ def send_msg(
 def _waited(
     client: ControlClient, queued: schema.Sent, wait: Literal["stored", "handled"], timeout_ms: int, *, quiet: bool
 ) -> schema.Sent:
-    if not quiet and not queued.connected:
-        note(f"{_told(queued)}; waiting for it {duration(timeout_ms)}")
     try:
+        # Within: who reads this sentence may press Ctrl-C at once.
+        if not quiet and not queued.connected:
+            note(f"{_told(queued)}; waiting for it {duration(timeout_ms)}")
         return client.wait(queued.id, wait, timeout_ms)
     except TimedOut as error:
         raise TimedOut(
