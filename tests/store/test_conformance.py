@@ -172,8 +172,8 @@ def refuse_query(_tx: Transaction) -> None:
 
 async def test_a_result_that_is_not_read_to_its_end_holds_nothing_up(store: Store) -> None:
     await store.write(lambda tx: tx.insert(notes, ("id", "text"), [(number, "x") for number in range(5000)]))
-    await store.read(lambda tx: tx.execute("SELECT * FROM note").fetchone())
-    await store.write(lambda tx: tx.execute("SELECT * FROM note").fetchone())
+    await store.read(lambda tx: tx.execute(select(notes)).fetchone())
+    await store.write(lambda tx: tx.execute(select(notes)).fetchone())
     await store.write(note(5000))
     assert len(await store.read(numbers)) == 5001
 

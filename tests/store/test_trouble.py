@@ -169,7 +169,7 @@ async def test_an_io_error_is_told_and_passes_when_the_disk_works_again(sqlite: 
 
 async def test_a_disk_that_may_only_be_read_is_told(sqlite: Store) -> None:
     await sqlite.write(note(1))
-    await sqlite.write(lambda tx: tx.execute("PRAGMA query_only = ON").close())
+    await sqlite.write(lambda tx: tx.execute("PRAGMA query_only = ON"))
     with pytest.raises(StoreUnavailable, match="read-only"):
         await sqlite.write(note(2))
     assert sqlite.health().state == "failing"

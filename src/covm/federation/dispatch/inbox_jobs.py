@@ -308,7 +308,7 @@ def _new_line(tx: Transaction, author_id: int, batch: Batch) -> int:
         "SELECT id FROM covm_lines_in WHERE peer_id = :peer ORDER BY number DESC, nonce DESC LIMIT 100 OFFSET :kept",
         {"peer": author_id, "kept": LINES_KEPT},
     ).scalars()
-    for each in old.all():
+    for each in old:
         tx.execute("DELETE FROM covm_outcomes WHERE line_id = :line", {"line": each})
         tx.execute("DELETE FROM covm_lines_in WHERE id = :line", {"line": each})
     return int(line_id)

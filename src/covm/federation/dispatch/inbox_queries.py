@@ -199,7 +199,7 @@ def ids_from(tx: Transaction, prefix: str, limit: int) -> list[str]:
         "SELECT DISTINCT mid FROM covm_inbox WHERE mid >= :first AND mid <= :last ORDER BY mid LIMIT :limit",
         {"first": first, "last": last, "limit": limit},
     ).scalars()
-    return [bytes(mid).hex() for mid in rows.all()]
+    return [bytes(mid).hex() for mid in rows]
 
 
 def retry_quarantined(tx: Transaction, inbox_id: int, new_id: int) -> tuple[Lane, int] | None:

@@ -265,7 +265,8 @@ def read_on(tx: Transaction, line_id: int, after_seq: int, max_count: int, max_b
 
 def oldest_waiting(tx: Transaction, line_id: int, acked_seq: int) -> int | None:
     """Since when the oldest message waits that is not acknowledged, in milliseconds."""
-    return tx.execute(
+    oldest: int | None = tx.execute(
         "SELECT queued_at FROM covm_outbox WHERE line_id = :line AND seq > :seq ORDER BY seq LIMIT 1",
         {"line": line_id, "seq": acked_seq},
     ).scalar()
+    return oldest

@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from covm.federation.dispatch import tables
 from covm.federation.wire.limits import clamped_ms
 
 if TYPE_CHECKING:
-    from sqlalchemy import Executable
+    from sqlalchemy import CursorResult, Executable, TextClause
     from sqlalchemy.exc import DBAPIError
 
-    from covm.federation.store.interface import Rows, Transaction
+    from covm.federation.store.interface import Transaction
 
 MAX_STAGED: Final = 1_000
 """Messages that one transaction may send: a handler that answers one message with more floods its peers."""
@@ -107,7 +108,7 @@ class Tx:
         self,
         statement: Executable | str,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    ) -> Rows:
+    ) -> CursorResult[*tuple[Any, ...]]:
         """Runs a SQLAlchemy Core statement, or SQL text with `:name` parameters, and returns SQLAlchemy's result.
 
         One statement a call. Raises `ValueError` for what begins or ends transactions or changes the connection
@@ -118,7 +119,7 @@ class Tx:
         self._require_open()
         check_statement(statement if isinstance(statement, str) else _text_of(statement))
         try:
-            return self._tx.execute(statement, parameters)
+            return self._tx.execute(_text(statement) if isinstance(statement, str) else statement, parameters)
         except DBAPIError as error:
             self.failure = self.failure or error
             raise
@@ -161,6 +162,14 @@ class Tx:
                 "this transaction is over: its handler has returned; use tx only inside, or open another with "
                 "`federation.transaction(work)`"
             )
+
+
+@lru_cache(maxsize=512)
+def _text(statement: str) -> TextClause:
+    """SQL text is parsed for `:name` once; handlers have a limited number of statements."""
+    from sqlalchemy import text
+
+    return text(statement)
 
 
 def check_statement(text: str) -> None:

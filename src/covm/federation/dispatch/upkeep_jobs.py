@@ -24,7 +24,8 @@ class Due(NamedTuple):
 def soonest_expiry(tx: Transaction, after_ms: int) -> int | None:
     """When the next message expires, of those that can."""
     query = "SELECT min(expires_at) FROM covm_outbox WHERE state = 0 AND expires_at > :after"
-    return tx.execute(query, {"after": after_ms}).scalar()
+    soonest: int | None = tx.execute(query, {"after": after_ms}).scalar()
+    return soonest
 
 
 def due(tx: Transaction, now_ms: int) -> list[Due]:
@@ -82,7 +83,8 @@ def shed(tx: Transaction, line_id: int, upto_seq: int, settled_before: int, all_
 
 def first_seq(tx: Transaction, line_id: int) -> int | None:
     """The lowest place that is still kept."""
-    return tx.execute("SELECT min(seq) FROM covm_outbox WHERE line_id = :line", {"line": line_id}).scalar()
+    first: int | None = tx.execute("SELECT min(seq) FROM covm_outbox WHERE line_id = :line", {"line": line_id}).scalar()
+    return first
 
 
 def prune_line(tx: Transaction, line_id: int, after_seq: int, upto_seq: int) -> None:

@@ -22,7 +22,8 @@ from sqlalchemy import MetaData, inspect, select, text
 from covm.federation.errors import StoreError
 from covm.federation.store.migrations import REVISIONS, VERSION_TABLE, revision_of, upgrade
 from covm.federation.store.schema import PREFIX
-from covm.federation.store.transaction import InsertTexts, SqlTransaction
+from covm.federation.store.driver import Driver
+from covm.federation.store.transaction import SqlTransaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -66,7 +67,7 @@ def load_from_file(connection: Connection, dialect: Dialect, path: Path, scripts
             raise StoreError(f"{path.name} is no dump that this covm reads; it begins with {head!r:.80}")
         upgrade(connection, head[2], scripts)
         tables = {table.name: table for table in our_tables(connection)}
-        transaction = SqlTransaction(connection, dialect, InsertTexts(connection))
+        transaction = SqlTransaction(connection, dialect, Driver(connection))
         rows_loaded = 0
         for frame in frames:
             if frame[0] == "end":

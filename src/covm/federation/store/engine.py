@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from covm.federation.errors import StoreError, StoreUnavailable
-from covm.federation.store.transaction import InsertTexts, SqlTransaction
+from covm.federation.store.driver import Driver
+from covm.federation.store.transaction import SqlTransaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,7 +38,7 @@ class SqlEngine(ABC):
         self._where = where
         self._connection: Connection | None = None
         self._raw: Any = None
-        self._inserts: InsertTexts | None = None
+        self._driver: Driver | None = None
         self._commit_ms: deque[float] = deque(maxlen=COMMITS_TIMED)
         self.transactions = 0
         self.on_trouble: Callable[[StoreError], None] = lambda _failure: None
@@ -88,9 +89,9 @@ class SqlEngine(ABC):
 
     def transaction(self) -> SqlTransaction:
         """The view of the transaction for one job."""
-        if self._inserts is None:
+        if self._driver is None:
             raise StoreUnavailable(self._where, "it is not open")
-        return SqlTransaction(self.connection, self.dialect, self._inserts)
+        return SqlTransaction(self.connection, self.dialect, self._driver)
 
     def commit(self) -> None:
         """Commits; on return it is on disk."""
@@ -114,12 +115,12 @@ class SqlEngine(ABC):
     def _adopt(self, connection: Connection) -> None:
         self._connection = connection
         self._raw = connection.connection.driver_connection
-        self._inserts = InsertTexts(connection)
+        self._driver = Driver(connection)
 
     def _drop(self) -> None:
         """Lets go of the connection; what of it has to be said to the database fails without harm."""
         connection, self._connection = self._connection, None
-        self._raw = self._inserts = None
+        self._raw = self._driver = None
         if connection is not None:
             with contextlib.suppress(DBAPIError):
                 connection.close()
