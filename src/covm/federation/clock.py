@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
 from typing import Protocol
 
@@ -45,7 +45,7 @@ class SystemRandom:
         self._jitter = random.Random()
 
     def bytes(self, count: int) -> bytes:
-        return secrets.token_bytes(count)
+        return os.urandom(count)
 
     def uniform(self, low: float, high: float) -> float:
         return self._jitter.uniform(low, high)

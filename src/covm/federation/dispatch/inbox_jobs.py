@@ -75,8 +75,7 @@ class NewRow(NamedTuple):
     refused: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one job stores of a line. `line_id` and `author_id` are None for a line that has no row yet."""
 
     sender: str

@@ -10,9 +10,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
@@ -53,8 +52,7 @@ MAX_INCOMING = 1_000
 """Peers whose lines are remembered; for one that was forgotten the store is asked again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """What a stream brought, to be taken in its turn."""
 
     stream: Stream

@@ -89,6 +89,11 @@ class Batch:
     """Outbox rows that got a new place."""
     moved_staged: list[int] = field(default_factory=list)
     envelopes: list[bytes] | None = None
+    """The bodies signed; kept for the case that the job runs again, since signing is the dearest part of it."""
+
+    def bodies(self) -> list[bytes]:
+        """Every body that is to be signed, line by line."""
+        return [body for work in self.lines for body in work.bodies]
 
 
 class Settled(Enum):
@@ -111,8 +116,7 @@ class Written(NamedTuple):
 def write_batch(tx: Transaction, batch: Batch, seal: Seal) -> Written:
     """Writes one batch."""
     if batch.envelopes is None:
-        bodies = [body for work in batch.lines for body in work.bodies]
-        # Kept for the case that the job runs again: signing is the dearest part of it.
+        bodies = batch.bodies()
         batch.envelopes = seal(bodies) if bodies else []
     line_ids = [work.id if work.id is not None else obtain_line(tx, work) for work in batch.lines]
     rows: list[tuple[Any, ...]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from covm.federation.dispatch import receipts, tables
 from covm.federation.dispatch.outbox import Violation
@@ -87,8 +87,7 @@ def proven_life(
     return own
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """An outcome that can be, as it goes to disk and to receipts. `is_final`: it is not tried again by itself."""
 
     number: int

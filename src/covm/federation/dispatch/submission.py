@@ -8,7 +8,6 @@ from covm.federation.dispatch.line import Post
 from covm.federation.dispatch.line_book import LineBook
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.errors import InvalidMessage, NotStarted
-from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import MAX_TIME_TO_LIVE, MID_SIZE, clamped_ms
 from covm.federation.wire.message import MessageBody, encode_body
 
@@ -20,6 +19,7 @@ class Submission:
         self._post = post
         self._book = book
         self._journal = journal
+        self._lifetime_ms = _milliseconds(post.terms.time_to_live_s)
         self.is_open = False
 
     async def send(
@@ -38,56 +38,42 @@ class Submission:
         if not self.is_open:
             raise NotStarted
         post = self._post
-        self._require_recipient(peer, type_name)
+        if peer == post.peer_id:
+            raise InvalidMessage(type_name, "", "the recipient is this node itself; publish reaches its own handlers")
+        post.presence.may_write_to(peer)
         line = self._book.obtain(peer)
         outgoing = line.outgoing
         mid = post.random.bytes(MID_SIZE) if mid is None else mid
-        seq, incarnation = outgoing.assigned_seq, outgoing.incarnation
         now_ms = clamped_ms(post.clock.now_ms())
-        expires_at = self._expiry(now_ms, time_to_live_s)
-        body = self._encode(peer, type_name, payload, mid, incarnation, seq, now_ms, expires_at, limit_bytes)
-        self._book.require_room(peer, len(body))
-        receipt = Receipt(mid, peer, type_name, post.terms.message_timeout_s)
-        draft = Draft(line, type_name, mid, body, now_ms, expires_at, receipt)
-        draft.seq, draft.incarnation = outgoing.assign(len(body)), incarnation
-        self._book.note(expires_at)
-        receipt = await self._journal.add(draft)
-        line.messages_out += 1
-        line.bytes_out += len(body)
-        post.counters.direct_out.add(type_name, len(body))
-        return receipt
-
-    def _require_recipient(self, peer: str, type_name: str) -> None:
-        if peer == self._post.peer_id:
-            raise InvalidMessage(type_name, "", "the recipient is this node itself; publish reaches its own handlers")
-        self._post.presence.may_write_to(peer)
-
-    def _expiry(self, now_ms: int, time_to_live_s: float | None) -> int:
-        lifetime_s = self._post.terms.time_to_live_s if time_to_live_s is None else time_to_live_s
-        return clamped_ms(now_ms + max(1, int(min(lifetime_s, MAX_TIME_TO_LIVE.total_seconds()) * 1000)))
-
-    def _encode(
-        self,
-        peer: str,
-        type_name: str,
-        payload: object,
-        mid: bytes,
-        incarnation: Incarnation,
-        seq: int,
-        now_ms: int,
-        expires_at: int,
-        limit_bytes: int,
-    ) -> bytes:
+        lifetime_ms = self._lifetime_ms if time_to_live_s is None else _milliseconds(time_to_live_s)
+        expires_at = clamped_ms(now_ms + lifetime_ms)
+        incarnation = outgoing.incarnation
         body = MessageBody(
-            federation=self._post.federation.cid,
+            federation=post.federation.cid,
             type=type_name,
-            author=self._post.peer_id,
+            author=post.peer_id,
             incarnation=incarnation,
-            seq=seq,
+            seq=outgoing.assigned_seq,
             mid=mid,
             to=peer,
             sent_at=now_ms,
             expires_at=expires_at,
             payload=payload,
         )
-        return encode_body(body, limit_bytes)
+        encoded = encode_body(body, limit_bytes)
+        size_bytes = len(encoded)
+        self._book.require_room(peer, size_bytes)
+        receipt = Receipt(mid, peer, type_name, post.terms.message_timeout_s)
+        draft = Draft(line, type_name, mid, encoded, now_ms, expires_at, receipt)
+        draft.seq, draft.incarnation = outgoing.assign(size_bytes), incarnation
+        self._book.note(expires_at)
+        receipt = await self._journal.add(draft)
+        line.messages_out += 1
+        line.bytes_out += size_bytes
+        post.counters.direct_out.add(type_name, size_bytes)
+        return receipt
+
+
+def _milliseconds(time_to_live_s: float) -> int:
+    """How long a message lives: at least a moment, at most what receivers remember ids for."""
+    return max(1, int(min(time_to_live_s, MAX_TIME_TO_LIVE.total_seconds()) * 1000))

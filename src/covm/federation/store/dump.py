@@ -20,9 +20,9 @@ import msgspec
 from sqlalchemy import MetaData, inspect, select, text
 
 from covm.federation.errors import StoreError
+from covm.federation.store.driver import Driver
 from covm.federation.store.migrations import REVISIONS, VERSION_TABLE, revision_of, upgrade
 from covm.federation.store.schema import PREFIX
-from covm.federation.store.driver import Driver
 from covm.federation.store.transaction import SqlTransaction
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ for want of room, each job is tried by itself: a small one may still fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from covm.federation.errors import StoreError, StoreFull
 
@@ -53,8 +52,7 @@ MAX_REPEATS = 3
 """Times that a transaction is run again over a new connection: a job that kills every connection must end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one job: its result, committed, or what it raised, undone."""
 
     result: Any = None
@@ -63,11 +61,10 @@ class Outcome:
     """Whether the store failed, not the job."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failed(NamedTuple):
     """Where and how a transaction failed: at the job of this index, or at its end (`None`)."""
 
-    index: int | None
+    at: int | None
     outcome: Outcome
 
 
@@ -79,7 +76,7 @@ def run_group(engine: Engine, jobs: Sequence[Job[Any]]) -> list[Outcome]:
         tried = _try_transaction(engine, rest)
         if not isinstance(tried, _Failed):
             return outcomes + tried
-        index, outcome = tried.index, tried.outcome
+        index, outcome = tried
         if len(rest) == 1:
             return [*outcomes, outcome]
         if index is None and not isinstance(outcome.error, StoreFull):
