@@ -53,3 +53,4 @@ def test_the_version_is_the_packages() -> None:
     version = tomllib.loads(sources.read_text())["workspace"]["package"]["version"]
     assert covm("version", "--json").json["covm"] == version
     assert f"covm {version} " in covm("version").out
+    assert covm("--version").out == covm("version").out

@@ -20,6 +20,9 @@ Commands = Mapping[str, tuple[str, str]]
 
 HELP = ("--help", "-h")
 
+ALIASES = {"version": ("--version",)}
+"""Other names of commands, which people try first."""
+
 ROOT_HELP = """\
 A node of a federation of cooperatives: it finds the others, proves who it is, and exchanges signed messages with them,
 with no server in the middle.
@@ -110,7 +113,7 @@ def command_tree() -> App:
         name = words[-1] if words else "covm"
         app = App(name=name, help=summary, help_format="markdown", version_flags=[])
         for command, (place, said) in commands.items():
-            app.command(f"covm.cli.{place}", name=command, help=said)
+            app.command(f"covm.cli.{place}", name=(command, *ALIASES.get(command, ())), help=said)
         if words:
             apps[words[:-1]].command(app)
         apps[words] = app
