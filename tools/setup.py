@@ -89,6 +89,16 @@ def set_up() -> None:
         if done.get("native") != wanted["native"] or not _native_is_there():
             native.develop()
             stamp.write_text(json.dumps(wanted))
+        _compile_sources()
+
+
+def _compile_sources() -> None:
+    """Bytecode beside the sources, also where Python is told to write none: each command would compile them anew."""
+    import compileall
+
+    from tools.places import ROOT
+
+    compileall.compile_dir(ROOT / "src", quiet=2)
 
 
 def _wanted() -> dict[str, str]:
