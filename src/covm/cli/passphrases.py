@@ -10,13 +10,18 @@ from covm.cli.message_argument import read_file
 from covm.control.failures import Invalid
 
 SHORTEST = 8
-"""Characters of a passphrase: fewer are tried out in hours by whoever finds the backup."""
+"""Characters of a new passphrase: fewer are tried out in hours by whoever finds the backup."""
+
+
+def new_from_file(path: Path) -> str:
+    """The first line of a file, to make a backup with. Raises `NotFound`, and `Invalid` when it is too short."""
+    return _long_enough(from_file(path))
 
 
 def from_file(path: Path) -> str:
-    """The first line of a file. Raises `NotFound`, `Invalid`."""
+    """The first line of a file, to open a backup with: whether it is right, the backup tells. Raises `NotFound`."""
     lines = read_file(path, otherwise="name another with --passphrase-file").splitlines()
-    return _long_enough(lines[0] if lines else "")
+    return lines[0] if lines else ""
 
 
 def typed_twice(otherwise: str, *, may_ask: bool) -> str:

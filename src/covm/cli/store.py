@@ -64,7 +64,7 @@ def backup(
     if recipient is not None and passphrase_file is not None:
         raise Invalid("a backup has a passphrase or a recipient, not both; leave one of them out", code="two_secrets")
     if passphrase_file is not None:
-        passphrase = passphrases.from_file(passphrase_file)
+        passphrase = passphrases.new_from_file(passphrase_file)
     elif recipient is None:
         otherwise = "give --passphrase-file FILE, or --recipient age1..."
         passphrase = passphrases.typed_twice(otherwise, may_ask=not common.no_input)

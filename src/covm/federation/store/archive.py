@@ -101,7 +101,11 @@ class Secret:
             if self._identity is not None and not sealed:
                 return x25519.Identity.from_str(self._identity)
         except (DecryptError, IdentityError, ValueError) as error:
-            raise StoreError(f"the backup does not open: {error}; try again with another passphrase or key") from None
+            what = "passphrase" if sealed else "age key"
+            raise StoreError(
+                f"the backup does not open: the {what} is wrong, or the file is damaged ({error}); try another {what}, "
+                "or another copy of the file"
+            ) from None
         needed = "its passphrase" if sealed else "the age key of the recipient it was made for"
         raise StoreError(f"this backup opens with {needed}")
 
