@@ -112,7 +112,25 @@ def test_who_waits_in_vain_is_told_that_it_is_still_under_way_and_where_to_look(
     shown = bakery.run("outbox", "show", command[-1])
     assert shown.code == 0
     assert "state        queued" in shown.out
+    assert "tried until  " in shown.out
     assert "Riverside Farm, which has been offline since" in shown.out
+
+
+def test_who_waits_for_a_handler_in_vain_is_told_that_it_is_stored_there(neighbours: tuple[Node, Node]) -> None:
+    """What it was tried for is over: no time to live ends it any more, and only what happens there counts."""
+    bakery, farm = neighbours
+    words = ("send-msg", farm.peer_id, "kitchen.gossip", "hm", "--wait", "handled", "--timeout", "1s")
+    waited = bakery.run(*words)
+    assert waited.code == 6
+    [sentence] = waited.err.splitlines()
+    assert "is not handled yet, after 1.0 s: it is stored by Riverside Farm, and nobody there has dealt" in sentence
+    assert "until" not in sentence
+    assert "need not be sent again" in sentence
+    ours, theirs = (command.split()[2:] for command in sentence.split("`")[1::2])
+    shown = bakery.run(*ours).out
+    assert "state        stored" in shown
+    assert "tried until" not in shown
+    assert "unhandled" in farm.run(*theirs).out
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_sending(apart: tuple[Node, Node]) -> None:

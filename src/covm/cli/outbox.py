@@ -14,6 +14,9 @@ State = Literal["queued", "stored", "handled", "refused", "quarantined", "expire
 
 COLUMNS = ("MESSAGE ID", "PEER", "TYPE", "STATE", "QUEUED", "UNTIL", "SIZE", "REASON")
 
+_UNSTORED = frozenset({"queued", "expired"})
+"""States in which a message's time to live matters, or has."""
+
 
 def list_messages(
     *,
@@ -63,7 +66,7 @@ def show(id: str, /, *, common: Common = DEFAULT) -> None:
             ("reason", message.reason),
             ("waits for", _waits_for(message)),
             ("queued", f"{date_time(message.queued_at)}, {age(message.queued_at)} ago"),
-            ("tried until", date_time(message.expires_at)),
+            ("tried until", date_time(message.expires_at) if message.state in _UNSTORED else ""),
             ("size", size(message.size_bytes)),
         )
     )

@@ -74,16 +74,34 @@ def _waited(
             note(f"{_told(queued)}; waiting for it {duration(timeout_ms)}")
         return client.wait(queued.id, wait, timeout_ms)
     except TimedOut as error:
+        is_stored = error.details.get("state") == "stored"
         raise TimedOut(
-            f"{_short(queued.id)} is not {wait} yet, after {duration(timeout_ms)}{_offline(queued)}; it is still under "
-            f"way until {moment(queued.expires_at)} and need not be sent again: "
-            f"`covm federation outbox show {_short(queued.id)}` shows it",
+            (_undealt if is_stored else _underway)(queued, wait, duration(timeout_ms)),
             code=error.code,
             details={**error.details, "message_id": queued.id, "expires_at": queued.expires_at},
         ) from error
     except KeyboardInterrupt:
         note(f"{_short(queued.id)} stays under way; `covm federation outbox show {_short(queued.id)}` shows it")
         raise
+
+
+def _underway(queued: schema.Sent, wait: str, waited: str) -> str:
+    """What to expect of a message that the peer has not acknowledged."""
+    return (
+        f"{_short(queued.id)} is not {wait} yet, after {waited}{_offline(queued)}; it is still under way until "
+        f"{moment(queued.expires_at)} and need not be sent again: `covm federation outbox show {_short(queued.id)}` "
+        "shows it"
+    )
+
+
+def _undealt(queued: schema.Sent, wait: str, waited: str) -> str:
+    """What to expect of one that it has: from there on only what happens there counts, not how long it was tried."""
+    return (
+        f"{_short(queued.id)} is not {wait} yet, after {waited}: it is stored by {_name(queued)}, and nobody there has "
+        "dealt with it; it need not be sent again: "
+        f"`covm federation outbox show {_short(queued.id)}` tells what becomes of it, and "
+        f"`covm federation inbox show {_short(queued.id)}` there what it waits for"
+    )
 
 
 def _told(answer: schema.Sent) -> str:
