@@ -98,6 +98,42 @@ def test_what_is_queued_outlives_the_sender_and_what_was_read_outlives_the_reade
     assert {each["author_name"] for each in kept} == {"Mill Bakery"}
 
 
+@pytest.mark.parametrize("ends", ["in order", "killed"])
+def test_since_when_a_peer_is_away_outlives_the_sender(apart: tuple[Node, Node], start: NodeStarter, ends: str) -> None:
+    bakery, farm = apart
+    queue(bakery, farm.peer_id, "the rye is ready")
+    [before] = bakery.ask("peers")["peers"]
+    if ends == "killed":
+        bakery.signal(signal.SIGKILL)
+    else:
+        bakery.ask("stop")
+        bakery.process.wait(START_S)
+    bakery = start("a", "--name", "Mill Bakery")
+    told = bakery.run("send-msg", "Riverside Farm", "private.message", "and the spelt", "--wait", "queued")
+    assert "; Riverside Farm has been offline since " in told.out
+    [after] = bakery.ask("peers")["peers"]
+    assert after["offline_since"] == before["offline_since"]
+
+
+@pytest.mark.parametrize("ends", ["in order", "killed"])
+def test_who_was_here_when_the_sender_ended_is_away_since_the_sender_knows(
+    pair: tuple[Node, Node], start: NodeStarter, ends: str
+) -> None:
+    """Until this node stopped; after a crash nobody knows more than that it was not here since the start."""
+    bakery, farm = pair
+    bakery.ask("send-msg", farm.peer_id, "private.message", "hello", "--wait", "stored")
+    if ends == "killed":
+        bakery.signal(signal.SIGKILL)
+    else:
+        bakery.ask("stop")
+        bakery.process.wait(START_S)
+    farm.ask("stop")
+    bakery = start(bakery.home.name, "--name", "Mill Bakery")
+    began = bakery.ask("status")["started_at"]
+    sent = bakery.ask("send-msg", "Riverside Farm", "private.message", "hello again", "--wait", "queued")
+    assert (sent["offline_since"] < began) == (ends == "in order")
+
+
 def test_who_waits_in_vain_is_told_that_it_is_still_under_way_and_where_to_look(apart: tuple[Node, Node]) -> None:
     bakery, _ = apart
     waited = bakery.run("send-msg", "Riverside Farm", "private.message", "hello", "--timeout", "300ms")

@@ -6,7 +6,7 @@ import pytest
 
 from covm.control.failures import Invalid, NotFound
 from covm.daemon import acquaintances, notices
-from covm.daemon.acquaintances import Acquaintances
+from covm.daemon.acquaintances import Acquaintance, Acquaintances
 from covm.daemon.message_ids import SHOWN_MATCHES, find_id
 from covm.daemon.notices import Notices
 from covm.federation import events
@@ -47,6 +47,17 @@ def test_a_peer_is_away_since_it_left_and_keeps_its_name() -> None:
     assert (known.name_of(FARM), known.offline_since_ms(FARM)) == ("Riverside Farm", 5000)
     known.hear(connected(FARM))
     assert known.offline_since_ms(FARM) is None
+
+
+def test_who_was_here_before_the_start_is_away_since_then_until_it_comes() -> None:
+    times = Times()
+    known = times.know()
+    known.recall({FARM: Acquaintance("Riverside Farm", 700), "12D3KooWMill": Acquaintance("", 800)})
+    assert (known.name_of(FARM), known.offline_since_ms(FARM)) == ("Riverside Farm", 700)
+    assert known.offline_since_ms("12D3KooWMill") == 800
+    assert known.names() == {FARM: "Riverside Farm"}
+    known.hear(connected(FARM))
+    assert (known.name_of(FARM), known.offline_since_ms(FARM)) == ("Riverside Farm", None)
 
 
 def test_the_longest_known_give_way() -> None:

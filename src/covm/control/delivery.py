@@ -63,7 +63,7 @@ class OutgoingMessage(Struct, kw_only=True, frozen=True):
     connected: bool
     """Whether the peer is connected now."""
     offline_since: int | None
-    """Since when it is not; None when it is, or has not been since this node started."""
+    """Since when it is not; None when it is, or never was. After a crash of this node: since its start."""
 
 
 class Outbox(Versioned, kw_only=True, frozen=True):

@@ -171,7 +171,7 @@ class Peer(Struct, kw_only=True, frozen=True):
     next_try: int | None
     """When it is dialled again; None when it is not, or is connected."""
     offline_since: int | None
-    """Since when it is not connected; None when it is, or has not been since this node started."""
+    """Since when it is not connected; None when it is, or never was. After a crash of this node: since its start."""
     messages_in: int
     bytes_in: int
     messages_out: int
@@ -270,7 +270,7 @@ class Sent(Versioned, kw_only=True, frozen=True):
     connected: bool
     """Whether the peer is connected now."""
     offline_since: int | None
-    """Since when it is not; None when it is, or has not been since this node started."""
+    """Since when it is not; None when it is, or never was. After a crash of this node: since its start."""
     expires_at: int
     """Until when it is tried."""
 

@@ -4,7 +4,7 @@
 `delivery_routes`, `file_routes` and `store_routes` answer the requests of `covm.control`, `requests` has what all of
 them need, `answers`, `delivery_answers`, `payloads` and `failures` put what the service says into the schema,
 `peer_names` and `message_ids` find whom and what a request means. `received` keeps the latest messages for reading,
-`acquaintances` with `name_book`, `sent_lately` and `notices` remember what status and lists tell, `journal` and `logs`
+`acquaintances` with `guest_book`, `sent_lately` and `notices` remember what status and lists tell, `journal` and `logs`
 write the log.
 Only the command line starts it; it stands on `covm.federation`'s public names alone.
 """

@@ -15,7 +15,9 @@ MOST = 4096
 """Peers that are remembered: more than a node ever connects to in practice; the longest known give way."""
 
 
-class _Acquaintance(NamedTuple):
+class Acquaintance(NamedTuple):
+    """A peer that was here. `name` is "" if it gave none; `offline_since_ms` is None while it is here."""
+
     name: str
     offline_since_ms: int | None
 
@@ -26,11 +28,11 @@ class Acquaintances:
     def __init__(self, name_of: Callable[[str], str], now_ms: Callable[[], int]) -> None:
         self._name_of = name_of
         self._now_ms = now_ms
-        self._known: dict[str, _Acquaintance] = {}
+        self._known: dict[str, Acquaintance] = {}
 
-    def recall(self, names: Mapping[str, str]) -> None:
-        """Names from before the start."""
-        self._known = {peer: _Acquaintance(name, None) for peer, name in names.items()} | self._known
+    def recall(self, guests: Mapping[str, Acquaintance]) -> None:
+        """Who was here before the start."""
+        self._known = dict(guests) | self._known
 
     def names(self) -> dict[str, str]:
         """The names of everyone that has one, by peer id."""
@@ -52,13 +54,13 @@ class Acquaintances:
         return "" if known is None else known.name
 
     def offline_since_ms(self, peer: str) -> int | None:
-        """Since when the peer is away; None when it is here, or was not since the start."""
+        """Since when the peer is away; None when it is here, or never was."""
         known = self._known.get(peer)
         return None if known is None else known.offline_since_ms
 
     def _note(self, peer: str, offline_since_ms: int | None) -> None:
         former = self._known.pop(peer, None)
         name = self._name_of(peer) or (former.name if former is not None else "")
-        self._known[peer] = _Acquaintance(name, offline_since_ms)
+        self._known[peer] = Acquaintance(name, offline_since_ms)
         while len(self._known) > MOST:
             del self._known[next(iter(self._known))]

@@ -146,7 +146,7 @@ def _waited_for(node: RunningNode, waiting: PeerOutbox) -> schema.Peer:
         oldest_queued=waiting.oldest_ms,
         last_error=waiting.last_error,
         next_try=waiting.next_try_ms,
-        offline_since=None,
+        offline_since=node.acquaintances.offline_since_ms(waiting.peer),
         messages_in=0,
         bytes_in=0,
         messages_out=0,

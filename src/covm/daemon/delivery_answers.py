@@ -79,7 +79,7 @@ def transfer(node: RunningNode, file: FileTransfer) -> delivery.Transfer:
 
 
 def presence(node: RunningNode, peer: str) -> tuple[bool, int | None]:
-    """Whether a peer is connected now, and if not, since when; None if it was not since the start."""
+    """Whether a peer is connected now, and if not, since when; None if it never was."""
     if peer in node.service.connected_peers():
         return True, None
     return False, node.acquaintances.offline_since_ms(peer)

@@ -11,7 +11,7 @@ from pathlib import Path
 from covm._native import parse_peer_id
 from covm.control.failures import NotFound
 from covm.daemon.acquaintances import Acquaintances
-from covm.daemon.name_book import NameBook
+from covm.daemon.guest_book import GuestBook
 from covm.daemon.notices import Notices
 from covm.daemon.peer_names import find_peer
 from covm.daemon.received import ReceivedMessages
@@ -47,22 +47,33 @@ class RunningNode:
     def __post_init__(self) -> None:
         self.acquaintances = Acquaintances(self.current_name_of, now_ms)
         self.notices = Notices(self.name_of, now_ms)
-        self._name_book = NameBook(self.service.transaction)
+        self._guest_book = GuestBook(self.service.transaction)
         self.received = ReceivedMessages(self.service.transaction, self.kept_name_of)
 
     async def open(self) -> None:
         """Brings back what the process remembers; once the service has started."""
-        self.acquaintances.recall(await self._name_book.open())
+        self.acquaintances.recall(await self._guest_book.open(now_ms()))
         await self.received.open()
 
     async def hear(self, event: events.Event) -> None:
         """Lets everyone who remembers know what happened."""
         self.acquaintances.hear(event)
         self.notices.hear(event)
-        if isinstance(event, events.PeerConnected) and (name := self.current_name_of(event.peer)):
-            # A name is a convenience: it is noted again with the next connection.
-            with contextlib.suppress(StoreError, NotStarted):
-                await self._name_book.note(event.peer, name, now_ms())
+        # A convenience: what cannot be written now is noted with the next connection, or the next start.
+        with contextlib.suppress(StoreError, NotStarted):
+            match event:
+                case events.PeerConnected(peer=peer):
+                    await self._guest_book.came(peer, self.name_of(peer), now_ms())
+                case events.PeerDisconnected(peer=peer):
+                    left_ms = self.acquaintances.offline_since_ms(peer) or now_ms()
+                    await self._guest_book.left({peer: self.name_of(peer)}, left_ms)
+                case _:
+                    pass
+
+    async def close(self) -> None:
+        """Notes until when everyone was here; before the service stops."""
+        with contextlib.suppress(StoreError, NotStarted):
+            await self._guest_book.left({peer: self.name_of(peer) for peer in self.service.connected_peers()}, now_ms())
 
     @property
     def name(self) -> str:

@@ -92,6 +92,7 @@ async def _answer(node: RunningNode, happenings: EventStream, ready: Callable[[R
             logger.info("stopping")
             server.hide()
             node.stopping.set()
+            await node.close()
             await node.service.stop()
             node.stopped.set()
         await watch
