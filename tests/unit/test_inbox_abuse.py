@@ -165,6 +165,37 @@ async def test_who_floods_types_that_nobody_handles_takes_nobody_elses_room(monk
 
 
 @virtually
+async def test_who_sends_what_handlers_fail_on_takes_nobody_elses_place_in_the_quarantine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await opened()
+    async with inbox_world(store, attempts=1) as world:
+        monkeypatch.setattr(world.dispatcher.journal.quarantine, "_max_messages", 2)
+        world.subscribe(fail)
+        flood, honest = PlayedStream(world, "mallory"), PlayedStream(world)
+        for stream in (flood, honest):
+            await stream.greet()
+        flood.send(*range(1, 10))
+        assert await flood.until_told(9) == [(1, 2, "failed"), (3, 9, "refused")]
+        assert "the quarantine there is full" in flood.outcomes[-1].reason
+        honest.send(offered(1, 101, expires_at=1_000))
+        assert await honest.until_told(1) == [(1, 1, "failed")]
+        # Room is made by whoever is tried again, and by what is thrown away.
+        honest.send(offered(2, 101, expires_at=2_000))
+        assert (await honest.until_told(2))[1:] == [(2, 2, "failed")]
+        await world.dispatcher.desk.discard(mid(1).hex())
+        flood.send(10, 11)
+        assert (await flood.until_told(11))[2:] == [(10, 10, "failed"), (11, 11, "refused")]
+    async with inbox_world(store, attempts=1) as world:
+        monkeypatch.setattr(world.dispatcher.journal.quarantine, "_max_messages", 2)
+        world.subscribe(fail)
+        flood = PlayedStream(world, "mallory")
+        await flood.greet()
+        flood.send(12)
+        assert (await flood.until_told(12))[-1] == (12, 12, "refused")
+
+
+@virtually
 async def test_a_wall_clock_that_is_set_forward_a_year_ends_and_forgets_nothing() -> None:
     async with inbox_world(await opened()) as world:
         stream = PlayedStream(world)

@@ -255,7 +255,7 @@ class MessageDispatcher:
             "pending_bytes": self.journal.holdings.size_bytes,
             "unhandled": self.shelf.messages,
             "unhandled_bytes": self.shelf.size_bytes,
-            "quarantined": self.journal.quarantined,
+            "quarantined": self.journal.quarantine.messages,
         }
 
 

@@ -36,7 +36,11 @@ UNHANDLED_MAX_BYTES: Final = 64 * 1024 * 1024
 """Their bytes: 64 of the largest."""
 
 QUARANTINE_MAX_MESSAGES: Final = 10_000
-"""Messages kept for an operator to look at; beyond it what fails is refused, so its sender still knows."""
+"""Messages of one sender kept for an operator to look at; beyond it what fails is refused, so its sender still knows,
+and nobody takes another's place."""
+
+QUARANTINE_MAX_BYTES: Final = 256 * 1024 * 1024
+"""Their bytes: as many as may wait for handlers, so that a whole inbox finds room here when its handler is broken."""
 
 SEEN_AFTER_EXPIRY_MS: Final = int(timedelta(days=1).total_seconds() * 1000)
 """Message ids are remembered a day past expiry: clocks of sender and receiver may differ by hours."""
@@ -157,7 +161,7 @@ def retry_bound_s(failures: int, base_s: float, most_s: float) -> float:
 
 
 class Holdings:
-    """What waits for handlers, by sender and in all: while it is full, nothing more is read."""
+    """Messages and bytes that are kept for senders: each has a share, and there is a bound in all."""
 
     def __init__(self, max_messages: int = INBOX_MAX_MESSAGES, max_bytes: int = INBOX_MAX_BYTES) -> None:
         self._max_messages = max_messages

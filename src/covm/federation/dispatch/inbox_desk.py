@@ -92,7 +92,7 @@ class InboxDesk:
         if found is None:
             raise UnknownMessage(message_id, "quarantine")
         lane, size_bytes = found
-        self._journal.quarantined -= 1
+        self._journal.quarantine.remove(lane[0], size_bytes)
         self._journal.holdings.add(lane[0], size_bytes)
         self._resume(lane, new_id)
         return entry._replace(state=STATES[tables.PENDING], number=new_id)
@@ -104,7 +104,7 @@ class InboxDesk:
         discard = partial(inbox_queries.discard_quarantined, inbox_id=entry.number, forget_at_ms=forget_at_ms)
         if not await self._journal.store.write(discard):
             raise UnknownMessage(message_id, "quarantine")
-        self._journal.quarantined -= 1
+        self._journal.quarantine.remove(entry.author, entry.size_bytes)
         return entry
 
     async def _quarantined(self, message_id: str) -> InboxEntry:

@@ -93,12 +93,12 @@ class Batch(NamedTuple):
 @dataclass(slots=True)
 class Stored:
     """What a committed batch came to. `repeated`: ids of messages that were here before; `revived` of these are
-    again at the end of their lanes, under the id that was meant for the repetition."""
+    again at the end of their lanes, under the id that was meant for the repetition, as large as they were."""
 
     line_id: int
     author_id: int
     repeated: set[int] = field(default_factory=set)
-    revived: list[int] = field(default_factory=list)
+    revived: dict[int, int] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -265,9 +265,9 @@ def _take_again(
     What lies in quarantine gets another try, at the end of its lane, if its sender gave it a new time to live: one,
     however often it is sent at once. Otherwise the sender only lost what it was told, and is told again.
     """
-    select = "SELECT id, mid, state, expires_at, reason FROM covm_inbox WHERE"
+    select = "SELECT id, mid, state, expires_at, reason, size FROM covm_inbox WHERE"
     found = rows_by(tx, select, "id", [known for _, known in again])
-    held = {(each, bytes(mid)): (state, expires_at, reason) for each, mid, state, expires_at, reason in found}
+    held = {(each, bytes(mid)): tuple(rest) for each, mid, *rest in found}
     settled: list[Settled] = []
     moved: dict[bytes, int] = {}
     for row, seen_as in again:
@@ -276,14 +276,14 @@ def _take_again(
         if there is None:
             settled.append(Settled(row.seq, row.mid, OutcomeState.HANDLED.value, "", None))
             continue
-        state, expires_at, reason = there
+        state, expires_at, reason, size = there
         new_id, new_state = known, state
         if state == tables.QUARANTINE and _expiry(row) <= expires_at:
             settled.append(Settled(row.seq, row.mid, OutcomeState.FAILED.value, reason, None))
         elif state == tables.QUARANTINE:
             new_id, new_state = row.inbox_id, tables.PENDING
-            stored.revived.append(new_id)
-            moved[row.mid], held[new_id, row.mid] = new_id, (new_state, expires_at, reason)
+            stored.revived[new_id] = size
+            moved[row.mid], held[new_id, row.mid] = new_id, (new_state, expires_at, reason, size)
             tx.execute(
                 "UPDATE covm_seen SET inbox_id = :id, forget_at = :forget WHERE author_id = :author AND mid = :mid",
                 {"id": new_id, "forget": row.forget_at_ms, "author": author_id, "mid": row.mid},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from covm.federation.dispatch import inbox_queries, tables
 from covm.federation.dispatch.durable import Durable
-from covm.federation.dispatch.inbox import QUARANTINE_MAX_MESSAGES, Holdings, short_reason
+from covm.federation.dispatch.inbox import QUARANTINE_MAX_BYTES, QUARANTINE_MAX_MESSAGES, Holdings, short_reason
 from covm.federation.dispatch.settlement_jobs import HANDLED, End, Failed, Settlements, Told, Tried, settle
 from covm.federation.errors import NotStarted, StoreError
 from covm.federation.supervisor import Supervisor
@@ -56,7 +56,8 @@ class InboxJournal:
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
         self.holdings = Holdings()
-        self.quarantined = 0
+        """What waits for handlers: while it is full, nothing more is read."""
+        self.quarantine = Holdings(QUARANTINE_MAX_MESSAGES, QUARANTINE_MAX_BYTES)
         self._supervisor = supervisor
         self._last_id = 0
         self._held: dict[int, Durable] = {}
@@ -77,7 +78,7 @@ class InboxJournal:
             if waiting.state == tables.PENDING:
                 self.holdings.add(waiting.lane[0], waiting.size_bytes, waiting.messages)
             elif waiting.state == tables.QUARANTINE:
-                self.quarantined += waiting.messages
+                self.quarantine.add(waiting.lane[0], waiting.size_bytes, waiting.messages)
         self._supervisor.keep(self._write, "inbox journal")
         return found.waiting
 
@@ -148,14 +149,15 @@ class InboxJournal:
             self._plan().ended[inbox_id] = end
 
     def fail(self, arrival: Durable, reason: str) -> bool:
-        """A message goes into quarantine; refused instead, and False, when that is full."""
-        if self.quarantined >= QUARANTINE_MAX_MESSAGES:
+        """A message goes into quarantine; refused instead, and False, when its sender's share of that is full."""
+        sender, size_bytes = arrival.body.author, arrival.size_bytes
+        if not self.quarantine.takes(sender, 1, size_bytes):
             self.tried(arrival)
             self.end(arrival, End(OutcomeState.REFUSED.value, f"{reason}, and the quarantine there is full"))
             return False
         if not arrival.is_ended:
             arrival.is_ended = True
-            self.quarantined += 1
+            self.quarantine.add(sender, size_bytes)
             self._plan().failed[arrival.inbox_id] = Failed(arrival.attempts, arrival.done, short_reason(reason))
         return True
 

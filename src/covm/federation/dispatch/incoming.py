@@ -344,13 +344,12 @@ class Incoming:
     def _hand_on(self, judgement: Judgement, batch: Batch, stored: Stored) -> None:
         dispatcher, journal = self._owner.dispatcher, self._journal
         arrivals: list[Durable] = []
-        revived = set(stored.revived)
         for row, offered in zip(batch.rows, judgement.new, strict=True):
             lane = (self.peer, row.type)
             if row.inbox_id in stored.repeated:
-                if row.inbox_id in revived:
-                    journal.quarantined -= 1
-                    journal.holdings.add(self.peer, len(row.body))
+                if (size_bytes := stored.revived.get(row.inbox_id)) is not None:
+                    journal.quarantine.remove(self.peer, size_bytes)
+                    journal.holdings.add(self.peer, size_bytes)
                     dispatcher.resume(lane, row.inbox_id)
             elif row.refused:
                 continue
