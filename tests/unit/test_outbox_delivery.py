@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.outbox_world import LONG, NOTE, in_time, post, violations, virtually
 
-from covm.federation.dispatch import tables
+from covm.federation.dispatch import tables, upkeep
 from covm.federation.errors import (
     InvalidMessage,
     MessageCancelled,
@@ -294,6 +294,26 @@ async def test_an_end_whose_commit_failed_in_word_alone_is_told_when_the_disk_an
 
 
 @virtually
+async def test_an_end_in_doubt_is_told_as_it_is_when_its_skip_was_acknowledged_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upkeep, "PERIOD_S", 3600.0)
+    async with post() as p:
+        p.apart()
+        first, second = await p.send(1, 2)
+        p.ada.disk.faults = DiskFaults(errors=1.0, doubts=1.0)
+        with pytest.raises(StoreError):
+            await p.ada.service.outbox.cancel(first.id)
+        p.ada.disk.faults = DiskFaults()
+        await p.together()
+        await second.handled(LONG)
+        await in_time(lambda: first.state == "cancelled")
+        assert p.received == [2]
+        await asyncio.sleep(60)
+        assert p.outbox() == [(1, tables.CANCELLED), (2, tables.HANDLED)]
+
+
+@virtually
 async def test_a_message_whose_id_its_receiver_may_have_forgotten_is_not_sent_again_under_it() -> None:
     async with post() as p:
         desk = p.ada.service._node.direct.desk
@@ -327,6 +347,34 @@ async def test_a_sender_that_was_rolled_back_begins_anew_and_nothing_new_is_mist
             await receipt.handled(LONG)
         assert p.received == [1, 2, 3, 4, 5, 6, 7]
         assert len(p.told(RolledBack)) == (0 if restored else 1)
+        assert violations(p.ada) == violations(p.ben) == {}
+
+
+@virtually
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+async def test_a_sender_that_forgot_that_it_skipped_a_message_does_not_take_it_for_stored(end: str) -> None:
+    async with post() as p:
+        (first,) = await p.send(1)
+        await first.handled()
+        p.apart()
+        (skipped,) = await p.send(2, time_to_live=timedelta(minutes=1 if end == "expired" else 60))
+        await asyncio.sleep(1)
+        old = p.ada.disk.snapshot()
+        if end == "cancelled":
+            await p.ada.service.outbox.cancel(skipped.id)
+        await in_time(lambda: skipped.state == end)
+        await p.together()
+        await in_time(lambda: p.ada.disk.query("SELECT acked_seq FROM covm_lines_out") == [(2,)])
+        await p.ada.stop()
+        p.ada.disk.roll_back(old, restored=False)
+        await p.ada.start()
+        await p.connected()
+        (after,) = await p.send(3)
+        await after.handled(LONG)
+        assert len(p.told(RolledBack)) == 1
+        # Its end is forgotten, too: so it goes out with what is pending.
+        await (await p.ada.service.receipt(skipped.id)).handled(LONG)
+        assert p.received == [1, 2, 3]
         assert violations(p.ada) == violations(p.ben) == {}
 
 

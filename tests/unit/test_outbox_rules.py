@@ -248,13 +248,13 @@ def test_the_id_of_a_skip_counts_only_where_a_skip_may_stand() -> None:
 # --- proofs that we were rolled back
 
 
-def proven(body: MessageBody, held_mid: bytes | None = None, next_seq: int = 11) -> Incarnation | None:
-    return proven_life(body, LIFE, ADA, BEN, next_seq, held_mid)
+def proven(body: MessageBody, found: Held | None = None, next_seq: int = 11) -> Incarnation | None:
+    return proven_life(body, LIFE, ADA, BEN, next_seq, found)
 
 
 def test_an_envelope_of_ours_that_we_do_not_know_proves_that_we_were_rolled_back() -> None:
     assert proven(message(11)) == LIFE
-    assert proven(message(7, number=99), mid(7)) == LIFE
+    assert proven(message(7, number=99), held(7)) == LIFE
     assert proven(skip(9, 12)) == LIFE
     assert proven(message(1, incarnation=LATER)) == LATER
 
@@ -267,11 +267,19 @@ def test_an_envelope_of_ours_that_we_do_not_know_proves_that_we_were_rolled_back
         message(11, to=None),
         message(11, author=BEN),
         message(11, incarnation=EARLIER),
-        skip(5, 7),
     ],
 )
 def test_an_envelope_that_proves_nothing_new_is_no_proof(body: MessageBody) -> None:
-    assert proven(body, mid(7)) is None
+    assert proven(body, held(7)) is None
+
+
+def test_a_skip_of_ours_proves_that_we_forgot_it_only_where_we_would_still_send_the_message() -> None:
+    assert proven(skip(7, 7), held(7)) == proven(skip(5, 7), held(7)) == LIFE
+    for known in (None, *(held(7, state) for state in tables.SKIPPED), held(7, has_envelope=False)):
+        assert proven(skip(7, 7), known) is None
+    # Who acknowledged a skip and calls its message handled contradicts itself, and may be no proof of anything.
+    for told in (tables.HANDLED, tables.QUARANTINED):
+        assert proven(skip(7, 7), held(7, told)) is None
 
 
 # --- what travels
@@ -297,11 +305,11 @@ def test_what_is_no_longer_held_is_skipped_in_one() -> None:
     assert travelling([], 1, 6) == [(2, 6, True)]
 
 
-def test_a_skip_of_one_message_has_its_id_and_one_of_several_an_id_of_its_own() -> None:
+def test_a_skip_has_an_id_of_its_own_so_that_nobody_takes_it_for_the_message() -> None:
     line = Outgoing(BEN, LIFE, Budget())
     one = laid_out([row(1, tables.EXPIRED)], line, 0, 1)
     several = laid_out([row(1, tables.EXPIRED), row(2, tables.EXPIRED)], line, 0, 2)
-    assert [each.mid for each in one] == [mid(1)]
+    assert [each.mid for each in one] == [skip_mid(LIFE, BEN, 1)]
     assert [each.mid for each in several] == [skip_mid(LIFE, BEN, 2)]
 
 

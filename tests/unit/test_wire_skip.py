@@ -46,7 +46,7 @@ def test_a_skip_that_does_not_say_up_to_where_is_malformed(payload: Any) -> None
         skipped_upto(skip(payload))
 
 
-def test_both_sides_can_tell_the_id_of_a_skip_for_what_is_no_longer_held() -> None:
+def test_both_sides_can_tell_the_id_of_a_skip_from_its_end() -> None:
     assert skip_mid(LIFE, "ben", 9) == skip_mid(LIFE, "ben", 9)
     others = {skip_mid(LIFE, "ben", 10), skip_mid(LIFE, "cleo", 9), skip_mid(Incarnation(8, LIFE.nonce), "ben", 9)}
     assert len({skip_mid(LIFE, "ben", 9), *others}) == 4

@@ -14,6 +14,7 @@ from covm.federation.identity import Identity
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.message import Malformed, decode_body, encode_body
+from covm.federation.wire.skip import is_skip, skip_mid, skipped_upto
 
 VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "messages.json").read_text())
 
@@ -58,6 +59,13 @@ def test_the_key_of_the_vectors_signs_this_envelope(vector: dict[str, Any]) -> N
     data, envelope = bytes.fromhex(vector["bytes"]), bytes.fromhex(vector["envelope"])
     assert identity.keypair.seal(Kind.MESSAGE, [data]) == [envelope]
     assert _native.open_envelopes(Kind.MESSAGE, [envelope]) == [(identity.peer_id, data)]
+
+
+def test_the_skip_of_the_vectors_has_the_id_that_follows_from_its_end() -> None:
+    (skip,) = [body for each in VECTORS["messages"] if is_skip(body := decode_body(bytes.fromhex(each["bytes"])))]
+    assert skip.incarnation is not None
+    assert skip.to is not None
+    assert skip.mid == skip_mid(skip.incarnation, skip.to, skipped_upto(skip))
 
 
 @pytest.mark.parametrize("vector", VECTORS["refused"], ids=named)

@@ -54,6 +54,7 @@ class Hearing:
         live, doubtful = outgoing.live, outgoing.doubtful
         for place in stored:
             if place.is_skip:
+                outgoing.skipped(place.seq, place.last)
                 continue
             if place.seq in doubtful:
                 doubtful.discard(place.seq)

@@ -189,6 +189,7 @@ class Outgoing:
         "budget",
         "doubtful",
         "ended_at",
+        "ending",
         "fallen_to",
         "falls",
         "given_back",
@@ -234,6 +235,8 @@ class Outgoing:
         """The receipts that somebody holds, by place."""
         self.doubtful: set[int] = set()
         """Places that expired or were cancelled after their message was sent on the stream that stands."""
+        self.ending: set[int] = set()
+        """Places of which the end is being written, or may be on disk, and of which no skip was acknowledged."""
         self.ended_at = (0, 0)
         """The message at which the peer ended a stream, and how often in a row."""
         self.fallen_to: int | None = None
@@ -285,6 +288,11 @@ class Outgoing:
         self.acked_seq, self.acked_mid, self.acked_bytes = seq, mid, end
         if self.acked_seq >= self.next_seq - 1:
             self.oldest_ms = None
+
+    def skipped(self, first: int, last: int) -> None:
+        """The receiver has a skip at these places."""
+        if self.ending:
+            self.ending = {seq for seq in self.ending if not first <= seq <= last}
 
     def name(self, places: int) -> None:
         """Counts the places that the receiver names in an outcome. Raises `Violation` when it does that for ever."""

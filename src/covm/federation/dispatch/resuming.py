@@ -107,9 +107,12 @@ class Resuming:
         outgoing = self._outgoing
         before, live = outgoing.acked_seq, outgoing.live
         outgoing.acknowledged(seq, mid, end)
-        for place in [place for place in list(live) if before < place <= seq]:
+        has_skip = mid == skip_mid(outgoing.incarnation, outgoing.peer, seq)
+        if has_skip:
+            outgoing.skipped(seq, seq)
+        for place in [place for place in list(live) if before < place <= seq - has_skip]:
             receipt = live.get(place)
-            # Whether it has the message or the skip in its place, its HELLO does not say.
+            # Of the places before, its HELLO does not say whether it has the message or a skip.
             if receipt is not None and receipt.state == receipts.QUEUED:
                 receipt.advance(receipts.STORED)
         self._journal.record(outgoing)
@@ -144,9 +147,7 @@ class Resuming:
             return None
         held = await self._held(last) if body.incarnation == own else None
         outgoing = self._outgoing
-        life = proven_life(
-            body, own, self._post.peer_id, outgoing.peer, outgoing.next_seq, None if held is None else held.mid
-        )
+        life = proven_life(body, own, self._post.peer_id, outgoing.peer, outgoing.next_seq, held)
         return None if life is None else (life, last)
 
     async def _held(self, seq: int) -> Held | None:
@@ -173,25 +174,21 @@ def laid_out(rows: Sequence[Row], outgoing: Outgoing, after_seq: int, upto: int)
     first, end, queued_at = after_seq + 1, 0, 0
     for row in rows:
         if row.seq > first:
-            _skip_to(places, outgoing, first, row.seq - 1, row.offset, row.queued_at, None)
+            _skip_to(places, outgoing, first, row.seq - 1, row.offset, row.queued_at)
         end, queued_at, first = row.offset + row.size, row.queued_at, row.seq + 1
         if row.envelope is None or row.state in tables.SKIPPED:
-            _skip_to(places, outgoing, row.seq, row.seq, end, queued_at, row.mid)
+            _skip_to(places, outgoing, row.seq, row.seq, end, queued_at)
         else:
             places.append(Place(row.seq, row.seq, row.mid, end, queued_at, row.envelope))
     if not rows:
-        _skip_to(places, outgoing, first, upto, outgoing.total_bytes, 0, None)
+        _skip_to(places, outgoing, first, upto, outgoing.total_bytes, 0)
     return places
 
 
-def _skip_to(
-    places: list[Place], outgoing: Outgoing, first: int, last: int, end: int, queued_at: int, mid: bytes | None
-) -> None:
-    """Adds a skip, or lengthens the one before it. One that takes a single message's place has its id."""
-    before = places[-1] if places else None
+def _skip_to(places: list[Place], outgoing: Outgoing, first: int, last: int, end: int, queued_at: int) -> None:
+    """Adds a skip, or lengthens the one before it."""
+    mid, before = skip_mid(outgoing.incarnation, outgoing.peer, last), places[-1] if places else None
     if before is not None and before.is_skip:
-        before.last, before.end = last, end
-        before.mid = skip_mid(outgoing.incarnation, outgoing.peer, last)
+        before.last, before.end, before.mid = last, end, mid
         return
-    mid = mid if mid is not None else skip_mid(outgoing.incarnation, outgoing.peer, last)
     places.append(Place(first, last, mid, end, queued_at, b"", is_skip=True))

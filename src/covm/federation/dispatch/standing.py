@@ -35,6 +35,11 @@ class Held:
     """The line's bytes up to and with the place."""
     has_envelope: bool
 
+    @property
+    def may_be_skipped(self) -> bool:
+        """Whether a skip travels, or has travelled, in its stead."""
+        return self.state in tables.SKIPPED or not self.has_envelope
+
 
 class Standing(Enum):
     """Where the receiver stands, by its HELLO."""
@@ -60,20 +65,17 @@ def judge_hello(hello: Hello, own: Incarnation, to: str, next_seq: int, acked_se
 
 
 def is_ours_at(stored: Position, held: Held, own: Incarnation, to: str) -> bool:
-    """Whether this may be the id of what we sent at that place: the message's, or that of a skip over several."""
-    if stored.mid == held.mid:
-        return True
-    may_be_skipped = held.state in tables.SKIPPED or not held.has_envelope
-    return may_be_skipped and stored.mid == skip_mid(own, to, stored.seq)
+    """Whether this may be the id of what we sent at that place: the message's, or that of a skip in its stead."""
+    return stored.mid == held.mid or (held.may_be_skipped and stored.mid == skip_mid(own, to, stored.seq))
 
 
 def proven_life(
-    body: MessageBody, own: Incarnation, peer_id: str, to: str, next_seq: int, held_mid: bytes | None
+    body: MessageBody, own: Incarnation, peer_id: str, to: str, next_seq: int, held: Held | None
 ) -> Incarnation | None:
     """The incarnation of ours that an envelope *that we signed* proves to have gone on without our memory, if it does.
 
-    `body` is of an envelope whose signature is ours; `held_mid` is the id that we hold at the last place that it
-    takes. None: it proves nothing that we do not know.
+    `body` is of an envelope whose signature is ours; `held` is what we hold at the last place that it takes. None: it
+    proves nothing that we do not know.
     """
     if body.author != peer_id or body.to != to or body.incarnation < own:
         return None
@@ -82,8 +84,11 @@ def proven_life(
     last = skipped_upto(body) if is_skip(body) else body.seq
     if last >= next_seq:
         return own
-    if held_mid is None or body.mid == held_mid or (is_skip(body) and body.mid == skip_mid(own, to, last)):
+    if held is None or body.mid == held.mid:
         return None
+    if is_skip(body) and body.mid == skip_mid(own, to, last):
+        # We once skipped what we would send now. What has an outcome was told by a receiver that may lie.
+        return own if held.state == tables.QUEUED and not held.may_be_skipped else None
     return own
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -217,6 +217,8 @@ class Upkeep:
         A commit that failed may have been one all the same: then the disk is asked later, and memory follows.
         """
         self._in_doubt.update({end.due.id: end for end in ends})
+        for outgoing, seq in self._places_of(ends):
+            outgoing.ending.add(seq)
         await self._post.store.write(job)
         for end in ends:
             self._in_doubt.pop(end.due.id, None)
@@ -227,11 +229,20 @@ class Upkeep:
         over = await self._post.store.read(partial(upkeep_jobs.over_of, ids=ids))
         doubts = {each: self._in_doubt.pop(each) for each in ids}
         self._tell([end for each, end in doubts.items() if each in over])
+        for outgoing, seq in self._places_of(doubts.values()):
+            outgoing.ending.discard(seq)
 
     def _tell(self, ends: Sequence[End]) -> None:
         by_id = {line.outgoing.id: line for line in self._book}
         for due, state, reason in ends:
             self.ended(by_id.get(due.line_id), due.seq, due.mid, state, reason)
+        for outgoing, seq in self._places_of(ends):
+            outgoing.ending.discard(seq)
+
+    def _places_of(self, ends: Iterable[End]) -> list[tuple[Outgoing, int]]:
+        """The places on lines of this incarnation."""
+        by_id = {line.outgoing.id: line.outgoing for line in self._book}
+        return [(by_id[end.due.line_id], end.due.seq) for end in ends if end.due.line_id in by_id]
 
     def ended(self, line: Line | None, seq: int, mid: bytes, state: str, reason: str = "") -> None:
         """A message on this line (None: one of an earlier incarnation) has its end on disk: memory follows."""
@@ -241,8 +252,8 @@ class Upkeep:
                 receipt.advance(state, reason)
             return
         outgoing = line.outgoing
-        if state != receipts.REFUSED and seq <= outgoing.acked_seq:
-            # Its acknowledgement came while this was written.
+        if state != receipts.REFUSED and seq <= outgoing.acked_seq and seq in outgoing.ending:
+            # The message's acknowledgement came while this was written, and not that of a skip.
             record = Record()
             record.restored.append(seq)
             self._journal.record(outgoing, record)

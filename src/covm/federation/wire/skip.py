@@ -1,8 +1,8 @@
 """`system.skip`: what takes the place of a message that expired or was cancelled, so that no gap blocks those behind.
 
 A skip is a message body like any other, signed by its author, with the payload `{"upto": last}`: it takes the places
-`seq` to `upto`. A skip of one place carries the id of the message that stood there; one of places whose messages are
-no longer held (the receiver was rolled back behind its own acknowledgement) carries an id that follows from its end.
+`seq` to `upto`, one or several. Its id follows from its end and is no message's, so that a receiver which says up to
+where it has everything says whether it has the message there or the skip, also to a sender that forgot which it sent.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def skipped_upto(body: MessageBody) -> int:
 
 
 def skip_mid(incarnation: Incarnation, to: str, upto: int) -> bytes:
-    """The id of a skip for places whose messages are no longer held: both sides can tell it."""
+    """The id of a skip that ends at `upto`: both sides can tell it."""
     said = _native.encode(["skip", incarnation.number, incarnation.nonce, to, upto])
     return hashlib.sha256(said).digest()[:MID_SIZE]
