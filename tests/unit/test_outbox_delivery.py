@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 
 import pytest
@@ -276,6 +277,71 @@ async def test_a_cancelled_message_that_is_sent_again_at_once_arrives_once() -> 
             await receipt.handled(LONG)
         assert p.received == [1, 3, 2]
         assert violations(p.ben) == {}
+
+
+@virtually
+@pytest.mark.parametrize("outcome", ["handled", "quarantined"])
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_message_that_is_given_up_again_follows_what_becomes_of_its_first_sending(
+    outcome: str, held: bool
+) -> None:
+    async with post(handler_attempts=1) as p:
+        if outcome == "quarantined":
+            p.ben.service.subscribe(NOTE, refuse, name="oven")
+        # Ben's disk takes so long that the message is under way when it is given up, sent again, and given up again.
+        p.ben.disk.faults = DiskFaults(fastest_s=30.0, slowest_s=30.0)
+        first, between, last = await p.send(1, 2, 3)
+        await asyncio.sleep(1)
+        p.apart()
+        outbox = p.ada.service.outbox
+        assert (await outbox.cancel(between.id)).state == "cancelled"
+        await outbox.retry(between.id)
+        assert (await outbox.cancel(between.id)).state == "cancelled"
+        if not held:
+            # Who asks for it anew follows it as well.
+            message_id = between.id
+            del between
+            gc.collect()
+            between = await p.ada.service.receipt(message_id)
+        assert between.state == "cancelled"
+        p.ben.disk.faults = DiskFaults()
+        await asyncio.sleep(60)
+        await p.together()
+        await in_time(lambda: {each.state for each in (first, between, last)} == {outcome})
+        await asyncio.sleep(60)
+        assert p.received == [1, 2, 3]
+        listed = await outbox.listed()
+        assert [each.state for each in listed] == [outcome] * 3, "one entry each"
+        assert (await outbox.show(between.id)).state == outcome
+        assert violations(p.ada) == violations(p.ben) == {}
+
+
+@virtually
+async def test_what_is_tried_again_while_its_first_sending_arrives_cannot_be_called_back() -> None:
+    async with post() as p:
+        p.handles = False
+        await p.ben.stop()
+        await p.ben.start()
+        await p.connected()
+        p.ben.disk.faults = DiskFaults(fastest_s=30.0, slowest_s=30.0)
+        (receipt,) = await p.send(1)
+        await asyncio.sleep(1)
+        outbox = p.ada.service.outbox
+        await outbox.cancel(receipt.id)
+        await outbox.retry(receipt.id)
+        await in_time(lambda: receipt.state == "stored")
+        assert (await outbox.cancel(receipt.id)).state == "stored"
+        assert receipt.state == "stored"
+        p.ben.disk.faults = DiskFaults()
+        await asyncio.sleep(60)
+        p.ben.service.subscribe(NOTE, lambda message: p.received.append(message.payload), name="note")
+        await receipt.handled(LONG)
+        assert p.received == [1]
+        assert violations(p.ada) == {}
+
+
+def refuse(message: object) -> None:
+    raise RuntimeError("the oven is cold")
 
 
 @virtually

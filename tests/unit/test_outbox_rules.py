@@ -22,6 +22,7 @@ from covm.federation.dispatch.outbox import (
     Window,
 )
 from covm.federation.dispatch.outbox_jobs import Row
+from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.resuming import laid_out
 from covm.federation.dispatch.standing import GIVEN_BACK, Held, Standing, judge_hello, judge_outcome, proven_life
 from covm.federation.wire.federation_id import open_federation
@@ -209,6 +210,19 @@ def test_a_refusal_by_another_rule_than_ours_is_not_final_and_by_ours_it_is() ->
 def test_a_peer_that_refuses_everything_for_now_is_believed_at_last() -> None:
     by_rule = outcome(1, 1, "refused", rule=bytes(32))
     assert settled(by_rule, given_back=GIVEN_BACK).is_final
+
+
+def test_what_is_said_of_an_earlier_sending_counts_unless_a_later_one_may_still_be_taken() -> None:
+    receipt = Receipt(mid(1), BEN, "a.note", 1.0)
+    receipt.end(receipts.CANCELLED)
+    receipt.renew()
+    receipt.advance(receipts.STORED)
+    receipt.advance_by_former(receipts.REFUSED, "not now")
+    assert receipt.state == "stored"
+    receipt.end(receipts.CANCELLED)
+    assert receipt.state == "stored", "what the receiver has cannot be called back"
+    receipt.advance_by_former(receipts.REFUSED, "not now")
+    assert (receipt.state, receipt.reason) == ("refused", "not now")
 
 
 # --- where the receiver stands

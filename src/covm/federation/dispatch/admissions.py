@@ -152,7 +152,8 @@ class Admissions:
                 # Its time does not run out here any more: the receiver has it.
                 kept_ms = int(MAX_TIME_TO_LIVE.total_seconds() * 1000)
                 draft.expires_at = max(draft.expires_at, self._post.clock.now_ms() + kept_ms)
-            draft.receipt = draft.receipt or outgoing.live.get(draft.old_seq)
+            old_seq = draft.old_seq
+            draft.receipt = draft.receipt or outgoing.live.get(old_seq) or outgoing.former.get(old_seq)
         retry.after_seq = rows[-1].seq
         if not retry.is_asked:
             outgoing.given_back = max(0, outgoing.given_back - len(rows))

@@ -33,6 +33,7 @@ class Draft:
         "incarnation",
         "is_asked",
         "is_read_again",
+        "leaves_row",
         "line",
         "mid",
         "old_seq",
@@ -70,6 +71,8 @@ class Draft:
         self.row: int | None = None
         self.staged: int | None = None
         self.old_seq: int | None = None
+        self.leaves_row = False
+        """Whether `row` stays: what was sent from there may be under way, and the receiver may have it."""
         self.is_asked = False
         """Whether it is stored there, and sent again only to hear what became of it."""
         self.is_read_again = False
@@ -133,7 +136,7 @@ class Assembly:
         work.next_seq = seq + 1
         work.total_bytes += size
         self.drafts.setdefault(outgoing, []).append(draft)
-        if draft.row is not None:
+        if draft.row is not None and not draft.leaves_row:
             self.batch.moved_rows.append(draft.row)
         if draft.staged is not None:
             self.batch.moved_staged.append(draft.staged)
@@ -221,8 +224,10 @@ def _enter(outgoing: Outgoing, drafts: list[Draft], envelopes: list[bytes]) -> N
             live[draft.seq] = receipt
             if (draft.row is not None or draft.staged is not None) and not draft.is_asked:
                 receipt.renew()
-        if draft.old_seq is not None and live.get(draft.old_seq) is receipt:
+        if draft.old_seq is not None and receipt is not None and live.get(draft.old_seq) is receipt:
             live.pop(draft.old_seq, None)
+            if draft.leaves_row:
+                outgoing.former[draft.old_seq] = receipt
     added = end - outgoing.total_bytes
     outgoing.budget.add(0, added - assigned_bytes)
     outgoing.assigned_bytes += added - assigned_bytes

@@ -7,12 +7,14 @@ outcomes confirmed and the credit of the frames that brought them given back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
 
 from covm.federation.dispatch import receipts
 from covm.federation.dispatch.drafting import Record
 from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import Post
 from covm.federation.dispatch.outbox import Flight, Outgoing, Violation
+from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.standing import Settlement, judge_outcome
 from covm.federation.wire.frames import Ack, Outcome, Position
 
@@ -59,7 +61,7 @@ class Hearing:
             if place.seq in doubtful:
                 doubtful.discard(place.seq)
                 record.restored.append(place.seq)
-            receipt = live.get(place.seq)
+            receipt = live.get(place.seq) or outgoing.former.get(place.seq)
             if receipt is not None:
                 receipt.advance(receipts.STORED)
         if upto.seq > outgoing.acked_seq and stored:
@@ -103,9 +105,12 @@ def tell_at_once(outgoing: Outgoing, settlement: Settlement) -> None:
 
 def tell(outgoing: Outgoing, settlement: Settlement) -> None:
     """Takes the receipts that somebody holds to their outcome."""
-    first, last, live = settlement.first, settlement.last, outgoing.live
-    held = range(first, last + 1) if last - first < len(live) else [seq for seq in list(live) if first <= seq <= last]
-    for seq in held:
-        receipt = live.get(seq)
-        if receipt is not None:
-            receipt.advance(settlement.receipt_state, settlement.reason)
+    for receipt in _within(outgoing.live, settlement.first, settlement.last):
+        receipt.advance(settlement.receipt_state, settlement.reason)
+    for receipt in _within(outgoing.former, settlement.first, settlement.last):
+        receipt.advance_by_former(settlement.receipt_state, settlement.reason)
+
+
+def _within(held: WeakValueDictionary[int, Receipt], first: int, last: int) -> list[Receipt]:
+    places = range(first, last + 1) if last - first < len(held) else [seq for seq in list(held) if first <= seq <= last]
+    return [receipt for seq in places if (receipt := held.get(seq)) is not None]

@@ -192,6 +192,7 @@ class Outgoing:
         "ending",
         "fallen_to",
         "falls",
+        "former",
         "given_back",
         "id",
         "incarnation",
@@ -233,6 +234,9 @@ class Outgoing:
         self.window = Window()
         self.live: WeakValueDictionary[int, Receipt] = WeakValueDictionary()
         """The receipts that somebody holds, by place."""
+        self.former: WeakValueDictionary[int, Receipt] = WeakValueDictionary()
+        """Those of messages that were given up at a place and tried again: by the places where they were before, of
+        which the receiver may still say that it has the message there."""
         self.doubtful: set[int] = set()
         """Places that expired or were cancelled after their message was sent on the stream that stands."""
         self.ending: set[int] = set()

@@ -172,7 +172,9 @@ class OutboxDesk:
         self._book.require_room(found.peer, len(opened.body))
         draft = Draft(line, found.message.type, mid, opened.body, now_ms, expires_at, receipt)
         draft.row = found.id
-        draft.old_seq = found.seq if line.outgoing.id == found.line_id else None
+        if line.outgoing.id == found.line_id:
+            draft.old_seq = found.seq
+            draft.leaves_row = found.state in tables.GIVEN_UP
         # Also where it lies at a place that is not sent yet: a skip goes there.
         line.outgoing.window.clear()
         return draft
@@ -188,7 +190,12 @@ class OutboxDesk:
             # The receiver's last word may not be on disk yet.
             is_stored = found.seq is not None and found.seq <= line.outgoing.acked_seq and not found.reason
             state = receipts.STORED if is_stored else state
-        receipt.advance(state, found.reason)
+        is_given_up = state in (receipts.EXPIRED, receipts.CANCELLED)
+        (receipt.end if is_given_up else receipt.advance)(state, found.reason)
+        if line_id is not None and line is not None and line.outgoing.id == line_id:
+            for seq in await self._post.store.read(partial(outbox_queries.places_of, mid=mid, line_id=line_id)):
+                if seq != found.seq:
+                    line.outgoing.former.setdefault(seq, receipt)
         return receipt
 
     def _held(self, mid: bytes) -> Receipt | None:

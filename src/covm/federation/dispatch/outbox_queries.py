@@ -111,10 +111,23 @@ _ROWS: Final = (
 )
 
 
+_OTHER: Final = (
+    "EXISTS (SELECT 1 FROM covm_outbox n WHERE n.mid = o.mid AND CASE WHEN (n.state IN (4, 5)) = (o.state IN (4, 5)) "
+    "THEN n.id > o.id ELSE o.state IN (4, 5) END)"
+)
+"""Whether a message has a place that says more of how it stands: see `tables.outbox`."""
+
+
 def find(tx: Transaction, mid: bytes) -> Found | None:
-    """The latest place of a message."""
-    row = tx.execute(f"{_ROWS} WHERE o.mid = :mid ORDER BY o.id DESC LIMIT 1", {"mid": mid}).first()
+    """The place of a message that says how it stands."""
+    row = tx.execute(f"{_ROWS} WHERE o.mid = :mid AND NOT {_OTHER}", {"mid": mid}).first()
     return None if row is None else Found(row)
+
+
+def places_of(tx: Transaction, mid: bytes, line_id: int) -> list[int]:
+    """Every place that a message has on a line."""
+    query = "SELECT seq FROM covm_outbox WHERE mid = :mid AND line_id = :line"
+    return list(tx.execute(query, {"mid": mid, "line": line_id}).scalars())
 
 
 def find_staged(tx: Transaction, mid: bytes) -> SentMessage | None:
@@ -153,7 +166,7 @@ def ids_from(tx: Transaction, prefix: str, limit: int) -> list[str]:
 
 def listed(tx: Transaction, peer: str | None, state: str | None, limit: int, before: int | None) -> list[SentMessage]:
     """The newest messages first, of one peer and in one state if given. Raises `ValueError` for an unknown state."""
-    where, given = ["1 = 1"], dict[str, Any](limit=max(1, min(limit, MAX_LISTED)))
+    where, given = [f"NOT {_OTHER}"], dict[str, Any](limit=max(1, min(limit, MAX_LISTED)))
     if peer is not None:
         where.append("p.peer = :peer")
         given["peer"] = peer

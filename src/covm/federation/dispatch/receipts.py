@@ -43,6 +43,7 @@ class Receipt:
     __slots__ = (
         "__weakref__",
         "_default_timeout_s",
+        "_is_given_up",
         "_is_left",
         "_mid",
         "_reason",
@@ -61,6 +62,7 @@ class Receipt:
         self._state = QUEUED
         self._reason = ""
         self._stored = False
+        self._is_given_up = False
         self._is_left = False
         self._waiters: list[tuple[str, asyncio.Future[bool]]] | None = None
 
@@ -122,8 +124,20 @@ class Receipt:
         self._stored = self._stored or state not in _NOT_STORED
         self._wake()
 
+    def end(self, state: str, reason: str = "") -> None:
+        """This node gives the message up; what the receiver has said of an earlier sending stays. (As `advance`)"""
+        self._is_given_up = True
+        if self._state != STORED:
+            self.advance(state, reason)
+
+    def advance_by_former(self, state: str, reason: str = "") -> None:
+        """As `advance`, by what the receiver says of an earlier sending: a later one may still be taken there."""
+        if state != REFUSED or self._is_given_up:
+            self.advance(state, reason)
+
     def renew(self) -> None:
         """The message is sent again, from the beginning. (The dispatcher's side)"""
+        self._is_given_up = False
         self._state = QUEUED
         self._reason = ""
         self._wake()

@@ -70,6 +70,9 @@ CANCELLED: Final = 5
 SKIPPED: Final = frozenset({REFUSED, EXPIRED, CANCELLED})
 """A skip travels in the stead of these."""
 
+GIVEN_UP: Final = frozenset({EXPIRED, CANCELLED})
+"""Ends that this node decided. The receiver may have the message all the same, and its word counts then."""
+
 outbox: Final = Table(
     "covm_outbox",
     metadata,
@@ -93,6 +96,9 @@ outbox: Final = Table(
 )
 """What takes each place of a line. `envelope` is the message as it travels, until it is released; in the stead of what
 expired, was cancelled or refused, a skip travels, made when it is sent: so each of them can be tried again.
+
+One that this node had given up keeps its place then, besides the new one: the receiver may turn out to have it there.
+The latest place that is not given up says how a message stands; if there is none, the latest.
 
 `offset` is the line's `total_bytes` before it, `size` that of the body.
 """

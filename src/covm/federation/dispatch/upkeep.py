@@ -263,7 +263,7 @@ class Upkeep:
             line.sender.on_skipped(seq)
         receipt = outgoing.live.get(seq)
         if receipt is not None:
-            receipt.advance(state, reason)
+            receipt.end(state, reason)
 
     async def _ask(self, line: Line, now_s: float) -> None:
         outgoing, asking = line.outgoing, line.outgoing.asking
