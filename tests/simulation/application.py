@@ -228,9 +228,7 @@ class Application:
         service = self.machine.service
         for entry in list(self._ledger.entries.values()):
             if entry.sender == self.machine.name and entry.fate is Fate.TAKEN and not entry.lost_by_sender:
-                # One that was cancelled before it had a place leaves no trace.
-                with contextlib.suppress(UnknownMessage) if entry.state == "cancelled" else contextlib.nullcontext():
-                    self._hear(entry, await service.receipt(entry.message_id), anew=True)
+                self._hear(entry, await service.receipt(entry.message_id), anew=True)
 
     async def _resume(self, service: FederationService) -> None:
         while not service.addresses:  # noqa: ASYNC110 - time is made up
@@ -244,7 +242,7 @@ class Application:
             try:
                 receipt = await service.receipt(entry.message_id)
             except UnknownMessage:
-                if not entry.lost_by_sender and entry.state != "cancelled":
+                if not entry.lost_by_sender:
                     self._ledger.complain(entry, "its sender does not know it any more")
                 return
             except NotStarted:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.outbox_world import LONG, NOTE, in_time, post, violations, virtually
 
 from covm.federation.dispatch import tables, upkeep
+from covm.federation.dispatch.transaction import Tx
 from covm.federation.errors import (
     InvalidMessage,
     MessageCancelled,
@@ -338,6 +339,35 @@ async def test_what_is_tried_again_while_its_first_sending_arrives_cannot_be_cal
         await receipt.handled(LONG)
         assert p.received == [1]
         assert violations(p.ada) == {}
+
+
+@virtually
+@pytest.mark.parametrize("staged", ["in a transaction", "behind others"])
+async def test_a_message_that_is_cancelled_before_it_has_its_place_is_cancelled_for_whoever_asks(staged: str) -> None:
+    async with post() as p:
+        p.apart()
+        service, outbox = p.ada.service, p.ada.service.outbox
+        sent: list[str] = []
+        for _ in range(2):
+            await service.transaction(lambda tx: sent.extend(send_many(tx, p.ben.peer_id)))
+        message_id = sent[-2]
+        if staged == "behind others":
+            (behind,) = await p.send("behind")
+            message_id = behind.id
+        assert message_id in [mid.hex() for (mid,) in p.ada.disk.query("SELECT mid FROM covm_staged")]
+        assert (await outbox.cancel(message_id)).state == "cancelled"
+        assert (await outbox.show(message_id)).state == "cancelled"
+        receipt = await service.receipt(message_id)
+        assert receipt.state == "cancelled"
+        await p.together()
+        await in_time(lambda: len(p.received) == len(sent) - (staged == "in a transaction"))
+        p.ada.crash()
+        await p.ada.start()
+        assert (await p.ada.service.receipt(message_id)).state == "cancelled"
+
+
+def send_many(tx: Tx, peer: str) -> list[str]:
+    return [tx.send_direct(peer, NOTE, number) for number in range(1000)]
 
 
 def refuse(message: object) -> None:
