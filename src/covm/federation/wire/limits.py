@@ -76,6 +76,43 @@ MAX_INTEGER = 2**63 - 1
 MAX_TIME_MS = 253_402_300_799_999
 """Latest time, in milliseconds: the end of the year 9999, the last that a calendar date can show."""
 
+MAX_RECORD_KEY = 256
+"""Characters of a record's key: a path of names and ids, shown in one line."""
+
+MAX_PARENTS = 128
+"""Entries that a record is based on: eight authors with all the heads that a log may leave of one key."""
+
+SALT_SIZE = 16
+"""Bytes that keep an erased short value, or two bodies that say the same, from being told by their ids."""
+MAX_NODES = 64
+"""Nodes of one member: a machine for each of its shops, and room to replace them."""
+
+MAX_IDENTITY_DEPTH = 4096
+"""Entries of an identity log behind one another: a change a week for eighty years."""
+
+MAX_CUT = 4096
+"""Logs that a cut lists: the envelope around as many has less than half of the largest size."""
+
+MAX_ROLES = 64
+"""Roles of a charter, and of one member."""
+
+MAX_ROLE_NAME = 32
+"""Characters of a role's name: a word or two."""
+
+MAX_PATTERNS = 256
+"""Type patterns that a role lists for one action."""
+
+MAX_FOUNDERS = 64
+"""Founders of a federation: all of them sign the charter by hand."""
+
+MAX_CHARTER_TYPES = 256
+"""Types with a rule in the charter; credentials add others."""
+
+MAX_AFTER = 64
+"""Removals that a re-admission overrides."""
+
+MAX_RESOLVER_NAME = 64
+"""Characters of a resolver's name."""
 
 MAX_TIME_TO_LIVE = timedelta(days=30)
 """The longest that a message may be under way: message ids are remembered for a day more."""

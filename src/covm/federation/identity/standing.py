@@ -1,0 +1,197 @@
+"""Who is a member, in which roles, and which types there are: what follows from a set of credentials and approvals.
+
+Nothing here depends on the order in which anything came, and nothing waits for a decision that could be missed:
+
+1. Identity logs say which approvals an elector's approver nodes wrote (`approvals`).
+2. A *removal* stands when over half of the founders except its subject approve it, founders that were removed
+   themselves included. So removals depend on nothing else, and two members can remove each other.
+3. An *admission* stands with the approvals of k electors, a *type* with those of over half of them. Here an elector's
+   approvals count while it is let in by what they were written under: by the charter, or by an admission of its own
+   that stands. The removals that this does not name in `after` bind them: they count within their cuts. (Admissions
+   that rest on each other alone do not stand: this is the least set in which each has its approvals.)
+4. A standing removal *ends* every admission of its member, the charter's too, that does not name it in `after`. A
+   member is in while an admission of it stands that is not ended; its roles are those of all of these.
+5. Of several types of one name the one with the lowest id counts.
+
+A removal without effect now, of somebody who is no member, still ends later admissions that do not name it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+
+from covm import _native
+from covm.federation.identity.approvals import ApprovalLogs, judge_approvals
+from covm.federation.identity.charter import Charter
+from covm.federation.identity.credentials import Admission, SignedCredential, TypeCredential
+from covm.federation.identity.cuts import Cut, CutIndex
+from covm.federation.identity.identities import Identities
+from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
+from covm.federation.identity.tally import Tally, why_removed
+from covm.federation.identity.verdicts import Verdict, ended, refused, short, valid, waiting
+
+Ids = frozenset[_native.Link]
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member is in the federation."""
+
+    member: _native.Link
+    verdict: Verdict
+    """`holds` for a member; ended for one that was removed."""
+    roles: frozenset[str]
+    """Those of all admissions that stand; empty for who is no member."""
+    admissions: tuple[_native.Link, ...]
+    """What lets it in, and is not ended: ids of credentials, or the federation's id for a founder."""
+    removals: tuple[_native.Link, ...]
+    """The removals of it that stand: what a re-admission lists in `after`."""
+
+
+class Standing:
+    """What a set of credentials comes to. A value: `judge` makes one, and another when anything was added."""
+
+    def __init__(self, federation: _native.Link, charter: Charter, identities: Identities, tally: Tally) -> None:
+        self.federation = federation
+        self.charter = charter
+        self._identities = identities
+        self._tally = tally
+
+    def verdict(self, credential: _native.Link) -> Verdict:
+        """What becomes of a credential. An admission that a removal ended is ended."""
+        known = self._tally.credentials.get(credential)
+        if known is None:
+            return waiting("the credential is not here", credential)
+        return self._tally.verdict(known)
+
+    def approval_verdict(self, record: _native.Link) -> Verdict:
+        """What becomes of a record of an approval log."""
+        found = self._tally.approvals.get(record)
+        return found if found is not None else waiting("the record has no place here", record)
+
+    def approvers(self, credential: _native.Link) -> Ids:
+        """The electors whose approvals of a credential count."""
+        return frozenset(self._tally.approved_by.get(credential, ()))
+
+    def membership(self, member: _native.Link) -> Membership:
+        """What a member is in the federation; also of strangers."""
+        known = self.memberships.get(member)
+        return known if known is not None else self._membership(member, ())
+
+    @cached_property
+    def memberships(self) -> Mapping[_native.Link, Membership]:
+        """Everyone who is or was let in, or was removed, by member."""
+        admitted: dict[_native.Link, list[tuple[_native.Link, Iterable[str]]]] = defaultdict(list)
+        for founder in self.charter.founders:
+            admitted[founder.member].append((self.federation, founder.roles))
+        for credential in sorted(self._tally.stands, key=lambda each: each.bytes):
+            body = self._tally.credentials[credential].body
+            if isinstance(body, Admission):
+                admitted[body.member].append((credential, body.roles))
+        everyone = dict.fromkeys([*admitted, *self._tally.removals_of])
+        return {member: self._membership(member, admitted.get(member, ())) for member in everyone}
+
+    def _membership(self, member: _native.Link, admitted: Sequence[tuple[_native.Link, Iterable[str]]]) -> Membership:
+        removals = self._tally.removals_of.get(member, [])
+        stand = [(by, roles) for by, roles in admitted if not self._tally.open_removals(member, by)]
+        if stand:
+            verdict = valid("a founder" if stand[0][0] == self.federation else "admitted")
+        elif removals:
+            verdict = ended(why_removed(self._tally.credentials[removals[-1]].body))
+        else:
+            verdict = refused("not a member of this federation")
+        return Membership(
+            member=member,
+            verdict=verdict,
+            roles=frozenset(role for _, roles in stand for role in roles),
+            admissions=tuple(by for by, _ in stand),
+            removals=tuple(removals),
+        )
+
+    def members(self) -> Iterator[Membership]:
+        """Those who are in."""
+        return (each for each in self.memberships.values() if each.verdict.holds)
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Membership]:
+        """Whose each node is, by its peer id; those of members that were removed are among them.
+
+        A node that has consented to be of several is that of a member rather than of one who was removed, and of
+        several members that of the lowest id.
+        """
+        known: dict[str, Membership] = {}
+        for each in sorted(self.memberships.values(), key=lambda each: (not each.verdict.holds, each.member.bytes)):
+            head = self._identities.head(each.member)
+            for node in head.nodes if head else ():
+                known.setdefault(node, each)
+        return known
+
+    def node_verdict(self, node: str) -> Verdict:
+        """Whether a node is a member's, and may take part."""
+        membership = self.nodes.get(node)
+        if membership is None:
+            return refused(f"node {short(node)} belongs to no member of this federation")
+        return membership.verdict
+
+    def may(self, node: str, action: Action, type_name: str) -> Verdict:
+        """Whether a node may do this with a type, by the roles of its member."""
+        verdict = self.node_verdict(node)
+        return self.member_may(self.nodes[node].member, action, type_name) if verdict.holds else verdict
+
+    def member_may(self, member: _native.Link, action: Action, type_name: str) -> Verdict:
+        """Whether a member may do this with a type."""
+        membership = self.membership(member)
+        if not membership.verdict.holds:
+            return membership.verdict
+        return decide(action, type_name, self.type_rule(type_name), membership.roles, self.charter.roles)
+
+    def type_rule(self, type_name: str) -> TypeRule:
+        """The rule of a type: the charter's, else that of the credential that counts, else the default."""
+        if (rule := self.charter.types.get(type_name)) is not None:
+            return rule
+        winner = self._tally.types.get(type_name)
+        if winner is not None:
+            body = self._tally.credentials[winner].body
+            if isinstance(body, TypeCredential):
+                return body.rule
+        return self.charter.default_rule
+
+    def everyone_may_read(self, type_name: str) -> bool:
+        """Whether every role may read the type, so that it may be gossiped."""
+        return everyone_may_read(type_name, self.type_rule(type_name), self.charter.roles)
+
+    def binding_cuts(self, member: _native.Link, credential: _native.Link) -> tuple[Cut, ...] | Verdict:
+        """The cuts that bind a log which a member's node began under a credential, or why nothing in it counts.
+
+        Roles of what is in such a log are those of the credential: `roles_under`.
+        """
+        if (problem := self._tally.misuse(member, credential)) is not None:
+            return problem
+        if credential != self.federation and credential not in self._tally.stands:
+            return waiting(f"the credential {short(credential)} does not stand yet", credential)
+        return self._tally.cuts(member, credential)
+
+    def roles_under(self, credential: _native.Link) -> frozenset[str] | None:
+        """The roles that a credential gives its member; None for the federation's id, by which founders write."""
+        known = self._tally.credentials.get(credential)
+        return frozenset(known.body.roles) if known and isinstance(known.body, Admission) else None
+
+
+def judge(
+    federation: _native.Link,
+    charter: Charter,
+    identities: Identities,
+    credentials: Iterable[SignedCredential],
+    approvals: ApprovalLogs,
+) -> Standing:
+    """What these credentials and approvals come to, in time linear in their number.
+
+    The charter is one of which `charter_verdict` holds. The identities are read when they are asked for, so judge anew
+    when entries were added.
+    """
+    tally = Tally(federation, charter, credentials, CutIndex(approvals))
+    tally.count(judge_approvals(approvals, charter.electors, identities, tally.cut_index))
+    return Standing(federation, charter, identities, tally)
