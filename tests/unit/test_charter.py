@@ -126,6 +126,9 @@ def test_founders_are_in_order_and_each_once() -> None:
     for wrong in (founders[::-1], (founders[0], founders[0])):
         with pytest.raises(ValueError, match="twice, or its founders are not in order"):
             encode_charter(charter_of(FOUNDERS, founders=wrong))
+    no_key = (msgspec.structs.replace(founders[0], key="\x1b[1m"), founders[1])
+    with pytest.raises(ValueError, match="no peer id"):
+        encode_charter(charter_of(FOUNDERS, founders=no_key))
     one_key = (founders[0], msgspec.structs.replace(founders[1], key=founders[0].key))
     with pytest.raises(ValueError, match="one key"):
         encode_charter(charter_of(FOUNDERS, founders=one_key))

@@ -216,6 +216,9 @@ def test_an_operation_of_a_later_version_is_refused_and_further_keys_are_ignored
 
     fields = _native.decode(encode_update(ASH.profile(ASH.inception, "Ash & Rye").body))
     assert decode_update(_native.encode({**fields, "more": 1})) == decode_update(_native.encode(fields))
+    recovery = _native.decode(encode_update(ASH.recover(ASH.inception, by=0, to=5).body))
+    with pytest.raises(Malformed, match="no peer id"):
+        decode_update(_native.encode({**recovery, "key": "\x1b[1m"}))
     for spoilt in ({"op": "merge"}, {"v": 2}, {"name": b"bytes"}, {"seq": True}, {"author": ""}):
         with pytest.raises(Malformed):
             decode_update(_native.encode({**fields, **spoilt}))

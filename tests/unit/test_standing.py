@@ -322,6 +322,14 @@ def test_a_node_of_two_members_is_that_of_the_one_that_is_in() -> None:
     assert world.standing().nodes[node].member == other.member
 
 
+def test_a_node_that_its_member_removed_takes_part_no_longer() -> None:
+    world = three()
+    world.know(ASH.remove_node(ASH.inception, 0))
+    verdict = world.standing().node_verdict(ASH.node(0).peer_id)
+    assert verdict.status is Status.ENDED
+    assert "was removed by its member" in verdict.reason
+
+
 # --- the form
 
 

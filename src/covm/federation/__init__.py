@@ -13,7 +13,7 @@ The map of the house:
     peers/      who is let in, dialled, connected, banned         dispatch/  messages to handlers and to one peer
     gossip/     messages to everyone                              blobs/     files, and what is too large for gossip
     network/    libp2p · simulated                                store/     SQLite · PostgreSQL
-    wire/       what travels: types, bodies, frames, limits       identity/  the node's key
+    wire/       what travels: types, bodies, frames, limits       identity/  who is who and who may what: the rules
     config/     how a node is set up                              ports      how components see each other
     router      the network's events to their components          home       the folder and its lock
     supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop

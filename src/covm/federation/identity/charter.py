@@ -41,7 +41,7 @@ from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_CHARTER_TYPES, MAX_FOUNDERS, MAX_NAME, MAX_ROLES, SALT_SIZE
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_system_type, is_type_name
-from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, seal, write_map
+from covm.federation.wire.signed import PeerId, Signed, in_order, is_peer_id, open_all, read_map, seal, write_map
 
 CHARTER_VERSION: Final = 1
 
@@ -174,6 +174,8 @@ def _contradiction(charter: Charter) -> str | None:
             return f"has a role {name!r:.40} that {problem}"
     if not in_order(charter.founders, lambda founder: founder.member.bytes):
         return "names a founder twice, or its founders are not in order"
+    if not all(is_peer_id(founder.key) for founder in charter.founders):
+        return "names a key that is no peer id"
     if len({founder.key for founder in charter.founders}) != len(charter.founders):
         return "gives two founders one key"
     if (why := _roles_problem(charter)) is not None:

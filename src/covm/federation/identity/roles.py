@@ -35,6 +35,9 @@ _Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_NAME)]
 _Patterns = Annotated[tuple[_Pattern, ...], msgspec.Meta(max_length=MAX_PATTERNS)]
 RoleName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ROLE_NAME)]
 _RoleNames = Annotated[tuple[RoleName, ...], msgspec.Meta(max_length=MAX_ROLES)]
+_TOLD_ROLES: Final = 12
+"""Roles that a sentence lists."""
+
 _FAMILY: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+\*")
 
 
@@ -163,7 +166,9 @@ def grants_problem(rule: TypeRule, roles: Mapping[str, Role]) -> str | None:
 def unknown_role(name: str, roles: Mapping[str, Role]) -> str:
     """That a role does not exist, in a sentence."""
     shown = name if role_name_problem(name) is None else repr(name)
-    return f"the charter has no role {shown}; its roles are {', '.join(sorted(roles))}"
+    others = sorted(roles)
+    told = ", ".join(others[:_TOLD_ROLES]) + (" ..." if len(others) > _TOLD_ROLES else "")
+    return f"the charter has no role {shown}; its roles are {told}"
 
 
 def is_pattern(pattern: str) -> bool:

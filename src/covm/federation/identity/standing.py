@@ -20,21 +20,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from typing import Final
 
 import msgspec
 
 from covm import _native
 from covm.federation.identity.approvals import ApprovalLogs, judge_approvals
+from covm.federation.identity.authors import Beginning, Written
 from covm.federation.identity.charter import Charter
 from covm.federation.identity.credentials import Admission, SignedCredential, TypeCredential
 from covm.federation.identity.cuts import Cut, CutIndex
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
 from covm.federation.identity.tally import Tally, why_removed
-from covm.federation.identity.verdicts import Verdict, ended, refused, short, valid, waiting
+from covm.federation.identity.verdicts import Verdict, ended, refused, short, valid, void, waiting
+from covm.federation.wire.record import SignedRecord
 
 Ids = frozenset[_native.Link]
+
+_MAX_DECIDED: Final = 4096
+"""Decisions that a `Standing` remembers: every message asks, and the answers are few."""
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +62,18 @@ class Standing:
     def __init__(self, federation: _native.Link, charter: Charter, identities: Identities, tally: Tally) -> None:
         self.federation = federation
         self.charter = charter
-        self._identities = identities
         self._tally = tally
+        self._decided: dict[tuple[frozenset[str], Action, str], Verdict] = {}
+        self.memberships: Mapping[_native.Link, Membership] = self._memberships()
+        """Everyone who is or was let in, or was removed, by member."""
+        self.nodes: Mapping[str, Membership] = {}
+        """Whose each node is, by its peer id; those of members that were removed are among them.
+
+        A node that has consented to be of several is that of a member rather than of one who was removed, and of
+        several members that of the lowest id.
+        """
+        self._removed_nodes: dict[str, _native.Link] = {}
+        self._assign_nodes(identities)
 
     def verdict(self, credential: _native.Link) -> Verdict:
         """What becomes of a credential. An admission that a removal ended is ended."""
@@ -81,9 +96,7 @@ class Standing:
         known = self.memberships.get(member)
         return known if known is not None else self._membership(member, ())
 
-    @cached_property
-    def memberships(self) -> Mapping[_native.Link, Membership]:
-        """Everyone who is or was let in, or was removed, by member."""
+    def _memberships(self) -> dict[_native.Link, Membership]:
         admitted: dict[_native.Link, list[tuple[_native.Link, Iterable[str]]]] = defaultdict(list)
         for founder in self.charter.founders:
             admitted[founder.member].append((self.federation, founder.roles))
@@ -115,26 +128,24 @@ class Standing:
         """Those who are in."""
         return (each for each in self.memberships.values() if each.verdict.holds)
 
-    @cached_property
-    def nodes(self) -> Mapping[str, Membership]:
-        """Whose each node is, by its peer id; those of members that were removed are among them.
-
-        A node that has consented to be of several is that of a member rather than of one who was removed, and of
-        several members that of the lowest id.
-        """
-        known: dict[str, Membership] = {}
+    def _assign_nodes(self, identities: Identities) -> None:
+        nodes: dict[str, Membership] = {}
         for each in sorted(self.memberships.values(), key=lambda each: (not each.verdict.holds, each.member.bytes)):
-            head = self._identities.head(each.member)
+            head = identities.head(each.member)
             for node in head.nodes if head else ():
-                known.setdefault(node, each)
-        return known
+                nodes.setdefault(node, each)
+            for removal in head.removals if head else ():
+                self._removed_nodes.setdefault(removal.node, each.member)
+        self.nodes = nodes
 
     def node_verdict(self, node: str) -> Verdict:
         """Whether a node is a member's, and may take part."""
         membership = self.nodes.get(node)
-        if membership is None:
-            return refused(f"node {short(node)} belongs to no member of this federation")
-        return membership.verdict
+        if membership is not None:
+            return membership.verdict
+        if (member := self._removed_nodes.get(node)) is not None:
+            return ended(f"node {short(node)} was removed by its member {short(member)}")
+        return refused(f"node {short(node)} belongs to no member of this federation")
 
     def may(self, node: str, action: Action, type_name: str) -> Verdict:
         """Whether a node may do this with a type, by the roles of its member."""
@@ -146,7 +157,14 @@ class Standing:
         membership = self.membership(member)
         if not membership.verdict.holds:
             return membership.verdict
-        return decide(action, type_name, self.type_rule(type_name), membership.roles, self.charter.roles)
+        asked = (membership.roles, action, type_name)
+        verdict = self._decided.get(asked)
+        if verdict is None:
+            if len(self._decided) >= _MAX_DECIDED:
+                self._decided.clear()
+            verdict = decide(action, type_name, self.type_rule(type_name), membership.roles, self.charter.roles)
+            self._decided[asked] = verdict
+        return verdict
 
     def type_rule(self, type_name: str) -> TypeRule:
         """The rule of a type: the charter's, else that of the credential that counts, else the default."""
@@ -163,21 +181,41 @@ class Standing:
         """Whether every role may read the type, so that it may be gossiped."""
         return everyone_may_read(type_name, self.type_rule(type_name), self.charter.roles)
 
-    def binding_cuts(self, member: _native.Link, credential: _native.Link) -> tuple[Cut, ...] | Verdict:
-        """The cuts that bind a log which a member's node began under a credential, or why nothing in it counts.
+    def record_verdict(self, record: SignedRecord, begun: Beginning, written: Written, cuts: CutIndex) -> Verdict:
+        """What becomes of a record of any type of an application, in a log that began so and judged by `judge_author`.
 
-        Roles of what is in such a log are those of the credential: `roles_under`.
+        `cuts` knows the record's log. Its author has the roles of the credential that its log began under, for as long
+        as the log goes on: another admission brings its roles to another log.
         """
+        if not written.verdict.holds or begun.member is None:
+            return written.verdict
+        binding = self.binding_cuts(begun.member, begun.credential)
+        if isinstance(binding, Verdict):
+            return binding
+        if not cuts.within(binding, begun.log, record.id):
+            return void("its member was removed, and it is beyond the cut")
+        header, rule = record.body, self.type_rule(record.body.type)
+        verdict = decide(Action.WRITE, header.type, rule, self._roles_under(begun), self.charter.roles)
+        if not verdict.holds:
+            return void(verdict.reason)
+        if rule.writers == "owner" and not header.key.startswith(str(begun.member)):
+            return void(f"{header.type} is written by owners alone, under keys that begin with their member id")
+        return verdict
+
+    def binding_cuts(self, member: _native.Link, credential: _native.Link) -> tuple[Cut, ...] | Verdict:
+        """The cuts that bind a log which a member's node began under a credential, or why nothing in it counts."""
         if (problem := self._tally.misuse(member, credential)) is not None:
             return problem
         if credential != self.federation and credential not in self._tally.stands:
             return waiting(f"the credential {short(credential)} does not stand yet", credential)
         return self._tally.cuts(member, credential)
 
-    def roles_under(self, credential: _native.Link) -> frozenset[str] | None:
-        """The roles that a credential gives its member; None for the federation's id, by which founders write."""
-        known = self._tally.credentials.get(credential)
-        return frozenset(known.body.roles) if known and isinstance(known.body, Admission) else None
+    def _roles_under(self, begun: Beginning) -> Sequence[str]:
+        if begun.credential == self.federation:
+            founder = begun.member and self.charter.founder(begun.member)
+            return founder.roles if founder else ()
+        body = self._tally.credentials[begun.credential].body
+        return body.roles if isinstance(body, Admission) else ()
 
 
 def judge(
@@ -189,8 +227,7 @@ def judge(
 ) -> Standing:
     """What these credentials and approvals come to, in time linear in their number.
 
-    The charter is one of which `charter_verdict` holds. The identities are read when they are asked for, so judge anew
-    when entries were added.
+    The charter is one of which `charter_verdict` holds. Judge anew when anything was added.
     """
     tally = Tally(federation, charter, credentials, CutIndex(approvals))
     tally.count(judge_approvals(approvals, charter.electors, identities, tally.cut_index))

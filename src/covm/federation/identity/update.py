@@ -36,7 +36,7 @@ from covm.federation.identity.names import name_problem
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import DIGEST_SIZE, MAX_CUT, MAX_IDENTITY_DEPTH, MAX_NAME, MAX_NODES
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, seal, write_map
+from covm.federation.wire.signed import PeerId, Signed, in_order, is_peer_id, open_all, read_map, seal, write_map
 
 UPDATE_VERSION: Final = 1
 
@@ -195,6 +195,8 @@ def _contradiction(update: Update) -> str | None:
     if isinstance(update, RemoveNode):
         problem = cut_problem(update.cut)
         return problem and f"has a cut that {problem}"
+    if isinstance(update, Recover) and not is_peer_id(update.key):
+        return "names a key that is no peer id"
     if isinstance(update, Inception | Profile) and (problem := name_problem(update.name)):
         return f"has a name that {problem}"
     nodes = nodes_of(update)

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 
 from covm import _native
+from covm.federation.wire.display import shown
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_PEER_ID
+from covm.federation.wire.limits import MAX_PEER_ID, MAX_REASON
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.reasons import why_not
 
@@ -63,7 +64,8 @@ def read_map(data: bytes, kind: Any, what: str, version: int = 1) -> Any:
     except msgspec.ValidationError as error:
         path, why = why_not(str(error))
         where = path.removeprefix("payload").lstrip(".")
-        raise Malformed(f"{what} does not fit{f' at {where}' if where else ''}: {why}") from None
+        told = f"{what} does not fit{f' at {where}' if where else ''}: {why}"
+        raise Malformed(shown(told, limit=MAX_REASON)) from None
 
 
 def seal(key: _native.Keypair, kind: Kind, data: bytes) -> bytes:
@@ -99,7 +101,17 @@ def _opened(
     return Signed(_native.cid(data), signer, body, envelope)
 
 
+def is_peer_id(text: str) -> bool:
+    """Whether this is a peer id, spelt as the core spells it."""
+    try:
+        return _native.parse_peer_id(text) == text
+    except ValueError:
+        return False
+
+
 def in_order(items: Sequence[Any], key: Callable[[Any], Any]) -> bool:
     """Whether a list is sorted by `key` and holds nothing twice, so that one set of things has one signed form."""
+    if len(items) < 2:
+        return True
     keys = [key(item) for item in items]
     return all(before < after for before, after in pairwise(keys))
