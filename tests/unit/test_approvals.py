@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.membership_world import NOON_MS, Coop, Desk, World, signed_record
+from tests.unit.membership_world import NOON_MS, Coop, Desk, World, salt, signed_record
 
-from covm.federation.identity.approvals import ApprovalLogs
+from covm.federation.identity.approvals import ApprovalLogs, draft_approval
 from covm.federation.identity.verdicts import Status, Verdict
-from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord
+from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, decode_record_body, encode_record_body
 
 ASH, BIRCH, DILL = Coop("Ash", approvers=(0, 1), others=(2,)), Coop("Birch"), Coop("Dill")
 
@@ -192,6 +192,25 @@ def test_under_another_members_admission_nothing_is_approved() -> None:
 
 
 # --- the logs
+
+
+def test_an_approval_is_drafted_as_it_is_signed() -> None:
+    story = world()
+    credential, desk = story.admission(DILL), story.desks[0]
+    for before in (None, desk.approve(credential)):
+        body = encode_record_body(salt("a note"), "welcome")
+        header = draft_approval(
+            credential,
+            before,
+            author=desk.node.peer_id,
+            incarnation=desk.incarnation,
+            auth=Auth(story.federation, ASH.member),
+            hlc=Hlc(NOON_MS + 1, 0),
+            body=body,
+        )
+        logs = ApprovalLogs(story.federation, [before] if before else [])
+        assert logs.add(signed_record(desk.node, header)).verdict.holds
+        assert decode_record_body(body, header).value == "welcome"
 
 
 def test_records_in_any_order_and_only_of_their_kind() -> None:

@@ -58,6 +58,19 @@ def test_a_record_counts_by_the_roles_of_the_credential_of_its_log() -> None:
     assert verdict_on(world, entry).status is Status.VOID
 
 
+def test_who_has_several_admissions_writes_under_the_one_that_suffices() -> None:
+    world = three()
+    plain = world.admitted(DILL)
+    books = world.admission(DILL, ["bookkeeper"])
+    assert "only bookkeeper may write" in str(world.standing().credential_to_write(DILL.member, "accounts.entry"))
+    world.approve(books, 0)
+    standing = world.standing()
+    assert standing.credential_to_write(DILL.member, "accounts.entry") == books.id
+    assert standing.credential_to_write(DILL.member, "governance.vote") in (plain.id, books.id)
+    assert standing.credential_to_write(ASH.member, "governance.vote") == world.federation
+    assert "not a member" in str(standing.credential_to_write(ELM.member, "governance.vote"))
+
+
 def test_a_removed_members_records_count_within_the_cut_whatever_their_dates() -> None:
     world = three()
     admission = world.admitted(DILL)

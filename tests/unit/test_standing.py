@@ -49,6 +49,8 @@ def test_with_k_above_one_it_takes_as_many_electors_and_not_as_many_nodes() -> N
     assert world.standing().verdict(credential.id) == Verdict(
         Status.WAITING, "it has 1 of the 2 approvals that it takes"
     )
+    assert world.standing().threshold(credential.id) == 2
+    assert world.standing().threshold(DILL.member) is None
     world.approve(credential, 1)
     assert world.standing().verdict(credential.id).holds
 

@@ -15,12 +15,46 @@ import msgspec
 from covm import _native
 from covm.federation.identity.authors import Beginning, beginning, judge_author
 from covm.federation.identity.chains import Chains, Placement
+from covm.federation.identity.credentials import SignedCredential
 from covm.federation.identity.cuts import CutIndex
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.verdicts import Verdict, refused, short, void
-from covm.federation.wire.record import Place, RecordHeader, SignedRecord, why_not_after
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord, why_not_after
 
 APPROVAL_TYPE: Final = "system.approval"
+
+
+def draft_approval(
+    credential: SignedCredential,
+    before: SignedRecord | None,
+    *,
+    author: str,
+    incarnation: Incarnation,
+    auth: Auth,
+    hlc: Hlc,
+    body: bytes,
+) -> RecordHeader:
+    """The header by which a node approves a credential, behind the last record of its approval log in this incarnation.
+
+    `auth` names the head of its member's identity log and what lets its member in; `body` is an encoded record body.
+    """
+    return RecordHeader(
+        federation=credential.body.federation,
+        type=APPROVAL_TYPE,
+        key=str(credential.id),
+        author=author,
+        incarnation=incarnation,
+        seq=before.body.seq + 1 if before else 1,
+        prev=before.id if before else None,
+        parents=(),
+        auth=auth,
+        hlc=hlc,
+        op="put",
+        body=_native.cid(body),
+        size=len(body),
+        target=None,
+    )
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Signed things that follow one another by `prev`, in whatever order they come.
 
-What comes before the thing that it follows waits for it, in a bounded room. What has been refused is forgotten, and
-what follows it waits in vain, so that what is placed in the end does not depend on the order of arrival.
+What comes before the thing that it follows waits for it, in a bounded room that the oldest leave first. What has been
+refused is forgotten, and what follows it waits in vain, so that what is placed in the end does not depend on the order
+of arrival.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ S = TypeVar("S", bound=Signed)  # type: ignore[type-arg]
 MAX_WAITING = 4096
 """Things that wait in one room for what they follow: as many as an identity log may be deep.
 
-Whoever offers a chain from its beginning needs none of them, so filling the room with junk keeps nobody out.
+Whoever offers a chain from its beginning needs no room, so filling it with junk keeps nobody out.
 """
 
 
@@ -50,7 +51,9 @@ class Chains(Generic[S]):
         self._place = place
         self._max_waiting = max_waiting
         self._waiting: dict[_native.Link, dict[_native.Link, S]] = {}
-        self._waiting_count = 0
+        """What waits, by what it waits for and its own id."""
+        self._before: dict[_native.Link, _native.Link] = {}
+        """What each waits for, the oldest first."""
 
     def add(self, thing: S) -> Placement[S]:
         """Places a thing and whatever waited for it, or lets it wait."""
@@ -69,19 +72,25 @@ class Chains(Generic[S]):
 
     def missing(self) -> list[_native.Link]:
         """The ids of what others wait for, and which do not wait themselves."""
-        here = {each for room in self._waiting.values() for each in room}
-        return [before for before in self._waiting if before not in here]
+        return [before for before in self._waiting if before not in self._before]
 
     def _wait(self, before: _native.Link, thing: S) -> Verdict:
-        room = self._waiting.get(before, {})
-        if thing.id not in room:
-            if self._waiting_count >= self._max_waiting:
-                return waiting("too many wait already, so it is not kept: offer what it follows first", before)
-            self._waiting.setdefault(before, room)[thing.id] = thing
-            self._waiting_count += 1
+        if thing.id not in self._before:
+            if len(self._before) >= self._max_waiting:
+                self._send_away(next(iter(self._before)))
+            self._before[thing.id] = before
+            self._waiting.setdefault(before, {})[thing.id] = thing
         return waiting("what it follows is not here yet", before)
+
+    def _send_away(self, thing: _native.Link) -> None:
+        before = self._before.pop(thing)
+        room = self._waiting[before]
+        del room[thing]
+        if not room:
+            del self._waiting[before]
 
     def _released(self, before: _native.Link) -> Iterable[S]:
         released = self._waiting.pop(before, {})
-        self._waiting_count -= len(released)
+        for thing in released:
+            del self._before[thing]
         return released.values()

@@ -91,6 +91,11 @@ class Standing:
         """The electors whose approvals of a credential count."""
         return frozenset(self._tally.approved_by.get(credential, ()))
 
+    def threshold(self, credential: _native.Link) -> int | None:
+        """How many electors a credential takes; None when it is not here."""
+        known = self._tally.credentials.get(credential)
+        return None if known is None else self._tally.threshold(known.body)
+
     def membership(self, member: _native.Link) -> Membership:
         """What a member is in the federation; also of strangers."""
         known = self.memberships.get(member)
@@ -166,6 +171,22 @@ class Standing:
             self._decided[asked] = verdict
         return verdict
 
+    def credential_to_write(self, member: _native.Link, type_name: str) -> _native.Link | Verdict:
+        """What a member's node names as its credential in a log of records of this type, or why it may not write them.
+
+        Of several admissions the first whose roles suffice, the charter's before others: the roles of a record are
+        those of one credential. An approval names the first of `Membership.admissions`.
+        """
+        verdict = self.member_may(member, Action.WRITE, type_name)
+        if not verdict.holds:
+            return verdict
+        rule = self.type_rule(type_name)
+        return next(
+            by
+            for by in self.memberships[member].admissions
+            if decide(Action.WRITE, type_name, rule, self._roles_under(member, by), self.charter.roles).holds
+        )
+
     def type_rule(self, type_name: str) -> TypeRule:
         """The rule of a type: the charter's, else that of the credential that counts, else the default."""
         if (rule := self.charter.types.get(type_name)) is not None:
@@ -195,7 +216,9 @@ class Standing:
         if not cuts.within(binding, begun.log, record.id):
             return void("its member was removed, and it is beyond the cut")
         header, rule = record.body, self.type_rule(record.body.type)
-        verdict = decide(Action.WRITE, header.type, rule, self._roles_under(begun), self.charter.roles)
+        verdict = decide(
+            Action.WRITE, header.type, rule, self._roles_under(begun.member, begun.credential), self.charter.roles
+        )
         if not verdict.holds:
             return void(verdict.reason)
         if rule.writers == "owner" and not header.key.startswith(str(begun.member)):
@@ -210,11 +233,11 @@ class Standing:
             return waiting(f"the credential {short(credential)} does not stand yet", credential)
         return self._tally.cuts(member, credential)
 
-    def _roles_under(self, begun: Beginning) -> Sequence[str]:
-        if begun.credential == self.federation:
-            founder = begun.member and self.charter.founder(begun.member)
+    def _roles_under(self, member: _native.Link, credential: _native.Link) -> Sequence[str]:
+        if credential == self.federation:
+            founder = self.charter.founder(member)
             return founder.roles if founder else ()
-        body = self._tally.credentials[begun.credential].body
+        body = self._tally.credentials[credential].body
         return body.roles if isinstance(body, Admission) else ()
 
 

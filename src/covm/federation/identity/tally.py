@@ -143,7 +143,7 @@ class Tally:
         credential, body = signed.id, signed.body
         if (why := self._misfits.get(credential)) is not None:
             return refused(why)
-        needed, count = self._threshold(body), len(self.approved_by.get(credential, ()))
+        needed, count = self.threshold(body), len(self.approved_by.get(credential, ()))
         if credential not in self.stands:
             return waiting(f"it has {count} of the {needed} approvals that it takes")
         if isinstance(body, Admission) and (by := self.open_removals(body.member, credential)):
@@ -156,12 +156,13 @@ class Tally:
         """Adds an elector to those who approve; whether the credential stands by it and did not before."""
         by = self.approved_by[target]
         by.add(elector)
-        if target in self.stands or len(by) < self._threshold(self.credentials[target].body):
+        if target in self.stands or len(by) < self.threshold(self.credentials[target].body):
             return False
         self.stands.add(target)
         return True
 
-    def _threshold(self, credential: Credential) -> int:
+    def threshold(self, credential: Credential) -> int:
+        """How many electors a credential takes."""
         match credential:
             case Admission():
                 return self._charter.k
