@@ -83,6 +83,13 @@ def test_a_stolen_node_key_is_revoked_from_a_stated_point() -> None:
     assert standing.approval_verdict(fresh.written[0].id).status is Status.VOID
 
 
+def test_the_cut_of_one_node_binds_no_other() -> None:
+    story = world()
+    story.approve(story.admission(DILL), 0)
+    story.know(ASH.remove_node(ASH.inception, 1))
+    assert story.is_in(DILL)
+
+
 def test_a_node_that_was_added_again_goes_on_in_a_new_log() -> None:
     story = world()
     removed = ASH.remove_node(ASH.inception, 0)

@@ -123,6 +123,19 @@ def test_what_was_dropped_is_told_and_what_it_weighed_is_remembered() -> None:
     assert log.is_contested
 
 
+def test_the_heaviest_rivals_are_those_that_are_remembered() -> None:
+    """A rotation that stood against another still does when the room was made for more junk than rivals are kept."""
+    log = log_of(ASH, max_held=8)
+    rotation, rival = ASH.rotate(ASH.inception, 1), ASH.rotate(ASH.inception, 1, next=9)
+    for update in (rotation, rival, *(ASH.profile(ASH.inception, f"junk {number}") for number in range(8))):
+        log.add(update)
+    assert rotation.id in log
+    assert rival.id in log
+    assert head(log).entry == ASH.member
+    log.add(ASH.recover(rotation, by=0, to=5))
+    assert head(log).seq == 3
+
+
 def test_the_head_needs_the_inception_and_nothing_else() -> None:
     birch = Coop("Birch Mill")
     log = IdentityLog(birch.member)

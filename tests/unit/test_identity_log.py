@@ -127,6 +127,12 @@ def test_one_key_is_not_both_next_and_recovery() -> None:
     assert "one key for rotation and recovery" in refusal(ASH.signed(both, ASH.key(1)))
 
 
+def test_a_recovery_commits_to_another_recovery_key_than_it_uses_up() -> None:
+    recovery = ASH.recover(ASH.inception, by=0, to=5).body
+    again = msgspec.structs.replace(recovery, recovery=commitment(ASH.recovery(0).peer_id))
+    assert "the recovery key that it uses up" in refusal(ASH.signed(again, ASH.recovery(0)))
+
+
 def test_a_node_is_added_once_and_removed_only_if_it_is_there() -> None:
     assert "adds a node that the member has" in refusal(ASH.add_node(ASH.inception, 0))
     assert "does not have" in refusal(ASH.remove_node(ASH.inception, 2))
@@ -154,6 +160,16 @@ def test_a_consent_forged_by_the_member_is_none() -> None:
     [found] = open_updates([seal_update(ASH.key(0), entry)])
     assert isinstance(found, Malformed)
     assert "has not consented" in found.reason
+
+
+def test_nodes_that_consented_to_different_members_are_not_one_members() -> None:
+    body = ASH.inception.body
+    assert isinstance(body, Inception)
+    other = ASH.node_entry(1, of=key_of("another first key").peer_id)
+    nodes = tuple(other if entry.node == other.node else entry for entry in body.nodes)
+    [found] = open_updates([seal_update(ASH.key(0), msgspec.structs.replace(body, nodes=nodes))])
+    assert isinstance(found, Malformed)
+    assert "different members" in found.reason
 
 
 def test_an_inception_whose_nodes_consented_to_another_is_none() -> None:

@@ -196,4 +196,4 @@ def _winner(behind: list[_Entry]) -> _Entry | None:
         return behind[0] if behind else None
     heaviest = max(entry.weight for entry in behind)
     heavy = [entry for entry in behind if entry.weight == heaviest]
-    return heavy[0] if len(heavy) == 1 and heaviest > _ORDINARY else None
+    return heavy[0] if len(heavy) == 1 else None
