@@ -37,7 +37,6 @@ from covm.federation.identity.update import (
     seal_update,
 )
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.kinds import Kind
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import (
     Auth,
@@ -45,12 +44,11 @@ from covm.federation.wire.record import (
     Place,
     RecordHeader,
     SignedRecord,
-    encode_record,
     encode_record_body,
     open_records,
     place_of,
+    seal_record,
 )
-from covm.federation.wire.signed import seal
 
 T = TypeVar("T")
 
@@ -199,7 +197,7 @@ class Desk:
 
 
 def signed_record(node: Keypair, header: RecordHeader) -> SignedRecord:
-    return opened(open_records([seal(node, Kind.RECORD, encode_record(header))]))
+    return opened(open_records([seal_record(node, header)]))
 
 
 def plain_rule(**changes: Any) -> TypeRule:

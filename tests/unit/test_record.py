@@ -25,6 +25,7 @@ from covm.federation.wire.record import (
     log_id,
     open_records,
     place_of,
+    seal_record,
     why_not_after,
 )
 from covm.federation.wire.signed import seal
@@ -124,6 +125,8 @@ def test_a_header_is_its_authors() -> None:
     assert "not the one who signed" in refused.reason
     signed = signed_record(NODE, header())
     assert (signed.author, signed.id) == (NODE.peer_id, _native.cid(encode_record(header())))
+    with pytest.raises(ValueError, match="the key is that of"):
+        seal_record(key_of("another"), header())
     [wrong] = open_records([seal(NODE, Kind.MESSAGE, encode_record(header()))])
     assert isinstance(wrong, Malformed)
 

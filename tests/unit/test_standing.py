@@ -307,6 +307,16 @@ def test_what_a_node_may_follows_from_its_members_roles() -> None:
     assert world.standing().may(ELM.node(0).peer_id, Action.READ, "governance.vote").status is Status.REFUSED
 
 
+def test_who_may_read_what_only_some_may() -> None:
+    world = three()
+    world.admitted(DILL, ["bookkeeper"])
+    world.admitted(ELM)
+    assert world.standing().nodes_that_may(Action.READ, "accounts.entry") == [DILL.node(0).peer_id]
+    assert len(world.standing().nodes_that_may(Action.READ, "governance.vote")) == 5
+    world.removed(DILL, 0, 1)
+    assert world.standing().nodes_that_may(Action.READ, "accounts.entry") == []
+
+
 def test_a_node_of_two_members_is_that_of_the_one_that_is_in() -> None:
     node = DILL.node(0).peer_id
     shared = msgspec.structs.replace(

@@ -171,6 +171,11 @@ class Standing:
             self._decided[asked] = verdict
         return verdict
 
+    def nodes_that_may(self, action: Action, type_name: str) -> list[str]:
+        """The peer ids of all nodes that may do this with a type, sorted: to whom goes what only some may read."""
+        able = {each.member for each in self.members() if self.member_may(each.member, action, type_name).holds}
+        return sorted(node for node, each in self.nodes.items() if each.member in able)
+
     def credential_to_write(self, member: _native.Link, type_name: str) -> _native.Link | Verdict:
         """What a member's node names as its credential in a log of records of this type, or why it may not write them.
 

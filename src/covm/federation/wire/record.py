@@ -45,7 +45,7 @@ from covm.federation.wire.limits import (
 )
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
-from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, write_map
+from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, seal, write_map
 
 RECORD_VERSION: Final = 1
 
@@ -139,6 +139,13 @@ def decode_record(data: bytes) -> RecordHeader:
 def open_records(envelopes: Sequence[bytes]) -> list[SignedRecord | Malformed]:
     """The header in each envelope, its author being the signer; `Malformed` in the place of one that is none."""
     return open_all(Kind.RECORD, envelopes, decode_record, lambda header: header.author)
+
+
+def seal_record(key: _native.Keypair, header: RecordHeader) -> bytes:
+    """The header's envelope. Raises `ValueError`, also for a key that is not its author's."""
+    if key.peer_id != header.author:
+        raise ValueError(f"the record names {header.author} as its author, and the key is that of {key.peer_id}")
+    return seal(key, Kind.RECORD, encode_record(header))
 
 
 def encode_record_body(salt: bytes, value: Any) -> bytes:
