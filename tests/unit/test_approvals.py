@@ -83,6 +83,13 @@ def test_a_stolen_node_key_is_revoked_from_a_stated_point() -> None:
     assert standing.approval_verdict(fresh.written[0].id).status is Status.VOID
 
 
+def test_an_elector_takes_back_what_its_node_approved() -> None:
+    story = world()
+    story.approve(story.admission(DILL), 0)
+    story.know(ASH.remove_node(ASH.inception, 0))
+    assert not story.is_in(DILL)
+
+
 def test_the_cut_of_one_node_binds_no_other() -> None:
     story = world()
     story.approve(story.admission(DILL), 0)

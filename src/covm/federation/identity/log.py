@@ -4,8 +4,9 @@ An entry has its place when the entry before it has one and its key may sign the
 are a *fork*. From a fork, the one branch with a `recover` in it goes on, else the one branch with a `rotate`; if there
 is none, or there are several alike, the log ends at the fork until a `recover` decides. So whoever stole the member's
 key can stop the log, but what they add is undone by whoever has the next key or the recovery key; and a used next key
-that is stolen later is undone by a recovery. A used recovery key that is stolen later can stop the log for good, at the
-place where it was committed to: destroy it, and if it comes to that, begin a new identity and be admitted anew.
+that is stolen later is undone by a recovery. Two recoveries by one key stop the log for good, at the place where they
+part: so keep the recovery key apart, destroy it once it is used, and if it comes to that, begin a new identity and be
+admitted anew.
 
 What the log says depends on the entries that it holds and not on their order. Losing branches are held as well, so
 that `at` can tell where they left the log, until there are too many; then only their beginnings are held and what

@@ -13,7 +13,9 @@ Nothing here depends on the order in which anything came, and nothing waits for 
    member is in while an admission of it stands that is not ended; its roles are those of all of these.
 5. Of several types of one name the one with the lowest id counts.
 
-A removal without effect now, of somebody who is no member, still ends later admissions that do not name it.
+A removal without effect now, of somebody who is no member, still ends later admissions that do not name it. An elector
+can take back what its node approved by removing that node from its own identity log, with a cut that says so: everybody
+sees it, and a k above 1 bounds what one elector can do.
 """
 
 from __future__ import annotations
