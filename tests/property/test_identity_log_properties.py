@@ -134,7 +134,7 @@ def test_a_small_room_forgets_branches_and_not_the_outcome(
     whole = filled(entries)
     chains = {entry.id: entry for entry in whole.held()}
     order.shuffle(entries)
-    log = IdentityLog(ASH.member, max_held=3 * len(list(whole.updates())) + room)
+    log = IdentityLog(ASH.member, max_held=len(list(whole.updates())) + room)
     for entry in entries:
         chain = [entry] if entry.id in chains else []
         while chain and (prev := chain[-1].body.prev) is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from covm._native import Link, cid, encode
-from covm.federation.identity.chains import Chains
+from covm.federation.identity.chains import MAX_WAITING_BYTES, Chains
 from covm.federation.identity.verdicts import Status
 from covm.federation.wire.signed import Signed
 
 
-def thing(number: int) -> Signed[int]:
-    return Signed(id_of(number), "somebody", number, b"")
+def thing(number: int, size_bytes: int = 0) -> Signed[int]:
+    return Signed(id_of(number), "somebody", number, bytes(size_bytes))
 
 
 def id_of(number: int) -> Link:
@@ -55,6 +55,15 @@ def test_the_room_is_bounded_and_the_oldest_leave_first() -> None:
     assert line.chains.missing() == [id_of(19), id_of(29), id_of(39)]
     line.add(0, 1, 2, 3)
     assert line.placed == [0, 1, 2, 3]
+
+
+def test_the_room_is_bounded_by_bytes_as_well() -> None:
+    line = Line(room=100)
+    for number in (10, 20, 30):
+        line.chains.add(thing(number, MAX_WAITING_BYTES // 2))
+    assert line.chains.missing() == [id_of(19), id_of(29)]
+    line.chains.add(thing(40, MAX_WAITING_BYTES + 1))
+    assert line.chains.missing() == []
 
 
 def test_what_is_refused_is_forgotten_and_what_follows_it_waits() -> None:

@@ -116,8 +116,9 @@ def test_what_was_dropped_is_told_and_what_it_weighed_is_remembered() -> None:
     behind = ASH.rotate(theft, 1)
     for update in (rotated, theft, behind):
         log.add(update)
-    placement = log.add(ASH.profile(behind, "more", ASH.key(1)))
-    assert len(placement.dropped) == 2
+    more = ASH.profile(behind, "more", ASH.key(1))
+    assert log.add(more).dropped == ()
+    assert log.add(ASH.profile(ASH.inception, "junk")).dropped == (behind.id, more.id)
     assert behind.id not in log
     assert head(log).entry == ASH.member
     assert log.is_contested

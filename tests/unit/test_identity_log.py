@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from tests.unit.membership_world import Coop, key_of, opened
 
+from covm import _native
 from covm.federation.identity.commitments import commitment
 from covm.federation.identity.consent import seal_consent
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.member import MemberState
+from covm.federation.identity.member import MemberState, advance
 from covm.federation.identity.update import (
     Inception,
     NodeEntry,
@@ -26,7 +27,7 @@ from covm.federation.identity.update import (
 )
 from covm.federation.identity.verdicts import Status
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_IDENTITY_DEPTH, MAX_NODES
+from covm.federation.wire.limits import MAX_IDENTITY_BYTES, MAX_IDENTITY_DEPTH, MAX_NODES
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.signed import seal
 
@@ -228,8 +229,6 @@ def test_a_node_is_not_named_so_either() -> None:
 
 
 def test_an_operation_of_a_later_version_is_refused_and_further_keys_are_ignored() -> None:
-    from covm import _native
-
     fields = _native.decode(encode_update(ASH.profile(ASH.inception, "Ash & Rye").body))
     assert decode_update(_native.encode({**fields, "more": 1})) == decode_update(_native.encode(fields))
     recovery = _native.decode(encode_update(ASH.recover(ASH.inception, by=0, to=5).body))
@@ -277,6 +276,21 @@ def test_a_log_is_as_deep_as_it_may_be_and_no_deeper() -> None:
     encode_update(msgspec.structs.replace(body, seq=MAX_IDENTITY_DEPTH))
     with pytest.raises(ValueError, match=str(MAX_IDENTITY_DEPTH)):
         encode_update(msgspec.structs.replace(body, seq=MAX_IDENTITY_DEPTH + 1))
+
+
+def test_a_log_has_so_many_bytes_and_still_takes_rotations_and_recoveries() -> None:
+    """Whoever fills a log with cuts of logs that do not exist fills it up to a bound."""
+    state = head(log_of(ASH))
+    assert state.size_bytes == len(ASH.inception.envelope)
+    renamed, rotated = ASH.profile(ASH.inception, "Ash & Rye"), ASH.rotate(ASH.inception, 1)
+    recovered = ASH.recover(ASH.inception, by=0, to=5)
+    room = MAX_IDENTITY_BYTES - len(renamed.envelope)
+    last = advance(msgspec.structs.replace(state, size_bytes=room), renamed)
+    assert isinstance(last, MemberState)
+    assert last.size_bytes == MAX_IDENTITY_BYTES
+    assert "bytes" in str(advance(msgspec.structs.replace(state, size_bytes=room + 1), renamed))
+    for entry in (rotated, recovered):
+        assert isinstance(advance(msgspec.structs.replace(state, size_bytes=MAX_IDENTITY_BYTES), entry), MemberState)
 
 
 def test_an_entry_twice_is_one() -> None:

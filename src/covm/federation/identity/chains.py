@@ -24,6 +24,9 @@ MAX_WAITING = 4096
 Whoever offers a chain from its beginning needs no room, so filling it with junk keeps nobody out.
 """
 
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+"""Bytes of their envelopes."""
+
 
 class Placement(msgspec.Struct, Generic[S], frozen=True):
     """What came of adding something."""
@@ -54,6 +57,7 @@ class Chains(Generic[S]):
         """What waits, by what it waits for and its own id."""
         self._before: dict[_native.Link, _native.Link] = {}
         """What each waits for, the oldest first."""
+        self._size_bytes = 0
 
     def add(self, thing: S) -> Placement[S]:
         """Places a thing and whatever waited for it, or lets it wait."""
@@ -76,21 +80,23 @@ class Chains(Generic[S]):
 
     def _wait(self, before: _native.Link, thing: S) -> Verdict:
         if thing.id not in self._before:
-            if len(self._before) >= self._max_waiting:
-                self._send_away(next(iter(self._before)))
             self._before[thing.id] = before
             self._waiting.setdefault(before, {})[thing.id] = thing
+            self._size_bytes += len(thing.envelope)
+            while len(self._before) > self._max_waiting or self._size_bytes > MAX_WAITING_BYTES:
+                self._send_away(next(iter(self._before)))
         return waiting("what it follows is not here yet", before)
 
     def _send_away(self, thing: _native.Link) -> None:
         before = self._before.pop(thing)
         room = self._waiting[before]
-        del room[thing]
+        self._size_bytes -= len(room.pop(thing).envelope)
         if not room:
             del self._waiting[before]
 
     def _released(self, before: _native.Link) -> Iterable[S]:
         released = self._waiting.pop(before, {})
-        for thing in released:
-            del self._before[thing]
+        for each in released.values():
+            del self._before[each.id]
+            self._size_bytes -= len(each.envelope)
         return released.values()

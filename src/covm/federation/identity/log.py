@@ -9,13 +9,14 @@ part: so keep the recovery key apart, destroy it once it is used, and if it come
 admitted anew.
 
 What the log says depends on the entries that it holds and not on their order. Losing branches are held as well, so
-that `at` can tell where they left the log, until there are too many; then only their beginnings are held and what
-weight they have, which changes no outcome: whoever offers such a branch again offers it from its beginning.
+that `at` can tell where they left the log, until there are too many. Then they are dropped, all but the one that is
+just being offered, and the heaviest two where the log is contested. That changes no outcome: a branch that lost wins
+only by what is new in it, and whoever offers that is asked for the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from covm import _native
@@ -23,12 +24,16 @@ from covm.federation.identity.chains import Chains, Placement
 from covm.federation.identity.member import MemberState, advance, begin
 from covm.federation.identity.update import Recover, Rotate, SignedUpdate, member_of
 from covm.federation.identity.verdicts import Verdict, refused, valid, void, waiting
+from covm.federation.wire.limits import MAX_IDENTITY_BYTES, MAX_IDENTITY_DEPTH
 
-MAX_HELD: Final = 16_384
-"""Entries of a log that are held, losing branches and all: more than the longest log with two rivals to each entry."""
+MAX_HELD: Final = 3 * MAX_IDENTITY_DEPTH
+"""Entries of a log that are held, losing branches and all: the longest log, another branch as long, and room."""
+
+MAX_HELD_BYTES: Final = 4 * MAX_IDENTITY_BYTES
+"""Bytes of their envelopes: as much as both of these may have, and as much again."""
 
 _RIVALS: Final = 2
-"""Branches kept of a fork beside the one that goes on: as many as it takes to see that none of them wins."""
+"""Branches held where the log is contested: as many as it takes to see that none of them wins."""
 
 _ORDINARY, _ROTATION, _RECOVERY = 0, 1, 2
 
@@ -52,6 +57,7 @@ class IdentityLog:
     def __init__(self, member: _native.Link, max_held: int = MAX_HELD) -> None:
         self.member = member
         self._max_held = max_held
+        self._size_bytes = 0
         self._entries: dict[_native.Link, _Entry] = {}
         self._chains: Chains[SignedUpdate] = Chains(
             lambda update: update.body.prev, self._entries.__contains__, self._place
@@ -64,8 +70,9 @@ class IdentityLog:
         if member_of(update) != self.member:
             return Placement(refused("it belongs to the log of another member"))
         placement = self._chains.add(update)
-        dropped = self._make_room() if len(self._entries) > self._max_held else ()
-        return Placement(placement.verdict, placement.placed, dropped)
+        if len(self._entries) <= self._max_held and self._size_bytes <= MAX_HELD_BYTES:
+            return placement
+        return Placement(placement.verdict, placement.placed, self._make_room(placement.placed))
 
     @property
     def head(self) -> MemberState | None:
@@ -132,6 +139,7 @@ class IdentityLog:
         if isinstance(state, str):
             return state
         entry = self._entries[update.id] = _Entry(update, before, state)
+        self._size_bytes += len(update.envelope)
         if before is None:
             self._path = [entry]
             return None
@@ -167,21 +175,21 @@ class IdentityLog:
         seq = entry.state.seq
         return seq <= len(path) and path[seq - 1] is entry
 
-    def _make_room(self) -> tuple[_native.Link, ...]:
-        """Drops all but the entries in force and the beginnings of what rivals them."""
+    def _make_room(self, newest: Iterable[SignedUpdate]) -> tuple[_native.Link, ...]:
+        """Drops what lost, but not what was just offered nor what leads there."""
         path = self._settled()
-        kept: dict[_native.Link, _Entry] = {}
-        for place, entry in enumerate(path):
-            onward = path[place + 1] if place + 1 < len(path) else None
-            rivals = [each for each in entry.behind if each is not onward]
-            rivals = sorted(rivals, key=lambda each: (-each.weight, each.update.id.bytes))[:_RIVALS]
-            for rival in rivals:
-                rival.behind = []
-            entry.behind = [*([onward] if onward else []), *rivals]
-            kept |= {each.update.id: each for each in (entry, *rivals)}
+        kept = {entry.update.id: entry for entry in path}
+        rivals = sorted(path[-1].behind, key=lambda each: (-each.weight, each.update.id.bytes))[:_RIVALS]
+        for start in [*rivals, *(self._entries[update.id] for update in newest)]:
+            entry: _Entry | None = start
+            while entry is not None and entry.update.id not in kept:
+                kept[entry.update.id] = entry
+                entry = entry.before
+        for entry in kept.values():
+            entry.behind = [each for each in entry.behind if each.update.id in kept]
         dropped = tuple(held for held in self._entries if held not in kept)
         for each in dropped:
-            del self._entries[each]
+            self._size_bytes -= len(self._entries.pop(each).update.envelope)
         return dropped
 
 

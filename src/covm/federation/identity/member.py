@@ -19,7 +19,7 @@ from covm.federation.identity.update import (
     Rotate,
     SignedUpdate,
 )
-from covm.federation.wire.limits import MAX_IDENTITY_DEPTH, MAX_NODES
+from covm.federation.wire.limits import MAX_IDENTITY_BYTES, MAX_IDENTITY_DEPTH, MAX_NODES
 
 
 class MemberNode(msgspec.Struct, frozen=True):
@@ -56,6 +56,8 @@ class MemberState(msgspec.Struct, frozen=True, kw_only=True):
     """Commitment to the key that will follow by a `rotate`."""
     recovery: bytes
     """Commitment to the key that can `recover`."""
+    size_bytes: int
+    """Envelopes of the entries up to here; rotations and recoveries do not count, so that they always fit."""
     nodes: Mapping[str, MemberNode]
     removals: tuple[NodeRemoval, ...] = ()
 
@@ -78,6 +80,7 @@ def begin(update: SignedUpdate) -> MemberState | str:
         first_key=update.author,
         next=body.next,
         recovery=body.recovery,
+        size_bytes=len(update.envelope),
         nodes={entry.node: _node(entry, 1) for entry in body.nodes},
     )
 
@@ -91,10 +94,13 @@ def advance(state: MemberState, update: SignedUpdate) -> MemberState | str:
         return f"a log has at most {MAX_IDENTITY_DEPTH:,} entries behind one another"
     if (why := _wrong_key(state, update)) is not None:
         return why
+    size_bytes = state.size_bytes + (0 if isinstance(body, Rotate | Recover) else len(update.envelope))
+    if size_bytes > MAX_IDENTITY_BYTES:
+        return f"a log has at most {MAX_IDENTITY_BYTES:,} bytes of entries behind one another"
     changes = _changes(state, update)
     if isinstance(changes, str):
         return changes
-    return msgspec.structs.replace(state, entry=update.id, seq=body.seq, **changes)
+    return msgspec.structs.replace(state, entry=update.id, seq=body.seq, size_bytes=size_bytes, **changes)
 
 
 def _wrong_key(state: MemberState, update: SignedUpdate) -> str | None:

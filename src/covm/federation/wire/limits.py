@@ -90,6 +90,9 @@ MAX_NODES = 64
 MAX_IDENTITY_DEPTH = 4096
 """Entries of an identity log behind one another: a change a week for eighty years."""
 
+MAX_IDENTITY_BYTES = 8 * 1024 * 1024
+"""Bytes of entries behind one another, rotations and recoveries aside: every node holds every member's log."""
+
 MAX_CUT = 4096
 """Logs that a cut lists: the envelope around as many has less than half of the largest size."""
 
