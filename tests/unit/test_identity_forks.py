@@ -109,6 +109,18 @@ def test_a_thief_with_the_key_cannot_crowd_the_owner_out() -> None:
     assert head(log).name == "mine"
 
 
+def test_large_entries_crowd_the_owner_out_as_little() -> None:
+    junk = [ASH.profile(ASH.inception, f"junk {number}") for number in range(20)]
+    room = len(ASH.inception.envelope) + 5 * len(junk[0].envelope)
+    log = IdentityLog(ASH.member, max_held_bytes=room)
+    for update in (ASH.inception, *junk):
+        log.add(update)
+    assert len(log) <= 6
+    recovered = ASH.recover(ASH.inception, by=0, to=5)
+    log.add(recovered)
+    assert head(log).entry == recovered.id
+
+
 def test_what_was_dropped_is_told_and_what_it_weighed_is_remembered() -> None:
     log = log_of(ASH, max_held=4)
     rotated = ASH.rotate(ASH.inception, 1)

@@ -54,9 +54,10 @@ class _Entry:
 class IdentityLog:
     """The log of one member. Its inception may come last."""
 
-    def __init__(self, member: _native.Link, max_held: int = MAX_HELD) -> None:
+    def __init__(self, member: _native.Link, max_held: int = MAX_HELD, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.member = member
         self._max_held = max_held
+        self._max_held_bytes = max_held_bytes
         self._size_bytes = 0
         self._entries: dict[_native.Link, _Entry] = {}
         self._chains: Chains[SignedUpdate] = Chains(
@@ -70,7 +71,7 @@ class IdentityLog:
         if member_of(update) != self.member:
             return Placement(refused("it belongs to the log of another member"))
         placement = self._chains.add(update)
-        if len(self._entries) <= self._max_held and self._size_bytes <= MAX_HELD_BYTES:
+        if len(self._entries) <= self._max_held and self._size_bytes <= self._max_held_bytes:
             return placement
         return Placement(placement.verdict, placement.placed, self._make_room(placement.placed))
 
