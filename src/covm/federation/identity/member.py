@@ -22,7 +22,7 @@ from covm.federation.identity.update import (
 from covm.federation.wire.limits import MAX_IDENTITY_BYTES, MAX_IDENTITY_DEPTH, MAX_NODES
 
 
-class MemberNode(msgspec.Struct, frozen=True):
+class MemberNode(msgspec.Struct, frozen=True, gc=False):
     """One of a member's nodes."""
 
     name: str
@@ -40,7 +40,7 @@ class NodeRemoval(msgspec.Struct, frozen=True):
     cut: Cut
 
 
-class MemberState(msgspec.Struct, frozen=True, kw_only=True):
+class MemberState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a member is at one entry of its log. A value: entries make new ones."""
 
     member: _native.Link

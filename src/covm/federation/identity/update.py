@@ -48,7 +48,7 @@ _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 _Cut = Annotated[Cut, msgspec.Meta(max_length=MAX_CUT)]
 
 
-class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
+class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A node as its member presents it."""
 
     node: PeerId
@@ -59,7 +59,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope in which the node says so too; see `consent`."""
 
 
-class _Update(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+class _Update(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False):
     """What every entry has."""
 
     author: PeerId
@@ -114,7 +114,7 @@ class Profile(_Update, frozen=True, kw_only=True, tag="profile"):
 Update = Inception | AddNode | RemoveNode | Rotate | Recover | Profile
 
 
-class SignedUpdate(Signed[Update], frozen=True):
+class SignedUpdate(Signed[Update], frozen=True, gc=False):
     """An entry whose signature holds, and whose nodes have consented."""
 
     consented: str | None = None

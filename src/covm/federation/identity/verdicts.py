@@ -28,7 +28,7 @@ class Status(StrEnum):
     """It breaks a rule by itself: nothing that arrives can mend it."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A status with its reason, a sentence for people in which nothing of others stands unescaped."""
 
     status: Status

@@ -63,7 +63,7 @@ class Hlc(msgspec.Struct, frozen=True, order=True, array_like=True, forbid_unkno
     counter: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One record: its log, its number there and its id; on the wire `[log, seq, id]`."""
 
     log: _native.Link
@@ -71,7 +71,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     id: _native.Link
 
 
-class Auth(msgspec.Struct, frozen=True):
+class Auth(msgspec.Struct, frozen=True, gc=False):
     """By what a record is written."""
 
     credential: _native.Link
@@ -80,7 +80,7 @@ class Auth(msgspec.Struct, frozen=True):
     """The newest entry of its member's identity log that the author knew."""
 
 
-class RecordHeader(msgspec.Struct, frozen=True, kw_only=True):
+class RecordHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record's header as a value. The module's docstring has the format and the meaning of each field."""
 
     federation: _native.Link
