@@ -3,12 +3,13 @@
     keys         the node's key                            names        what may be a name
     update       one entry of a member's identity log      consent      a node's word that it is a member's
     member       what entries make of a member             log          entries in any order, forks and all
-    identities   the logs of many members                  commitments  hashes of keys that are not used yet
+    drafts       entries as a member makes them            commitments  hashes of keys that are not used yet
+    identities   the logs of many members                  chains       what waits for what it follows
     charter      what the founders agreed on               credentials  what electors approve
     approvals    who approved what                         authors      by what a record is written
-    cuts         up to where what was written counts       chains       what waits for what it follows
+    cuts         up to where what was written counts       roles        actions, patterns, types
     tally        approvals counted                         standing     who is a member, what may they do
-    roles        actions, patterns, types                  verdicts     answers with reasons
+    verdicts     answers with reasons
 
 What travels is sealed and opened here as values: `open_updates`, `open_charter`, `open_credentials` and the record's
 `open_records` take envelopes and give what is signed, with its author; everything else takes what they gave. Keep what
