@@ -207,10 +207,10 @@ class DirectProtocol:
             return
         now_ms = self._post.clock.now_ms()
 
-        def job(tx: Transaction) -> int:
-            return tx.execute(
+        def job(tx: Transaction) -> int | None:
+            size: int | None = tx.execute(
                 "UPDATE covm_outbox SET state = :state, reason = :reason, settled_at = :now "
-                "WHERE line_id = :line AND seq = :seq AND state = 0",
+                "WHERE line_id = :line AND seq = :seq AND state = 0 RETURNING size",
                 {
                     "state": tables.REFUSED,
                     "reason": ENDED_EACH_STREAM,
@@ -218,10 +218,12 @@ class DirectProtocol:
                     "line": line_id,
                     "seq": seq,
                 },
-            ).rowcount
+            ).scalar()
+            return size
 
-        if await self._post.store.write(job):
-            self._life.upkeep.ended(line, seq, b"", receipts.REFUSED, ENDED_EACH_STREAM)
+        size_bytes = await self._post.store.write(job)
+        if size_bytes is not None:
+            self._life.upkeep.ended(line, seq, b"", size_bytes, receipts.REFUSED, ENDED_EACH_STREAM)
             self._post.counters.drop("refused_with_the_stream")
 
 

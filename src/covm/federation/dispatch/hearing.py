@@ -53,8 +53,14 @@ class Hearing:
     def _acknowledge(self, upto: Position, record: Record) -> None:
         outgoing = self._outgoing
         stored = self.flight.acknowledge(upto.seq, upto.mid)
-        live, doubtful = outgoing.live, outgoing.doubtful
+        live, doubtful, before = outgoing.live, outgoing.doubtful, outgoing.acked_bytes
+        passed, passed_bytes = 0, 0
         for place in stored:
+            size_bytes, before = place.end - before, place.end
+            is_over = place.is_skip or place.seq in doubtful
+            if is_over and place.last > outgoing.acked_seq:
+                passed += place.last - max(place.seq - 1, outgoing.acked_seq)
+                passed_bytes += size_bytes
             if place.is_skip:
                 outgoing.skipped(place.seq, place.last)
                 continue
@@ -66,6 +72,7 @@ class Hearing:
                 receipt.advance(receipts.STORED)
         if upto.seq > outgoing.acked_seq and stored:
             outgoing.acknowledged(upto.seq, upto.mid, stored[-1].end)
+            outgoing.passed(passed, passed_bytes)
             oldest = self.flight.oldest
             if oldest is not None:
                 outgoing.oldest_ms = oldest.queued_at

@@ -135,6 +135,8 @@ def adopt(outgoing: Outgoing, row: LineRow) -> None:
     """Makes a line what it is on disk; what is handed in and not committed stays behind it."""
     pending = outgoing.assigned_seq - outgoing.next_seq
     outgoing.budget.add(-outgoing.waiting, -outgoing.waiting_bytes)
+    outgoing.over_messages = outgoing.over_bytes = 0
+    outgoing.is_counted = False
     outgoing.id = row.id
     outgoing.next_seq, outgoing.total_bytes = row.next_seq, row.total_bytes
     outgoing.assigned_seq = row.next_seq + pending

@@ -196,12 +196,15 @@ class Outgoing:
         "given_back",
         "id",
         "incarnation",
+        "is_counted",
         "live",
         "named",
         "next_seq",
         "oldest_ms",
         "outcomes_seen",
         "outcomes_upto",
+        "over_bytes",
+        "over_messages",
         "peer",
         "pruned_seq",
         "released_seq",
@@ -241,6 +244,11 @@ class Outgoing:
         """Places that expired or were cancelled after their message was sent on the stream that stands."""
         self.ending: set[int] = set()
         """Places of which the end is being written, or may be on disk, and of which no skip was acknowledged."""
+        self.over_messages = 0
+        """Places that are not acknowledged and whose messages have come to their end: they take no room."""
+        self.over_bytes = 0
+        self.is_counted = True
+        """Whether these are what the disk says; else they are less, and are counted there soon."""
         self.ended_at = (0, 0)
         """The message at which the peer ended a stream, and how often in a row."""
         self.fallen_to: int | None = None
@@ -254,12 +262,12 @@ class Outgoing:
 
     @property
     def waiting(self) -> int:
-        """Places that are not acknowledged, those being committed among them."""
-        return self.assigned_seq - 1 - self.acked_seq
+        """Messages that are not acknowledged and not over, those being committed among them."""
+        return self.assigned_seq - 1 - self.acked_seq - self.over_messages
 
     @property
     def waiting_bytes(self) -> int:
-        return max(0, self.total_bytes - self.acked_bytes) + self.assigned_bytes
+        return max(0, self.total_bytes - self.acked_bytes - self.over_bytes) + self.assigned_bytes
 
     @property
     def is_idle(self) -> bool:
@@ -292,6 +300,22 @@ class Outgoing:
         self.acked_seq, self.acked_mid, self.acked_bytes = seq, mid, end
         if self.acked_seq >= self.next_seq - 1:
             self.oldest_ms = None
+            self.set_over(0, 0)
+
+    def set_over(self, messages: int, size_bytes: int) -> None:
+        """So many unacknowledged places are over. They stay within what is unacknowledged."""
+        messages = max(0, min(messages, self.next_seq - 1 - self.acked_seq))
+        size_bytes = max(0, min(size_bytes, self.total_bytes - self.acked_bytes)) if messages else 0
+        self.budget.add(self.over_messages - messages, self.over_bytes - size_bytes)
+        self.over_messages, self.over_bytes = messages, size_bytes
+
+    def gave_up(self, size_bytes: int) -> None:
+        """A message that is not acknowledged has come to its end."""
+        self.set_over(self.over_messages + 1, self.over_bytes + size_bytes)
+
+    def passed(self, messages: int, size_bytes: int) -> None:
+        """Places that were over are acknowledged, as skips or as what they were."""
+        self.set_over(self.over_messages - messages, self.over_bytes - size_bytes)
 
     def skipped(self, first: int, last: int) -> None:
         """The receiver has a skip at these places."""

@@ -145,7 +145,7 @@ class OutboxDesk:
                 now_ms=self._post.clock.now_ms(),
                 reason=CANCELLED_BY_USER,
             )
-            due = upkeep_jobs.Due(found.id, found.line_id, found.seq, mid, "")
+            due = upkeep_jobs.Due(found.id, found.line_id, found.seq, mid, found.message.size_bytes, "")
             await self._upkeep.write_ends([End(due, receipts.CANCELLED, CANCELLED_BY_USER)], job)
         return await self._look_up(mid)
 

@@ -107,6 +107,7 @@ class Resuming:
         outgoing = self._outgoing
         before, live = outgoing.acked_seq, outgoing.live
         outgoing.acknowledged(seq, mid, end)
+        outgoing.is_counted = False
         has_skip = mid == skip_mid(outgoing.incarnation, outgoing.peer, seq)
         if has_skip:
             outgoing.skipped(seq, seq)

@@ -160,6 +160,8 @@ class Upkeep:
         for line in self._book:
             await self._release(line.outgoing)
             await self._ask(line, now_s)
+            if not line.outgoing.is_counted:
+                await self._journal.run(partial(self._count_over, line.outgoing))
         if now_s >= self._next_prune_s:
             self._next_prune_s = now_s + PRUNE_PERIOD_S
             await self._prune(now_ms)
@@ -235,7 +237,7 @@ class Upkeep:
     def _tell(self, ends: Sequence[End]) -> None:
         by_id = {line.outgoing.id: line for line in self._book}
         for due, state, reason in ends:
-            self.ended(by_id.get(due.line_id), due.seq, due.mid, state, reason)
+            self.ended(by_id.get(due.line_id), due.seq, due.mid, due.size_bytes, state, reason)
         for outgoing, seq in self._places_of(ends):
             outgoing.ending.discard(seq)
 
@@ -244,7 +246,7 @@ class Upkeep:
         by_id = {line.outgoing.id: line.outgoing for line in self._book}
         return [(by_id[end.due.line_id], end.due.seq) for end in ends if end.due.line_id in by_id]
 
-    def ended(self, line: Line | None, seq: int, mid: bytes, state: str, reason: str = "") -> None:
+    def ended(self, line: Line | None, seq: int, mid: bytes, size_bytes: int, state: str, reason: str) -> None:
         """A message on this line (None: one of an earlier incarnation) has its end on disk: memory follows."""
         if line is None:
             receipt = self._book.floating.get(mid)
@@ -258,12 +260,27 @@ class Upkeep:
             record.restored.append(seq)
             self._journal.record(outgoing, record)
             return
+        if seq > outgoing.acked_seq:
+            outgoing.gave_up(size_bytes)
         outgoing.window.clear()
         if line.sender is not None:
             line.sender.on_skipped(seq)
         receipt = outgoing.live.get(seq)
         if receipt is not None:
             receipt.end(state, reason)
+
+    async def _count_over(self, outgoing: Outgoing) -> None:
+        """What of a line came to its end in an earlier life, or was passed over unseen. Between two commits."""
+        outgoing.is_counted = True
+        acked_seq, left = outgoing.acked_seq, outgoing.next_seq - 1 - outgoing.acked_seq
+        if outgoing.id is None or not left:
+            return
+        job = partial(upkeep_jobs.still_waiting, line_id=outgoing.id, acked_seq=acked_seq)
+        messages, size_bytes = await self._post.store.read(job)
+        if outgoing.acked_seq == acked_seq:
+            outgoing.set_over(left - messages, outgoing.total_bytes - outgoing.acked_bytes - size_bytes)
+        else:
+            outgoing.is_counted = False
 
     async def _ask(self, line: Line, now_s: float) -> None:
         outgoing, asking = line.outgoing, line.outgoing.asking
@@ -306,6 +323,7 @@ class Upkeep:
         store = self._post.store
         for line in self._book:
             await self._shed_bytes(line.outgoing)
+            await self._prune_over(line.outgoing)
         settled_before = now_ms - int(HISTORY.total_seconds() * 1000)
         expired_before = now_ms - int(UNSETTLED.total_seconds() * 1000)
         while await store.write(
@@ -315,6 +333,23 @@ class Upkeep:
         if not self._book.old:
             own = self._post.own_incarnation
             await store.write(partial(upkeep_jobs.prune_lines, number=own.number, nonce=own.nonce))
+
+    async def _prune_over(self, outgoing: Outgoing) -> None:
+        """A peer that never comes back leaves no more behind than one that does."""
+        while (
+            outgoing.id is not None
+            and outgoing.over_messages
+            and await self._post.store.write(
+                partial(
+                    upkeep_jobs.prune_over,
+                    line_id=outgoing.id,
+                    acked_seq=outgoing.acked_seq,
+                    kept=HISTORY_MESSAGES,
+                    kept_bytes=RETRIED_BYTES,
+                )
+            )
+        ):
+            pass
 
     async def _shed_bytes(self, outgoing: Outgoing) -> None:
         line_id, acked_bytes = outgoing.id, outgoing.acked_bytes

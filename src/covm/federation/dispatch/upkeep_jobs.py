@@ -18,6 +18,7 @@ class Due(NamedTuple):
     line_id: int
     seq: int
     mid: bytes
+    size_bytes: int
     reason: str
 
 
@@ -31,12 +32,12 @@ def soonest_expiry(tx: Transaction, after_ms: int) -> int | None:
 def due(tx: Transaction, now_ms: int) -> list[Due]:
     """Messages that are over and not stored at the receiver, or refused there for now."""
     found = tx.execute(
-        "SELECT o.id, o.line_id, o.seq, o.mid, o.reason FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
+        "SELECT o.id, o.line_id, o.seq, o.mid, o.size, o.reason FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
         "WHERE o.state = 0 AND o.expires_at <= :now AND (o.seq > l.acked_seq OR o.reason <> '') "
         "ORDER BY o.expires_at LIMIT :count",
         {"now": now_ms, "count": AT_ONCE},
     )
-    return [Due(row_id, line_id, seq, bytes(mid), reason) for row_id, line_id, seq, mid, reason in found]
+    return [Due(row_id, line_id, seq, bytes(mid), size, reason) for row_id, line_id, seq, mid, size, reason in found]
 
 
 def over_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
@@ -93,6 +94,30 @@ def prune_line(tx: Transaction, line_id: int, after_seq: int, upto_seq: int) -> 
         "DELETE FROM covm_outbox WHERE line_id = :line AND seq > :after AND seq <= :upto AND state <> 0",
         {"line": line_id, "after": after_seq, "upto": upto_seq},
     )
+
+
+def still_waiting(tx: Transaction, line_id: int, acked_seq: int) -> tuple[int, int]:
+    """Messages of a line that are neither acknowledged nor over, and their bytes."""
+    [count, size_bytes] = tx.execute(
+        "SELECT count(*), sum(size) FROM covm_outbox WHERE line_id = :line AND seq > :acked AND state NOT IN (2, 4, 5)",
+        {"line": line_id, "acked": acked_seq},
+    ).one()
+    return count, int(size_bytes or 0)
+
+
+def prune_over(tx: Transaction, line_id: int, acked_seq: int, kept: int, kept_bytes: int) -> int:
+    """Forgets what ended before its receiver had it, but for the newest. Returns how many rows went.
+
+    A skip takes the place of what has no row as well.
+    """
+    over = "line_id = :line AND seq > :acked AND state IN (2, 4, 5)"
+    result = tx.execute(
+        f"DELETE FROM covm_outbox WHERE id IN (SELECT id FROM covm_outbox WHERE {over} AND ("  # noqa: S608 - own text
+        f"seq <= coalesce((SELECT seq FROM covm_outbox WHERE {over} ORDER BY seq DESC LIMIT 1 OFFSET :kept), 0) "
+        f'OR "offset" < (SELECT max("offset") FROM covm_outbox WHERE {over}) - :bytes) LIMIT :count)',
+        {"line": line_id, "acked": acked_seq, "kept": kept, "bytes": kept_bytes, "count": AT_ONCE},
+    )
+    return int(result.rowcount)
 
 
 def prune_by_age(tx: Transaction, settled_before_ms: int, expired_before_ms: int) -> int:
