@@ -79,9 +79,22 @@ async def test_a_backup_can_be_restored_into_postgresql(
     with pytest.raises(StoreError, match="holds a store already"):
         restore_home(target, tmp_path / "other", url=url, identity=IDENTITY)
     assert not (tmp_path / "other" / "identity.key").exists()
-    moved = restore_home(target, tmp_path / "other", url=url, identity=IDENTITY, replace=True).moved_aside
+    moved = restore_home(target, tmp_path / "other", url=url, identity=IDENTITY, replace=True).moved_schema
     assert moved.startswith(url.split("=")[1] + "_before_")
     assert await contents(tmp_path / "other", url) == (BANS, b"restored")
+
+
+@both
+async def test_a_backup_goes_where_its_own_configuration_has_the_store(
+    store: Store, place: Place, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    await furnish(store, place)
+    target, url = tmp_path / "backup", fresh_url(request.getfixturevalue("server"))
+    (place.home / "config.toml").write_text(f'store_url = "{url}"\n')
+    await asyncio.to_thread(back_up_home, place.home, target, url=place.url, recipient=RECIPIENT)
+    restore_home(target, tmp_path / "new", identity=IDENTITY)
+    assert not (tmp_path / "new" / "store.db").exists()
+    assert await contents(tmp_path / "new", url) == (BANS, b"restored")
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)

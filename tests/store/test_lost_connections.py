@@ -113,6 +113,8 @@ async def test_a_commit_in_doubt_is_answered_only_when_it_is_known(
     assert not writing.done()
     cable.plug()
     await writing
+    # It was asked for again and again, and not as fast as it could be.
+    assert told.states[:2] == ["failing", "ok"]
     assert await store.read(numbers) == [1]
 
 

@@ -247,3 +247,17 @@ async def test_a_message_whose_id_its_receiver_may_have_forgotten_is_not_sent_ag
         p.ada.clock.jump(timedelta(hours=13))
         with pytest.raises(InvalidMessage, match="send it anew"):
             await desk.retry(receipt.id)
+
+
+@virtually
+async def test_a_message_that_its_own_disk_damaged_is_given_up_with_the_reason_and_blocks_nothing() -> None:
+    async with post() as p:
+        p.apart()
+        receipts = await p.send(1, 2, 3)
+        [(envelope,)] = p.ada.disk.query("SELECT envelope FROM covm_outbox WHERE seq = 2")
+        flipped = bytes([*envelope[:-1], envelope[-1] ^ 1])
+        p.ada.disk.query("UPDATE covm_outbox SET envelope = ? WHERE seq = 2", (flipped,))
+        await p.together()
+        await in_time(lambda: p.received == [1, 3])
+        await in_time(lambda: [receipt.state for receipt in receipts] == ["handled", "refused", "handled"])
+        assert "damaged on this node's disk" in receipts[1].reason

@@ -120,7 +120,11 @@ def restore(
         url = _store_url(home)
         made = restore_home(file, home, url=url, passphrase=passphrase, identity=identity, replace=replace)
     restored = delivery.Restored(
-        home=str(home), peer_id=made.peer_id, made_at=made.made_at_ms, moved_aside=made.moved_aside
+        home=str(home),
+        peer_id=made.peer_id,
+        made_at=made.made_at_ms,
+        moved_aside=made.moved_aside,
+        moved_schema=made.moved_schema,
     )
     if common.json:
         say_json(restored)
@@ -128,6 +132,11 @@ def restore(
     say(f"restored {restored.peer_id} to {safe(home)}, as it was at {date_time(restored.made_at)}")
     if restored.moved_aside:
         say(f"what was there before lies in {safe(restored.moved_aside)}")
+    if restored.moved_schema:
+        say(
+            f"the tables that were in the database lie in its schema {safe(restored.moved_schema)} now, "
+            "your application's among them"
+        )
     say("the node begins a new incarnation: its peers are told, and send again what they still hold")
 
 

@@ -203,4 +203,6 @@ class Restored(Versioned, kw_only=True, frozen=True):
     peer_id: str
     made_at: int
     moved_aside: str
-    """Where the store that was there lies now; empty when there was none."""
+    """The folder in which lies what was in the home; empty when there was nothing."""
+    moved_schema: str = ""
+    """The PostgreSQL schema in which lie the tables that were there; empty when there were none."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("covm.federation")
 
+CLOSING_S = 5.0
+"""How long a node that stops waits for its store to take the last word: a store that works takes milliseconds."""
+
 
 class Node(wiring.Parts):
     """A node, wired. It is started once and stopped once."""
@@ -105,7 +108,10 @@ class Node(wiring.Parts):
     async def _put_away(self) -> None:
         """Every task has ended: what is to be kept goes to disk, and what is held is given back."""
         try:
-            await self.dispatcher.close()
+            async with asyncio.timeout(CLOSING_S):
+                await self.dispatcher.close()
+        except TimeoutError:
+            logger.warning("the store did not take what became of the last messages within %g s", CLOSING_S)
         finally:
             try:
                 await self.store.close()

@@ -14,6 +14,7 @@ the rules, `upkeep` what time does, `outbox_desk` what people do.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -23,13 +24,16 @@ from covm.federation.dispatch import receipts, tables
 from covm.federation.dispatch.line import Line, Post
 from covm.federation.dispatch.outbox import Outgoing
 from covm.federation.dispatch.outbox_desk import OutboxDesk
+from covm.federation.dispatch.outbox_jobs import read_on
 from covm.federation.dispatch.outbox_life import OutboxLife
 from covm.federation.dispatch.receiving import Receiver
-from covm.federation.dispatch.sending import Doings, Sender
+from covm.federation.dispatch.sending import FRAME_BYTES, FRAME_MESSAGES, Doings, Sender
 from covm.federation.dispatch.submission import Submission
+from covm.federation.errors import StoreError
 from covm.federation.network.interface import (
     DIRECT_PROTOCOL,
     FramesReceived,
+    NotOpened,
     PeerAdmitted,
     PeerUnadmitted,
     StreamClosed,
@@ -41,13 +45,18 @@ from covm.federation.ports import Waiting
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.frames import Frame, KnownFrame, Unknown, encode_frame
 from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import clamped_ms
 from covm.federation.wire.system import Heartbeat
+
+logger = logging.getLogger("covm.federation.dispatch")
 
 BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
 
 ENDED_EACH_STREAM = "the peer ended the stream three times at this message"
+
+DAMAGED = "it is damaged on this node's disk: its signature does not fit any more"
 
 
 class DirectProtocol:
@@ -66,7 +75,7 @@ class DirectProtocol:
         self.submission = Submission(post, life.book, life.journal)
         self.send = self.submission.send
         self.receipt = self.desk.receipt
-        self._doings = Doings(life.journal, life.begin_anew, self._give_up_head, life.upkeep.on_hello)
+        self._doings = Doings(life.journal, life.begin_anew, self._doubt_head, self._give_up_head, life.upkeep.on_hello)
         self._senders: dict[int, Sender] = {}
         self._receivers: dict[int, Receiver] = {}
 
@@ -198,10 +207,33 @@ class DirectProtocol:
 
     def _give_up_head(self, outgoing: Outgoing, seq: int) -> None:
         """The peer ends one stream after another at this message: a skip takes its place."""
-        command = partial(self._journal.run, partial(self._skip_head, outgoing, seq))
+        command = partial(self._journal.run, partial(self._skip_head, outgoing, seq, ENDED_EACH_STREAM))
         self._post.supervisor.launch(command(), "giving a message up")
 
-    async def _skip_head(self, outgoing: Outgoing, seq: int) -> None:
+    def _doubt_head(self, outgoing: Outgoing, seq: int) -> None:
+        """Looks whether what was sent is still what was signed; only then, since each look costs verifications."""
+        command = partial(self._journal.run, partial(self._look_behind, outgoing, seq))
+        self._post.supervisor.launch(command(), "looking at messages")
+
+    async def _look_behind(self, outgoing: Outgoing, seq: int) -> None:
+        """One frame from a place on: nothing of it is taken when anything in it is damaged."""
+        if outgoing.id is None or seq <= outgoing.acked_seq:
+            return
+        query = partial(
+            read_on, line_id=outgoing.id, after_seq=seq - 1, max_count=FRAME_MESSAGES, max_bytes=FRAME_BYTES
+        )
+        try:
+            rows = [row for row in await self._post.store.read(query) if row.state == tables.QUEUED and row.envelope]
+            opened = await self._post.network.open(Kind.MESSAGE, [row.envelope for row in rows if row.envelope])
+            for row, found in zip(rows, opened, strict=True):
+                if isinstance(found, NotOpened):
+                    logger.error("message %s for %s: %s", row.mid.hex(), outgoing.peer, DAMAGED)
+                    await self._skip_head(outgoing, row.seq, DAMAGED)
+        except StoreError as error:
+            # The peer will end the next stream here too.
+            logger.warning("what %s does not take could not be looked at: %s", outgoing.peer, error)
+
+    async def _skip_head(self, outgoing: Outgoing, seq: int, reason: str) -> None:
         line, line_id = self._book.get(outgoing.peer), outgoing.id
         if line is None or line_id is None or line.outgoing is not outgoing or seq <= outgoing.acked_seq:
             return
@@ -213,7 +245,7 @@ class DirectProtocol:
                 "WHERE line_id = :line AND seq = :seq AND state = 0 RETURNING size",
                 {
                     "state": tables.REFUSED,
-                    "reason": ENDED_EACH_STREAM,
+                    "reason": reason,
                     "now": now_ms,
                     "line": line_id,
                     "seq": seq,
@@ -223,7 +255,7 @@ class DirectProtocol:
 
         size_bytes = await self._post.store.write(job)
         if size_bytes is not None:
-            self._life.upkeep.ended(line, seq, b"", size_bytes, receipts.REFUSED, ENDED_EACH_STREAM)
+            self._life.upkeep.ended(line, seq, b"", size_bytes, receipts.REFUSED, reason)
             self._post.counters.drop("refused_with_the_stream")
 
 

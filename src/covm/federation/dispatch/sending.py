@@ -63,6 +63,8 @@ class Doings:
     begin_anew: Callable[[str, Incarnation, int], Awaitable[None]]
     """A peer proved that this node was rolled back: peer, proven incarnation, proven place. Then every stream says
     HELLO anew."""
+    doubt_head: Callable[[Outgoing, int], None]
+    """The peer ended a stream at this message: it, or one close behind it, may be damaged on this node's disk."""
     give_up_head: Callable[[Outgoing, int], None]
     """The peer ends every stream at this message."""
     try_again: Callable[[Line, bytes], None]
@@ -208,6 +210,7 @@ class Sender:
             return
         seq, count = outgoing.ended_at
         outgoing.ended_at = (head, count + 1 if seq == head else 1)
+        self._doings.doubt_head(outgoing, head)
         if outgoing.ended_at[1] >= MAX_ENDS_AT_HEAD:
             outgoing.ended_at = (0, 0)
             self._doings.give_up_head(outgoing, head)

@@ -32,7 +32,8 @@ def soonest_expiry(tx: Transaction, after_ms: int) -> int | None:
 def due(tx: Transaction, now_ms: int) -> list[Due]:
     """Messages that are over and not stored at the receiver, or refused there for now."""
     found = tx.execute(
-        "SELECT o.id, o.line_id, o.seq, o.mid, o.size, o.reason FROM covm_outbox o JOIN covm_lines_out l ON l.id = o.line_id "
+        "SELECT o.id, o.line_id, o.seq, o.mid, o.size, o.reason FROM covm_outbox o "
+        "JOIN covm_lines_out l ON l.id = o.line_id "
         "WHERE o.state = 0 AND o.expires_at <= :now AND (o.seq > l.acked_seq OR o.reason <> '') "
         "ORDER BY o.expires_at LIMIT :count",
         {"now": now_ms, "count": AT_ONCE},

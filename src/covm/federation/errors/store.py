@@ -43,7 +43,10 @@ class StoreUnavailable(StoreError):
     why: str
 
     def __str__(self) -> str:
-        return f"the store {self.where} cannot be used: {self.why}; mend that, and the node goes on by itself"
+        return (
+            f"the store {self.where} cannot be used: {self.why}; mend that: a node that runs goes on by itself, "
+            "one that could not start is started again"
+        )
 
 
 @dataclass(eq=False)

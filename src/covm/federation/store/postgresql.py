@@ -245,6 +245,7 @@ class PostgresWriter(PostgresEngine):
                     why = "the connection was lost at COMMIT, and whether it took effect is not known"
                     raise StoreUnavailable(self._where, why) from error
                 self.on_trouble(failure)
+                self.ending.wait(RETRY_INTERVAL_S)
             else:
                 break
         held = self._stored_token()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ class Restored:
     peer_id: str
     made_at_ms: int
     moved_aside: str
-    """Where what was there before lies now: a folder, or a schema; empty when there was nothing."""
+    """Where what was there before lies now: a folder, empty when there was nothing."""
+    moved_schema: str
+    """The PostgreSQL schema under which the tables that were there lie now, the application's too; or empty."""
 
 
 def restore(file: Path, home: Path, secret: Secret, url: str = "", *, replace: bool = False) -> Restored:
@@ -63,11 +66,20 @@ def restore(file: Path, home: Path, secret: Secret, url: str = "", *, replace: b
                 raise StoreError(f"{home} has {', '.join(there)} already; choose another --home, or say --replace")
             with file.open("rb") as source:
                 manifest = read_archive(source, secret, workshop)
+            url = url or _configured_url(workshop / CONFIG_NAME)
             store_id, moved_schema = _prepare_store(workshop, manifest, url, replace=replace)
             moved = _put_in_place(home, workshop, store_id)
     except OSError as error:
         raise StoreError(f"{file} could not be restored into {home}: {error.strerror or error}") from error
-    return Restored(home, manifest.peer_id, manifest.made_at_ms, moved or moved_schema)
+    return Restored(home, manifest.peer_id, manifest.made_at_ms, moved, moved_schema)
+
+
+def _configured_url(config: Path) -> str:
+    """Where the restored node will look for its store: there it has to be, also in a home that is new."""
+    try:
+        return str(tomllib.loads(config.read_text()).get("store_url", ""))
+    except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
 
 
 @contextmanager
