@@ -63,6 +63,19 @@ def test_the_first_start_makes_a_key_and_says_so(bakery: Node) -> None:
     assert (bakery.home / "identity.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_home_that_lost_its_key_is_told_and_gets_no_other(bakery: Node) -> None:
+    bakery.ask("stop")
+    bakery.process.wait(START_S)
+    key = bakery.home / "identity.key"
+    key.rename(bakery.home / "elsewhere")
+    for command in (["federation", "start"], ["init"]):
+        refused = covm(*command, "--home", str(bakery.home))
+        assert refused.code == 1
+        assert "has a store and no key" in refused.err
+        assert "covm store restore" in refused.err
+        assert not key.exists()
+
+
 def test_the_ready_line_for_people_names_the_node_and_where_it_is(start: NodeStarter) -> None:
     node = start("a", "--name", "Mill Bakery", as_json=False)
     status = node.ask("status")

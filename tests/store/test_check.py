@@ -179,6 +179,13 @@ def leaf_of_the_notes(path: Path) -> int:
     return (int.from_bytes(data[cell : cell + 4], "big") - 1) * PAGE
 
 
+async def test_where_there_is_no_store_nothing_is_salvaged_and_no_empty_one_is_handed_over(tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    with pytest.raises(StoreError, match="bring a backup back"):
+        salvage_home(tmp_path, tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
 async def test_messages_that_do_not_verify_are_left_behind(tmp_path: Path) -> None:
     await damaged_home(tmp_path / "home")
     store = make_store(tmp_path / "home")

@@ -48,7 +48,8 @@ def init(
     listen
         A multiaddr to listen on, such as /ip4/0.0.0.0/tcp/9000. May be given several times.
     """
-    from covm.federation import FederationConfig, Identity
+    from covm.daemon import home_key
+    from covm.federation import FederationConfig
 
     home = common.folder
     given = {"preset": preset, "name": name, "network": network, "listen_addresses": listen}
@@ -62,7 +63,7 @@ def init(
     with as_failures():
         FederationConfig.load(None, environ={}, options=settings)
         created = not key_path(home).exists()
-        identity = Identity.load_or_create(key_path(home))
+        identity = home_key.obtain(home)
     if settings:
         # JSON's strings and lists are TOML's, escapes and all, but for characters beyond 16 bits.
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from covm.control.home import config_path, key_path, prepare_home, socket_path
-from covm.daemon import journal, logs
+from covm.daemon import home_key, journal, logs
 from covm.daemon.node import RunningNode
 from covm.daemon.routes import control_app
 from covm.daemon.server import ControlServer
@@ -48,9 +48,8 @@ def run(
     prepare_home(home)
     config = load_config(home, options)
     logs.configure(config.log_level)
-    key = key_path(home)
-    fresh = not key.exists()
-    identity = Identity.load_or_create(key)
+    fresh = not key_path(home).exists()
+    identity = home_key.obtain(home)
     if fresh:
         identity_made(identity)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

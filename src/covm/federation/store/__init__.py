@@ -40,6 +40,13 @@ def make_store(home: Path | None, url: str = "", clock: Clock | None = None) -> 
     return InlineStore(clock=clock)
 
 
+def has_store(home: Path) -> bool:
+    """Whether this home has, or had, a store of its own."""
+    from covm.federation.store.sidecar import FILE_NAME
+
+    return (home / FILE_NAME).exists()
+
+
 def back_up_home(
     home: Path, target: Path, *, url: str = "", passphrase: str | None = None, recipient: str | None = None
 ) -> BackedUp:

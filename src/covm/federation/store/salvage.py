@@ -19,11 +19,13 @@ from covm.federation.errors import StoreError
 from covm.federation.store.migrations import REVISIONS, VERSION_TABLE, upgrade
 from covm.federation.store.schema import PREFIX
 from covm.federation.store.sqlite import FILE_NAME, failure_of
-from covm.federation.store.sqlite_engine import SqliteEngine
+from covm.federation.store.sqlite_engine import SqliteEngine, reading_mode
 from covm.federation.store.tables import NEW_INCARNATION, put_meta
 from covm.federation.store.verify import wrong_rows
 
 ROWS_AT_ONCE: Final = 64
+
+_BACKUP: Final = "bring a backup back (`covm store restore FILE`)"
 
 
 @dataclass
@@ -46,11 +48,14 @@ def salvage(home: Path, target: Path) -> Salvaged:
     """
     source = _open_damaged(home / FILE_NAME)
     try:
+        tables = _tables_of(source)
+        if not any(name.startswith(PREFIX) for name, _ in tables):
+            raise StoreError(f"there is no store in {home / FILE_NAME} to copy out; {_BACKUP}")
         os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         engine = SqliteEngine(target, is_writer=True)
         engine.open()
         try:
-            return _copy(source, engine, Salvaged(target))
+            return _copy(source, tables, engine, Salvaged(target))
         except (dbapi2.Error, OSError) as error:
             raise failure_of(error, target) from error
         finally:
@@ -64,7 +69,7 @@ def salvage(home: Path, target: Path) -> Salvaged:
 
 def _open_damaged(path: Path) -> Any:
     try:
-        source = dbapi2.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        source = dbapi2.connect(f"{path.absolute().as_uri()}?mode={reading_mode(path)}", uri=True, isolation_level=None)
         # What SQLite refuses as a whole (a file that is too short) is still read page by page.
         source.execute("PRAGMA writable_schema=RESET")
         source.execute("PRAGMA writable_schema=ON")
@@ -74,13 +79,13 @@ def _open_damaged(path: Path) -> Any:
     return source
 
 
-def _copy(source: Any, engine: SqliteEngine, report: Salvaged) -> Salvaged:
+def _copy(source: Any, tables: list[tuple[str, str]], engine: SqliteEngine, report: Salvaged) -> Salvaged:
     raw = engine.connection.connection.driver_connection
     assert raw is not None  # noqa: S101
     engine.begin()
     upgrade(engine.connection, REVISIONS[-1])
     known = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for name, statement in _tables_of(source):
+    for name, statement in tables:
         if name not in known:
             if name.startswith(PREFIX):
                 continue
@@ -98,9 +103,7 @@ def _tables_of(source: Any) -> list[tuple[str, str]]:
     try:
         return [(name, statement) for name, statement in source.execute(query, (VERSION_TABLE,))]
     except dbapi2.DatabaseError as error:
-        raise StoreError(
-            f"nothing can be read of it: {error}; bring a backup back (`covm store restore FILE`)"
-        ) from error
+        raise StoreError(f"nothing can be read of it: {error}; {_BACKUP}") from error
 
 
 def _copy_table(source: Any, raw: Any, name: str, report: Salvaged) -> None:

@@ -67,7 +67,7 @@ class SqliteEngine(SqlEngine):
 
     def open(self) -> None:
         require_sqlite()
-        mode = "rw" if self._is_writer else "ro"
+        mode = "rw" if self._is_writer else reading_mode(self._path)
         try:
             raw = dbapi2.connect(
                 f"file:{quote(str(self._path))}?mode={mode}",
@@ -169,6 +169,22 @@ _WRITER_PRAGMAS: Final = (
     "cache_size=-16384",
 )
 _READER_PRAGMAS: Final = (*_COMMON_PRAGMAS, "query_only=ON", "wal_autocheckpoint=0", "cache_size=-8192")
+
+
+def reading_mode(path: Path) -> str:
+    """How a file is opened to be read: also on a disk that may only be read, where SQLite makes no file beside it.
+
+    Raises `StoreUnavailable` where that is not enough.
+    """
+    if os.access(path.parent, os.W_OK):
+        return "ro"
+    if _size_of(path.with_name(path.name + "-wal")):
+        why = (
+            f"its disk may only be read, and what was written last lies in {path.name}-wal: copy the home to a disk "
+            "that can be written, and run the command there"
+        )
+        raise StoreUnavailable(str(path), why)
+    return "ro&immutable=1"
 
 
 def require_sqlite() -> None:
