@@ -15,7 +15,7 @@ from tests.conftest import IN_CI
 from tests.store.places import make_notes, note, notes, numbers
 
 from covm.federation.errors import StoreFull, StoreUnavailable
-from covm.federation.store import check_home, salvage_home
+from covm.federation.store import back_up_home, check_home, salvage_home
 from covm.federation.store.interface import Job, Store, StoreHealth, Transaction
 from covm.federation.store.sqlite import SqliteStore
 
@@ -186,6 +186,8 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
         mount("-o", "remount,ro", str(disk))
         with pytest.raises(StoreUnavailable, match=r"(?i)read-only"):
             await SqliteStore(disk / "home").open()
+        with pytest.raises(StoreUnavailable, match="copy the home to a disk that can be written"):
+            back_up_home(disk / "home", tmp_path / "backup", passphrase="seven geese over the mill pond")
         # What is there can be rescued all the same.
         assert check_home(disk / "home").problems == []
         copied = salvage_home(disk / "home", tmp_path / "copy.db")

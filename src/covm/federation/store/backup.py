@@ -79,6 +79,13 @@ def _write(target: Path, secret: Secret, manifest: Manifest, paths: list[Path]) 
 @contextmanager
 def _copied_store(home: Path, url: str) -> Iterator[tuple[Path, str, str, str]]:
     """A copy of the store in the home for as long as it is needed: path, whose it is, engine, revision."""
+    if not os.access(home, os.W_OK):
+        # Beside the backup the copy would lie in the open, on a disk that may be carried away.
+        why = (
+            "its disk may only be read, and a backup begins with a copy of the store in it: copy the home to a disk "
+            "that can be written, and back that up"
+        )
+        raise StoreUnavailable(str(home), why)
     copy = home / f".backup-{secrets.token_hex(4)}"
     try:
         with reading(home, url) as engine:
