@@ -13,6 +13,8 @@ from tests.store.cut_off import Cable, Cut
 from tests.store.places import make_notes, note, numbers
 from tests.store.test_trouble import Told
 
+from covm.federation import FederationConfig, FederationService, Identity, node
+from covm.federation.dispatch.transaction import Tx
 from covm.federation.errors import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 from covm.federation.store import make_store, postgresql
 from covm.federation.store.interface import Store, Transaction
@@ -179,3 +181,28 @@ async def test_damage_stays_told_although_the_next_write_is_good(store: Store) -
 def in_trouble(code: str) -> str:
     """A statement that fails as a server does that has this trouble."""
     return f"DO $$ BEGIN RAISE EXCEPTION 'in trouble' USING ERRCODE = '{code}'; END $$"
+
+
+async def test_a_node_stops_although_its_database_went_away_at_a_commit(
+    server: Server, cable: Cable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(node, "CLOSING_S", 0.5)
+    url = fresh_url(server).replace(f":{server.port}/", f":{cable.port}/")
+    config = FederationConfig.preset("local", home=str(tmp_path), store_url=url, listen_addresses=[])
+    service = FederationService(Identity.generate(), config)
+    await service.start()
+    await service.transaction(lambda tx: tx.execute("CREATE TABLE loaf (id BIGINT)"))
+
+    def bake(tx: Tx) -> None:
+        tx.execute("INSERT INTO loaf VALUES (1)")
+        cable.is_plugged = False
+
+    cable.cut = "after commit"
+    baking = asyncio.create_task(service.transaction(bake))
+    while service.status()["store"]["state"] == "ok":
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await service.stop()
+    with pytest.raises(StoreUnavailable, match="whether it took effect is not known"):
+        await baking
