@@ -18,6 +18,7 @@ from covm.federation.dispatch.transaction import Tx
 from covm.federation.errors import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 from covm.federation.store import make_store, postgresql
 from covm.federation.store.interface import Store, Transaction
+from covm.testing import until
 
 
 @pytest.fixture
@@ -200,8 +201,7 @@ async def test_a_node_stops_although_its_database_went_away_at_a_commit(
 
     cable.cut = "after commit"
     baking = asyncio.create_task(service.transaction(bake))
-    while service.status()["store"]["state"] == "ok":
-        await asyncio.sleep(0)
+    await until(lambda: service.status()["store"]["state"] != "ok")
     async with asyncio.timeout(30):
         await service.stop()
     with pytest.raises(StoreUnavailable, match="whether it took effect is not known"):
