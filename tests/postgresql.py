@@ -47,7 +47,16 @@ class Server:
         self._run("initdb", "-D", self._data, "-U", "covm", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c shared_buffers=16MB"
+        (self._data / "standby.signal").unlink(missing_ok=True)
+        self._start()
+
+    def start_without_end(self) -> None:
+        """Starts up and never gets through: whoever connects is told so (57P03), as while it recovers from a crash."""
+        (self._data / "standby.signal").touch()
+        self._start("-c hot_standby=off")
+
+    def _start(self, further: str = "") -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c shared_buffers=16MB {further}"
         words = ("-w", "-t", START_TIMEOUT_S, "-l", self.folder / "log", "-o", options, "start")
         self._run("pg_ctl", "-D", self._data, *words)
 

@@ -15,7 +15,7 @@ from tests.store.test_trouble import Told
 
 from covm.federation import FederationConfig, FederationService, Identity, node
 from covm.federation.dispatch.transaction import Tx
-from covm.federation.errors import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+from covm.federation.errors import HomeInUse, NotStarted, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 from covm.federation.store import make_store, postgresql
 from covm.federation.store.interface import Store, Transaction
 from covm.testing import until
@@ -148,7 +148,64 @@ async def test_closing_does_not_wait_for_a_server_that_is_away(store: Store, cab
         await writing
 
 
-async def test_a_password_is_not_shown(server: Server) -> None:
+@pytest.mark.parametrize("state", ["away", "starting up"])
+async def test_a_server_that_comes_up_later_is_waited_for_at_the_start(
+    state: str, server: Server, url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reboot the order of the services does not decide."""
+    monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 100.0)
+    await asyncio.to_thread(server.stop)
+    if state == "starting up":
+        await asyncio.to_thread(server.start_without_end)
+    store = make_store(None, url)
+    opening = asyncio.create_task(store.open())
+    await until(lambda: "is waited for" in caplog.text or opening.done())
+    assert not opening.done()
+    if state == "starting up":
+        await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    await opening
+    await store.write(make_notes)
+    assert await store.read(numbers) == []
+    await store.close()
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("/postgres?", "/no_such_database?"), ("covm@", "nobody_we_know@")])
+async def test_what_waiting_does_not_mend_is_told_at_once_at_the_start(
+    right: str, wrong: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 100.0)
+    async with asyncio.timeout(50):
+        with pytest.raises(StoreUnavailable, match=f"{wrong[1:-1]}.*is started again"):
+            await make_store(None, url.replace(right, wrong)).open()
+
+
+async def test_a_start_whose_server_stays_away_ends_and_says_what_to_do(
+    server: Server, url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 0.5)
+    with pytest.raises(StoreUnavailable, match="one that could not start is started again"):
+        await make_store(None, url.replace(str(server.port), "1")).open()
+    assert caplog.text.count("is waited for") == 1
+
+
+async def test_a_start_that_waits_for_its_server_can_be_stopped(
+    server: Server, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 100.0)
+    place = url.replace(str(server.port), "1")
+    config = FederationConfig.preset("local", home=str(tmp_path), store_url=place, listen_addresses=[])
+    service = FederationService(Identity.generate(), config)
+    starting = asyncio.create_task(service.start())
+    await until(lambda: "is waited for" in caplog.text or starting.done())
+    async with asyncio.timeout(50):
+        await service.stop()
+        with pytest.raises(NotStarted):
+            await starting
+
+
+async def test_a_password_is_not_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 0.0)
     url = server.url.replace("covm@", "covm:secret-word@").replace(str(server.port), "1")
     with pytest.raises(StoreUnavailable) as raised:
         await make_store(None, url).open()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -20,15 +23,23 @@ if TYPE_CHECKING:
 
     from covm.federation.store.interface import Dialect
 
+logger = logging.getLogger("covm.federation")
+
 DEFAULT_SCHEMA: Final = "covm"
 
 PATIENCE_S = 10.0
 """How long a lost database is waited for before those who wait are told: a restart of the server fits."""
 
 CONNECT_TIMEOUT_S = 5
+PING_TIMEOUT_S = 2
+"""As short as libpq allows."""
+
 RETRY_INTERVAL_S = 0.2
 LOST_CONNECTION_MS = 10_000
 """Without an answer of the server's machine for this long, the connection is taken for lost."""
+
+_PLACE: Final = ("host", "hostaddr", "port", "service", "user", "dbname")
+"""What of an address says whom to ask whether they are up."""
 
 _UNAVAILABLE: Final = ("08", "53", "57P", "58", "25006")
 """SQLSTATE classes that speak of the server: connection, resources, shutdown, system; and a read-only standby."""
@@ -82,11 +93,9 @@ class PostgresEngine(SqlEngine):
         )
 
     def open(self) -> None:
+        """Connects. A server that is not up yet is waited for: after a reboot the node may be started before it."""
         try:
-            self._connect()
-        except (psycopg.Error, SQLAlchemyError) as error:
-            self.close()
-            raise self.classify(error) or StoreUnavailable(self._where, _first_line(error)) from error
+            self._reconnect(PATIENCE_S, is_start=True)
         except BaseException:
             self.close()
             raise
@@ -146,22 +155,45 @@ class PostgresEngine(SqlEngine):
         self._say("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         raw.commit()
 
-    def _reconnect(self, patience_s: float) -> None:
-        """Connects again, trying for so long since the connection was lost. Raises `StoreError`."""
+    def _reconnect(self, patience_s: float, *, is_start: bool = False) -> None:
+        """Connects, trying for so long since the connection was lost; at a start, only while nobody is there.
+
+        Raises `StoreError`.
+        """
         self._lost_since_s = self._lost_since_s or time.monotonic()
+        was_up = is_told = False
         while True:
             self._drop_lost()
             try:
                 self._connect()
             except (psycopg.Error, SQLAlchemyError) as error:
                 failure = self.classify(error) or StoreUnavailable(self._where, _first_line(error))
+                # A server that is up is tried once more: it may have come up since.
+                is_hopeless = was_up
+                was_up = is_start and not self._is_waited_for(error)
+                if is_start and not was_up and not is_told:
+                    is_told = True
+                    logger.warning("%s is not up yet and is waited for, up to %g s", self._where, patience_s)
             else:
                 self._lost_since_s = None
                 return
-            is_over = time.monotonic() - self._lost_since_s > patience_s
+            is_over = is_hopeless or time.monotonic() - self._lost_since_s > patience_s
             if is_over or self.ending.wait(RETRY_INTERVAL_S):
                 self._drop_lost()
                 raise failure
+
+    def _is_waited_for(self, error: BaseException) -> bool:
+        """Whether nobody listens, or it is still starting up. A failure to connect has no SQLSTATE that says so.
+
+        The question keeps the interpreter to itself, so whoever did not answer in time is not asked again.
+        """
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, psycopg.errors.ConnectionTimeout):
+            return False
+        _, words = self._engine.dialect.create_connect_args(self._address.url)
+        place = {word: words[word] for word in _PLACE if word in words}
+        asked = make_conninfo(**place, connect_timeout=PING_TIMEOUT_S)
+        return PGconn.ping(asked.encode()) in (Ping.REJECT, Ping.NO_RESPONSE)
 
     def _drop_lost(self) -> None:
         if self._connection is not None:
