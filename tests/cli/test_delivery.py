@@ -236,6 +236,7 @@ def test_what_is_handled_cannot_be_given_up_nor_sent_again(neighbours: tuple[Nod
         outcome = bakery.run("outbox", action, sent["id"], "--json")
         assert outcome.code == 5, outcome
         assert "handled" in outcome.error["message"] or "stored" in outcome.error["message"]
+        assert outcome.error["code"] == {"cancel": "not_queued", "retry": "not_retriable"}[action]
 
 
 def test_a_time_to_live_is_the_time_it_is_tried(apart: tuple[Node, Node]) -> None:

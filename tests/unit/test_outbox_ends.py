@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.unit.outbox_world import LONG, NOTE, in_time, post, violations, virtually
 
 from covm.federation.dispatch import tables, upkeep
 from covm.federation.dispatch.transaction import Tx
-from covm.federation.errors import InvalidMessage, MessageCancelled, MessageExpired, StoreError
+from covm.federation.errors import MessageCancelled, MessageExpired, NotRetriable, StoreError
 from covm.testing.disk import DiskFaults
 
 
@@ -245,8 +246,30 @@ async def test_a_message_whose_id_its_receiver_may_have_forgotten_is_not_sent_ag
         with pytest.raises(MessageExpired):
             await receipt.stored(LONG)
         p.ada.clock.jump(timedelta(hours=13))
-        with pytest.raises(InvalidMessage, match="send it anew"):
+        with pytest.raises(NotRetriable, match=r"is expired .*; send it anew"):
             await desk.retry(receipt.id)
+
+
+@virtually
+async def test_only_what_came_to_another_end_is_tried_again_and_anything_else_is_told_how_it_is() -> None:
+    async with post() as p:
+        outbox = p.ada.service.outbox
+        (handled,) = await p.send(1)
+        await handled.handled(LONG)
+        await p.ben.stop()
+        p.handles = False
+        await p.ben.start()
+        await p.connected()
+        (stored,) = await p.send(2)
+        await stored.stored(LONG)
+        p.apart()
+        (queued,) = await p.send(3)
+        staged = (await p.ada.service.transaction(partial(send_many, peer=p.ben.peer_id)))[-1]
+        ids = {handled.id: "handled", stored.id: "stored", queued.id: "queued", staged: "queued"}
+        for message_id, state in ids.items():
+            with pytest.raises(NotRetriable, match=f"{message_id} is {state} and is not tried again: only") as refused:
+                await outbox.retry(message_id)
+            assert (refused.value.message_id, refused.value.state) == (message_id, state)
 
 
 @virtually

@@ -74,6 +74,7 @@ _KIND_OF: Mapping[str, str] = {
     "UnknownMessage": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
+    "NotRetriable": "refused",
     "DeliveryTimeout": "timed_out",
 }
 """Kinds of the federation's errors, by name, so that the light client needs none of their modules."""

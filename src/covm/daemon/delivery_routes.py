@@ -63,15 +63,6 @@ async def outbox_message(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     node, asked = node_of(request), await read(request, delivery.OnMessage)
     message_id = await _outgoing_id(node, asked.id)
-    message = await node.service.outbox.show(message_id)
-    if not message.can_be_retried:
-        under_way = message.state in ("queued", "stored", "handled")
-        why = "only what has come to another end is sent anew" if under_way else "its content is no longer held here"
-        raise Refused(
-            f"message {message_id} is {answers.outgoing(node, message).state}: {why}",
-            code="not_over",
-            details={"message_id": message_id, "state": message.state},
-        )
     node.sent_lately.hold(await node.service.outbox.retry(message_id))
     return await _outgoing(node, message_id)
 

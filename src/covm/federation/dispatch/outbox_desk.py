@@ -14,13 +14,15 @@ from covm.federation.dispatch.line_book import LineBook
 from covm.federation.dispatch.outbox_queries import PeerOutbox, SentMessage
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.upkeep import End, Upkeep
-from covm.federation.errors import InvalidMessage, UnknownMessage
+from covm.federation.errors import NotRetriable, UnknownMessage
 from covm.federation.network.interface import NotOpened
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MID_SIZE, clamped_ms
 
 CANCELLED_BY_USER = "cancelled here"
+
+NOT_OVER = "only what was refused, quarantined or cancelled, or has expired, can be"
 
 TURN_S = 0.05
 """How long a message that has no place yet may take to get one, before it is looked at again."""
@@ -120,7 +122,7 @@ class OutboxDesk:
     async def retry(self, message_id: str) -> Receipt:
         """Sends a message again that expired, or was cancelled, refused or quarantined; with a fresh time to live.
 
-        The id stays, so what had its effect there has no second one. Raises `InvalidMessage` when it is not over, or
+        The id stays, so what had its effect there has no second one. Raises `NotRetriable` when it is not over, or
         its content is no longer held, or its end is half a day past: receivers forget ids after a day.
         """
         mid = _mid(message_id)
@@ -152,20 +154,21 @@ class OutboxDesk:
     async def _drafted_again(self, mid: bytes, receipt: Receipt) -> Draft:
         found = await self._post.store.read(partial(outbox_queries.find, mid=mid))
         if found is None:
-            raise UnknownMessage(mid.hex())
+            # Once it is known at all, it waits for its place.
+            await self._look_up(mid)
+            raise NotRetriable(mid.hex(), receipt.state, NOT_OVER)
         envelope = await self._post.store.read(partial(_envelope, row_id=found.id))
         if not found.message.can_be_retried or envelope is None:
-            why = "its content is no longer held; send it anew"
-            if found.state in (tables.QUEUED, tables.HANDLED):
-                why = f"it is {found.message.state}; only what is over can be tried again"
-            raise InvalidMessage(found.message.type, "", f"message {mid.hex()} cannot be tried again: {why}")
+            is_over = found.state not in (tables.QUEUED, tables.HANDLED)
+            why = "its content is no longer held; send it anew" if is_over else NOT_OVER
+            raise NotRetriable(mid.hex(), receipt.state, why)
         (opened,) = await self._post.network.open(Kind.MESSAGE, [envelope])
         if isinstance(opened, NotOpened):
-            raise InvalidMessage(found.message.type, "", f"message {mid.hex()} is damaged here; send it anew")
+            raise NotRetriable(mid.hex(), receipt.state, "its content is damaged here; send it anew")
         now_ms = clamped_ms(self._post.clock.now_ms())
         if now_ms > found.message.expires_at_ms + RETRY_WITHIN_MS:
             why = "its receiver may have forgotten its id, and would take it for a new one; send it anew"
-            raise InvalidMessage(found.message.type, "", f"message {mid.hex()} cannot be tried again: {why}")
+            raise NotRetriable(mid.hex(), receipt.state, why)
         lifetime_ms = found.message.expires_at_ms - found.message.queued_at_ms
         expires_at = clamped_ms(now_ms + lifetime_ms)
         line = self._book.obtain(found.peer)

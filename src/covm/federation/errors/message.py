@@ -98,6 +98,18 @@ class MessageCancelled(MessageError):
 
 
 @dataclass(eq=False)
+class NotRetriable(MessageError):
+    """A message that was sent before cannot be tried again under its id; nothing of it was changed."""
+
+    message_id: str
+    state: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"message {self.message_id} is {self.state} and is not tried again: {self.why}"
+
+
+@dataclass(eq=False)
 class FileUnreadable(MessageError):
     """A file cannot be sent, because it cannot be read; nothing was offered."""
 
