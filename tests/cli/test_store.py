@@ -87,6 +87,22 @@ def test_a_store_that_is_there_is_moved_aside_and_only_when_that_is_said(
     assert Path(replaced.json["moved_aside"]).exists()
 
 
+@pytest.mark.parametrize(
+    "there", ['store_url = "postgresql://covm@127.0.0.1:1/gone"', "name = 'not finished"], ids=["elsewhere", "broken"]
+)
+def test_the_configuration_that_is_moved_aside_does_not_say_where_the_store_goes(
+    written: Node, start: NodeStarter, folder: Path, secret: Path, there: str
+) -> None:
+    home, file = stopped(written), folder / "mill.backup"
+    store(home, "backup", file, "--passphrase-file", secret)
+    (home / "config.toml").write_text(there + "\n")
+    restored = store(home, "restore", file, "--passphrase-file", secret, "--replace", "--json")
+    assert restored.code == 0, restored
+    assert restored.json["moved_schema"] == ""
+    again = start(home.name, "--name", "Mill Bakery").ask("status")
+    assert (again["peer_id"], again["store"]["state"]) == (written.peer_id, "ok")
+
+
 def test_nothing_is_restored_under_a_node_that_runs(written: Node, folder: Path, secret: Path) -> None:
     file = folder / "mill.backup"
     store(written.home, "backup", file, "--passphrase-file", secret)

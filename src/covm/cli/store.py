@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,7 @@ def restore(
     home = common.folder
     prepare_home(home)
     with as_failures():
-        url = _store_url(home)
+        url = _url_above_files()
         made = restore_home(file, home, url=url, passphrase=passphrase, identity=identity, replace=replace)
     restored = delivery.Restored(
         home=str(home),
@@ -222,6 +223,14 @@ def _store_url(home: Path) -> str:
 
     file = config_path(home)
     return FederationConfig.load(file if file.exists() else None, options={"home": str(home)}).store_url
+
+
+def _url_above_files() -> str:
+    """What the environment says above any file: the home's own configuration is moved aside in a restore."""
+    from covm.federation import FederationConfig
+
+    environ = {name: value for name, value in os.environ.items() if name != "COVM_HOME"}
+    return FederationConfig.load(environ=environ).store_url
 
 
 def _age_key(file: Path) -> str:

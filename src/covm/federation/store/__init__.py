@@ -71,6 +71,7 @@ def restore_home(
 ) -> Restored:
     """Makes the home from a backup, opened with its passphrase or the recipient's age key. No node may run on it.
 
+    Without a URL the store goes where the backup's own configuration has it, else into the home.
     What is there stands in the way unless `replace`, which moves it aside. Raises `StoreError`.
     """
     from covm.federation.store.archive import Secret
