@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pysqlite3
 import pytest
+from pyrage import x25519
 from tests.store.places import Place, make_notes, notes, numbers
-from tests.store.test_damage import PAGE, truncated, with_flipped_bits
+from tests.store.test_damage import PAGE, emptied, removed, truncated, with_flipped_bits
 
 from covm import _native
 from covm.federation.errors import StoreCorrupt, StoreError, StoreUnavailable
-from covm.federation.store import check_home, make_store, salvage_home
+from covm.federation.store import back_up_home, check_home, make_store, salvage_home
 from covm.federation.store.interface import Store, Transaction
 from covm.federation.store.tables import NEW_INCARNATION, get_meta
 from covm.federation.wire.federation_id import open_federation
@@ -23,6 +26,7 @@ from covm.federation.wire.kinds import Kind
 from covm.federation.wire.message import MessageBody, encode_body
 
 KEYS = _native.Keypair.generate()
+RECIPIENT = str(x25519.Identity.generate().to_public())
 
 
 def body(seq: int) -> bytes:
@@ -115,9 +119,31 @@ async def test_a_damaged_file_is_described(tmp_path: Path) -> None:
     assert any("SQLite says" in each or "cannot be read" in each for each in report.problems)
 
 
-async def test_a_check_without_a_store_says_that_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="there is none here"):
+@pytest.mark.parametrize("harm", [emptied, removed])
+async def test_where_a_store_was_nobody_is_told_to_start_without_it(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """A start refuses such a home, so neither a check nor a backup nor a salvage says that one would help."""
+    harm(await damaged_home(tmp_path))
+    with pytest.raises(StoreCorrupt):
+        await make_store(tmp_path).open()
+    for command in (check_home, partial(back_up_home, target=tmp_path / "backup", recipient=RECIPIENT)):
+        with pytest.raises(StoreUnavailable, match=r"this home had a store.*restore FILE --replace"):
+            command(tmp_path)
+    with pytest.raises(StoreError, match="restore FILE --replace"):
+        salvage_home(tmp_path, tmp_path / "copy.db")
+
+
+async def test_a_home_before_its_first_start_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="there is none here; choose another --home, or start the node once"):
         check_home(tmp_path)
+    (tmp_path / "store.db").touch()
+    with pytest.raises(StoreUnavailable, match="there is nothing in it; choose another --home, or start the node once"):
+        check_home(tmp_path)
+    store = make_store(tmp_path)
+    await store.open()
+    await store.close()
+    assert check_home(tmp_path).problems == []
 
 
 async def salvaged(home: Path, path: Path) -> Store:

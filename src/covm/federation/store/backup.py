@@ -15,8 +15,7 @@ from covm.federation.errors import StoreError, StoreUnavailable
 from covm.federation.store.archive import Manifest, Secret, entry_of, write_archive
 from covm.federation.store.dump import dump_to_file
 from covm.federation.store.files import sync_folder
-from covm.federation.store.migrations import revision_of
-from covm.federation.store.reading import reading
+from covm.federation.store.reading import reading, require_revision
 from covm.federation.store.sqlite import copy_database
 from covm.federation.store.tables import PEER_ID, get_meta
 from covm.federation.version import software_version
@@ -89,12 +88,13 @@ def _copied_store(home: Path, url: str) -> Iterator[tuple[Path, str, str, str]]:
     copy = home / f".backup-{secrets.token_hex(4)}"
     try:
         with reading(home, url) as engine:
-            peer_id, revision = _owner(engine), revision_of(engine.connection, engine.where)
+            revision = require_revision(engine, home)
+            peer_id = _owner(engine)
             if engine.dialect == "sqlite":
                 copy_database(engine.connection.connection.driver_connection, copy)
             else:
                 dump_to_file(engine.connection, copy)
-        yield copy, peer_id, engine.dialect, revision or ""
+        yield copy, peer_id, engine.dialect, revision
     finally:
         copy.unlink(missing_ok=True)
 

@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from covm.federation.errors import StoreError
 from covm.federation.store.dump import our_tables
-from covm.federation.store.migrations import REVISIONS, revision_of
-from covm.federation.store.reading import reading
+from covm.federation.store.migrations import REVISIONS
+from covm.federation.store.reading import reading, require_revision
 from covm.federation.store.verify import wrong_rows
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check(home: Path, url: str = "") -> Report:
         with reading(home, url) as engine:
             report.where = engine.where
             _check_engine(engine, report)
-            revision = revision_of(engine.connection, engine.where)
+            revision = require_revision(engine, home)
             if revision != REVISIONS[-1]:
                 report.note(f"the schema is {revision}, this covm's is {REVISIONS[-1]}: the next start brings it there")
             for table in our_tables(engine.connection):

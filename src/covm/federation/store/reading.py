@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from covm.federation.errors import StoreUnavailable
+from covm.federation.store.migrations import revision_of
+from covm.federation.store.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from covm.federation.store.engine import SqlEngine
@@ -31,6 +33,14 @@ def reading(home: Path, url: str = "") -> Iterator[SqlEngine]:
         engine.close()
 
 
+def require_revision(engine: SqlEngine, home: Path) -> str:
+    """The revision of the store's schema. Raises `StoreUnavailable` where there is nothing of ours in it."""
+    revision = revision_of(engine.connection, engine.where)
+    if revision is None:
+        raise missing(home, engine.where, "there is nothing in it")
+    return revision
+
+
 def _engine(home: Path, url: str) -> SqlEngine:
     if url:
         from covm.federation.store.postgresql_engine import Address, PostgresEngine
@@ -41,5 +51,17 @@ def _engine(home: Path, url: str) -> SqlEngine:
 
     path = home / FILE_NAME
     if not path.exists():
-        raise StoreUnavailable(str(path), "there is none here; choose another --home, or start the node once")
+        raise missing(home, str(path), "there is none here")
     return SqliteEngine(path, is_writer=False)
+
+
+def missing(home: Path, where: str, what: str) -> StoreUnavailable:
+    """What to say where no store is: a home that had one does not start without it."""
+    known = Sidecar(home, where).read()
+    if known is None:
+        return StoreUnavailable(where, f"{what}; choose another --home, or start the node once")
+    why = (
+        f"{what}, but this home had a store ({known[:8]}) and does not start without it; bring it back, or a backup "
+        "(`covm store restore FILE --replace`)"
+    )
+    return StoreUnavailable(where, why)

@@ -17,6 +17,7 @@ from pysqlite3 import dbapi2
 
 from covm.federation.errors import StoreError
 from covm.federation.store.migrations import REVISIONS, VERSION_TABLE, upgrade
+from covm.federation.store.reading import missing
 from covm.federation.store.schema import PREFIX
 from covm.federation.store.sqlite import FILE_NAME, failure_of
 from covm.federation.store.sqlite_engine import SqliteEngine, reading_mode
@@ -25,7 +26,7 @@ from covm.federation.store.verify import wrong_rows
 
 ROWS_AT_ONCE: Final = 64
 
-_BACKUP: Final = "bring a backup back (`covm store restore FILE`)"
+_BACKUP: Final = "bring a backup back (`covm store restore FILE --replace`)"
 
 
 @dataclass
@@ -46,6 +47,8 @@ def salvage(home: Path, target: Path) -> Salvaged:
 
     No node may run on the home. An application's own tables are copied too, without their indexes.
     """
+    if not (home / FILE_NAME).exists():
+        raise missing(home, str(home / FILE_NAME), "there is none here")
     source = _open_damaged(home / FILE_NAME)
     try:
         tables = _tables_of(source)
