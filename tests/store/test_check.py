@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,16 @@ from pathlib import Path
 import pysqlite3
 import pytest
 from pyrage import x25519
-from tests.store.places import Place, make_notes, notes, numbers
-from tests.store.test_damage import PAGE, emptied, removed, truncated, with_flipped_bits
+from tests.store.places import Place, make_notes, note, notes, numbers
+from tests.store.test_damage import (
+    PAGE,
+    another_file,
+    emptied,
+    removed,
+    truncated,
+    with_another_first_byte,
+    with_flipped_bits,
+)
 
 from covm import _native
 from covm.federation.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -187,6 +197,58 @@ async def test_a_damaged_page_costs_no_more_than_the_rows_in_it(tmp_path: Path) 
     assert report.damaged == ["note"]
     assert 3000 - 2 * PAGE // 600 <= report.rows["note"] < 3000
     assert report.rows["covm_outbox"] == 500
+
+
+@pytest.mark.parametrize("ended", ["stopped", "killed"])
+async def test_one_flipped_bit_in_what_every_file_begins_with_costs_nothing(tmp_path: Path, ended: str) -> None:
+    """After a kill the newest rows lie in the write-ahead log alone."""
+    await damaged_home(tmp_path / "home", notes_too=True)
+    store, hurt = make_store(tmp_path / "home"), tmp_path / "hurt"
+    hurt.mkdir()
+    await store.open()
+    await store.write(note(3000))
+    if ended == "stopped":
+        await store.close()
+    for file in (tmp_path / "home").glob("store.db*"):
+        shutil.copy(file, hurt)
+    await store.close()
+    (hurt / "store.db-shm").unlink(missing_ok=True)
+    with_another_first_byte(hurt / "store.db")
+    before = (hurt / "store.db").read_bytes()
+    report = salvage_home(hurt, tmp_path / "out.db")
+    assert (report.damaged, report.left_out, report.rows["note"]) == ([], {}, 3001)
+    assert (hurt / "store.db").read_bytes() == before
+    assert [path.name for path in tmp_path.glob("out.db*")] == ["out.db"], "a copy of the store was left"
+
+
+async def test_what_is_no_database_is_not_taken_for_one(tmp_path: Path) -> None:
+    another_file(await damaged_home(tmp_path / "home"))
+    with pytest.raises(StoreError, match="nothing can be read of it"):
+        salvage_home(tmp_path / "home", tmp_path / "out.db")
+    assert not list(tmp_path.glob("out.db*"))
+
+
+async def test_an_applications_indexes_views_and_triggers_come_along(tmp_path: Path) -> None:
+    path = await damaged_home(tmp_path / "home", notes_too=True)
+    made = {
+        "note_by_text": "CREATE INDEX note_by_text ON note (text)",
+        "note_once": "CREATE UNIQUE INDEX note_once ON note (id, text)",
+        "long_note": "CREATE VIEW long_note AS SELECT id FROM note WHERE length(text) > 3",
+        "note_kept": "CREATE TRIGGER note_kept BEFORE INSERT ON note BEGIN SELECT RAISE(ABORT, 'no more'); END",
+    }
+    with contextlib.closing(pysqlite3.connect(path)) as raw:
+        for statement in made.values():
+            raw.execute(statement)
+        # A statement that is damaged itself keeps that one index from being made again.
+        raw.execute("CREATE INDEX hurt ON note (body)")
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute("UPDATE sqlite_schema SET sql = 'CREATE INDEX hurt ON note (bodx)' WHERE name = 'hurt'")
+        raw.commit()
+    report = salvage_home(tmp_path / "home", tmp_path / "out.db")
+    assert (report.rows["note"], report.not_made) == (3000, ["index hurt"])
+    with contextlib.closing(pysqlite3.connect(tmp_path / "out.db")) as raw:
+        found = dict(raw.execute("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'covm%'"))
+    assert made.items() <= found.items()
 
 
 def leaf_of_the_notes(path: Path) -> int:

@@ -55,6 +55,10 @@ def with_flipped_bits(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def with_another_first_byte(path: Path) -> None:
+    path.write_bytes(b"R" + path.read_bytes()[1:])
+
+
 def with_a_flipped_first_page(path: Path) -> None:
     data = bytearray(path.read_bytes())
     for offset in range(100, 140):
@@ -64,7 +68,16 @@ def with_a_flipped_first_page(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    [truncated, without_its_last_page, emptied, removed, another_file, with_flipped_bits, with_a_flipped_first_page],
+    [
+        truncated,
+        without_its_last_page,
+        emptied,
+        removed,
+        another_file,
+        with_flipped_bits,
+        with_another_first_byte,
+        with_a_flipped_first_page,
+    ],
 )
 async def test_a_damaged_store_is_refused_and_left_as_it_is(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     path = await make_store(tmp_path)

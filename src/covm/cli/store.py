@@ -171,6 +171,7 @@ def _salvaged(home: Path, target: Path) -> delivery.Checked:
     problems += [
         f"{count:,} rows of {table} do not verify and were left out" for table, count in copied.left_out.items()
     ]
+    problems += [f"the {each} could not be made again: make it yourself" for each in copied.not_made]
     return delivery.Checked(where=str(home), problems=problems, counts=copied.rows, salvaged=str(copied.path))
 
 

@@ -7,11 +7,13 @@ is marked as a restored one is: what is missing may have been said, so the node 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pysqlite3 import dbapi2
 
@@ -25,6 +27,9 @@ from covm.federation.store.tables import NEW_INCARNATION, put_meta
 from covm.federation.store.verify import wrong_rows
 
 ROWS_AT_ONCE: Final = 64
+
+MAGIC: Final = b"SQLite format 3\0"
+"""What every SQLite file begins with (sqlite.org/fileformat.html)."""
 
 _BACKUP: Final = "bring a backup back (`covm store restore FILE --replace`)"
 
@@ -40,34 +45,77 @@ class Salvaged:
     """Rows that could be read and do not verify, by table."""
     damaged: list[str] = field(default_factory=list)
     """Tables of which a part, or all, could not be read."""
+    not_made: list[str] = field(default_factory=list)
+    """Indexes, views and triggers of the application's that could not be made again: `index name`."""
+
+
+class _Made(NamedTuple):
+    """What a statement made in the store: a table, index, view or trigger."""
+
+    kind: str
+    name: str
+    statement: str
 
 
 def salvage(home: Path, target: Path) -> Salvaged:
     """Makes the new store file, 0600; it must not exist. The damaged store stays as it is. Raises `StoreError`.
 
-    No node may run on the home. An application's own tables are copied too, without their indexes.
+    No node may run on the home. An application's own tables are copied too, and their indexes, views and triggers made
+    again.
     """
-    if not (home / FILE_NAME).exists():
-        raise missing(home, str(home / FILE_NAME), "there is none here")
-    source = _open_damaged(home / FILE_NAME)
+    path = home / FILE_NAME
+    if not path.exists():
+        raise missing(home, str(path), "there is none here")
     try:
-        tables = _tables_of(source)
-        if not any(name.startswith(PREFIX) for name, _ in tables):
-            raise StoreError(f"there is no store in {home / FILE_NAME} to copy out; {_BACKUP}")
-        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        engine = SqliteEngine(target, is_writer=True)
-        engine.open()
-        try:
-            return _copy(source, tables, engine, Salvaged(target))
-        except (dbapi2.Error, OSError) as error:
-            raise failure_of(error, target) from error
-        finally:
-            engine.empty_wal()
-            engine.close()
+        with _with_its_magic(path, target) as readable, closing(_open_damaged(readable)) as source:
+            made = _schema_of(source)
+            if not any(each.kind == "table" and each.name.startswith(PREFIX) for each in made):
+                raise StoreError(f"there is no store in {path} to copy out; {_BACKUP}")
+            os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            return _fill(target, source, made)
     except OSError as error:
         raise StoreError(f"{target} could not be made: {error.strerror}; choose another file") from error
+
+
+@contextmanager
+def _with_its_magic(path: Path, target: Path) -> Iterator[Path]:
+    """The store's file; where a flipped bit is in what every such file begins with, a copy that begins so.
+
+    The copy lies beside the target for as long as it is needed: what is copied out of it lies there too.
+    """
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(MAGIC))
+    except OSError as error:
+        raise failure_of(error, path) from error
+    if begins == MAGIC or len(begins) < len(MAGIC):
+        yield path
+        return
+    copy = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
+    try:
+        for suffix in ("", "-wal"):
+            if (part := path.with_name(path.name + suffix)).exists():
+                its_copy = copy.with_name(copy.name + suffix)
+                os.close(os.open(its_copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                shutil.copyfile(part, its_copy)
+        with copy.open("r+b") as file:
+            file.write(MAGIC)
+        yield copy
     finally:
-        source.close()
+        for suffix in ("", "-wal", "-shm"):
+            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+
+
+def _fill(target: Path, source: Any, made: list[_Made]) -> Salvaged:
+    engine = SqliteEngine(target, is_writer=True)
+    engine.open()
+    try:
+        return _copy(source, made, engine, Salvaged(target))
+    except (dbapi2.Error, OSError) as error:
+        raise failure_of(error, target) from error
+    finally:
+        engine.empty_wal()
+        engine.close()
 
 
 def _open_damaged(path: Path) -> Any:
@@ -82,18 +130,26 @@ def _open_damaged(path: Path) -> Any:
     return source
 
 
-def _copy(source: Any, tables: list[tuple[str, str]], engine: SqliteEngine, report: Salvaged) -> Salvaged:
+def _copy(source: Any, made: list[_Made], engine: SqliteEngine, report: Salvaged) -> Salvaged:
     raw = engine.connection.connection.driver_connection
     assert raw is not None  # noqa: S101
     engine.begin()
     upgrade(engine.connection, REVISIONS[-1])
+    theirs = _theirs(raw, made)
+    for each in theirs:
+        if each.kind == "table":
+            raw.execute(each.statement)
     known = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for name, statement in tables:
-        if name not in known:
-            if name.startswith(PREFIX):
-                continue
-            raw.execute(statement)
-        _copy_table(source, raw, name, report)
+    for each in made:
+        if each.name in known:
+            _copy_table(source, raw, each.name, report)
+    # After the rows: a trigger would fire at them.
+    for each in theirs:
+        if each.kind != "table":
+            try:
+                raw.execute(each.statement)
+            except dbapi2.DatabaseError:
+                report.not_made.append(f"{each.kind} {each.name}")
     transaction = engine.transaction()
     put_meta(transaction, NEW_INCARNATION, b"salvaged")
     transaction.end()
@@ -101,10 +157,16 @@ def _copy(source: Any, tables: list[tuple[str, str]], engine: SqliteEngine, repo
     return report
 
 
-def _tables_of(source: Any) -> list[tuple[str, str]]:
-    query = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> ?"
+def _theirs(raw: Any, made: list[_Made]) -> list[_Made]:
+    """What the application made: not ours, neither of this revision nor of another."""
+    ours = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema")}
+    return [each for each in made if each.name not in ours and not each.name.startswith(PREFIX)]
+
+
+def _schema_of(source: Any) -> list[_Made]:
+    query = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND name <> ?"
     try:
-        return [(name, statement) for name, statement in source.execute(query, (VERSION_TABLE,))]
+        return [_Made(*row) for row in source.execute(query, (VERSION_TABLE,))]
     except dbapi2.DatabaseError as error:
         raise StoreError(f"nothing can be read of it: {error}; {_BACKUP}") from error
 
