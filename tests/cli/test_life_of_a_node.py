@@ -68,6 +68,8 @@ def test_a_home_that_lost_its_key_is_told_and_gets_no_other(bakery: Node) -> Non
     bakery.process.wait(START_S)
     key = bakery.home / "identity.key"
     key.rename(bakery.home / "elsewhere")
+    # Also one whose files were copied without the note that there is a store.
+    (bakery.home / "store.id").unlink()
     for command in (["federation", "start"], ["init"]):
         refused = covm(*command, "--home", str(bakery.home))
         assert refused.code == 1

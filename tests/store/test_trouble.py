@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,8 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         store = SqliteStore(disk / "home")
         await store.open()
+        # As a killed node leaves it: what was written last is in the write-ahead log.
+        shutil.copytree(disk / "home", disk / "killed")
         await store.close()
         mount("-o", "remount,ro", str(disk))
         with pytest.raises(StoreUnavailable, match=r"(?i)read-only"):
@@ -192,3 +196,9 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
         assert check_home(disk / "home").problems == []
         copied = salvage_home(disk / "home", tmp_path / "copy.db")
         assert (copied.damaged, copied.left_out) == ([], {})
+        for rescue in (check_home, partial(salvage_home, target=tmp_path / "other.db")):
+            with pytest.raises(StoreUnavailable, match=r"store\.db-wal: copy the home to a disk that can be written"):
+                rescue(disk / "killed")
+        # And as it says, so it is.
+        shutil.copytree(disk / "killed", tmp_path / "killed")
+        assert check_home(tmp_path / "killed").problems == []

@@ -41,10 +41,12 @@ def make_store(home: Path | None, url: str = "", clock: Clock | None = None) -> 
 
 
 def has_store(home: Path) -> bool:
-    """Whether this home has, or had, a store of its own."""
-    from covm.federation.store.sidecar import FILE_NAME
+    """Whether this home has, or had, a store: a file with something in it, or the note that there is one."""
+    from covm.federation.store.sidecar import FILE_NAME as ID_NAME
+    from covm.federation.store.sqlite import FILE_NAME
 
-    return (home / FILE_NAME).exists()
+    files = (home / FILE_NAME, home / f"{FILE_NAME}-wal")
+    return (home / ID_NAME).exists() or any(file.exists() and file.stat().st_size for file in files)
 
 
 def back_up_home(
