@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import pysqlite3
 import pytest
@@ -70,10 +71,17 @@ def queue_messages(tx: Transaction) -> None:
             "VALUES ('p', :mid, 'test.note', :body, 0, 0)",
             {"mid": seq.to_bytes(16, "big"), "body": body(seq)},
         )
+    arrived = body(1)
+    tx.execute(
+        "INSERT INTO covm_inbox (id, line_id, author_id, seq, mid, type, body, size, checksum, received_at, "
+        "expires_at, state, attempts, done, reason) "
+        "VALUES (1, 1, 1, 1, :mid, 'test.note', :body, 1, :crc, 0, 0, 0, 0, '[]', '')",
+        {"mid": bytes(16), "body": arrived, "crc": crc32(arrived)},
+    )
 
 
 def harm_rows(tx: Transaction) -> None:
-    """A flipped bit in an envelope, one swapped for another kind's, one body cut short."""
+    """A flipped bit in an envelope, one swapped for another kind's, one body cut short, one changed and still sound."""
     [sealed] = KEYS.seal("/covm/other", [body(7)])
     good = tx.execute("SELECT envelope FROM covm_outbox WHERE seq = 5").scalar_one()
     flipped = bytes(good[:-1]) + bytes([good[-1] ^ 1])
@@ -82,6 +90,7 @@ def harm_rows(tx: Transaction) -> None:
     tx.execute(
         "UPDATE covm_staged SET body = :body WHERE mid = :mid", {"mid": (9).to_bytes(16, "big"), "body": body(9)[:-1]}
     )
+    tx.execute("UPDATE covm_inbox SET body = :body", {"body": body(2)})
 
 
 @pytest.fixture
@@ -104,10 +113,11 @@ async def test_a_sound_store_is_found_sound_while_the_node_runs(full: Store, pla
 async def test_messages_that_do_not_verify_are_named(full: Store, place: Place) -> None:
     await full.write(harm_rows)
     report = await asyncio.to_thread(check_home, place.home, place.url)
-    assert len(report.problems) == 3
+    assert len(report.problems) == 4
     assert sum("covm_outbox, id 6: its envelope does not open: bad_signature" in each for each in report.problems) == 1
     assert sum("covm_outbox, id 8: its envelope does not open" in each for each in report.problems) == 1
     assert sum("covm_staged, id 10: its message cannot be read" in each for each in report.problems) == 1
+    assert sum("covm_inbox, id 1: its message is not any more what was" in each for each in report.problems) == 1
 
 
 async def damaged_home(home: Path, *, notes_too: bool = False) -> Path:
@@ -281,7 +291,7 @@ async def test_messages_that_do_not_verify_are_left_behind(tmp_path: Path) -> No
     await store.write(harm_rows)
     await store.close()
     report = salvage_home(tmp_path / "home", tmp_path / "out.db")
-    assert report.left_out == {"covm_outbox": 2, "covm_staged": 1}
+    assert report.left_out == {"covm_outbox": 2, "covm_staged": 1, "covm_inbox": 1}
     assert report.rows["covm_outbox"] == 498
     with pytest.raises(StoreError, match="choose another file"):
         salvage_home(tmp_path / "home", tmp_path / "out.db")

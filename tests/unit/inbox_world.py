@@ -87,6 +87,7 @@ class PlayedStream:
         self.credit = 0
         self.violations: list[str] = []
         self.proofs: list[bytes | None] = []
+        self.troubles: list[str] = []
         self.faults = 0
 
     async def greet(self, **changes: Any) -> Greeting:
@@ -128,6 +129,9 @@ class PlayedStream:
             self.stored = Position(judgement.stored_seq, judgement.stored_mid)
         if judgement.violation:
             self.violated(judgement.violation)
+
+    def troubled(self, why: str) -> None:
+        self.troubles.append(why)
 
     def proved(self, incarnation: Incarnation, envelope: bytes | None) -> None:
         self.proofs.append(envelope)

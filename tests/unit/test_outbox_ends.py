@@ -284,3 +284,19 @@ async def test_a_message_that_its_own_disk_damaged_is_given_up_with_the_reason_a
         await in_time(lambda: p.received == [1, 3])
         await in_time(lambda: [receipt.state for receipt in receipts] == ["handled", "refused", "handled"])
         assert "damaged on this node's disk" in receipts[1].reason
+
+
+@virtually
+async def test_while_the_receivers_disk_is_full_its_sender_can_see_why_nothing_arrives() -> None:
+    async with post() as p:
+        p.ben.disk.faults = DiskFaults(is_full=True)
+        receipts = await p.send(*(["x" * 60_000] * 20))
+        await in_time(lambda: p.ada.service.get_peer_info(p.ben.peer_id).last_error == "its disk is full")
+        (waiting,) = await p.ada.service.outbox.summary()
+        assert waiting.last_error == "its disk is full"
+        assert p.ada.service.get_peer_info(p.ben.peer_id).is_connected
+        p.ben.disk.faults = DiskFaults()
+        for receipt in receipts:
+            await receipt.handled(LONG)
+        assert p.ada.service.get_peer_info(p.ben.peer_id).last_error == ""
+        assert await p.ada.service.outbox.summary() == []

@@ -51,6 +51,7 @@ FRAMES: list[Any] = [
     Prove(LIFE),
     Proof(incarnation=LIFE, envelope=b"signed"),
     Proof(incarnation=LIFE),
+    Ack(trouble="its disk is full"),
 ]
 
 
@@ -85,6 +86,7 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(Ack(), upto=[1]),
         changed(Ack(), upto=[-1, MID]),
         changed(Ack(), upto=[1, MID, 2]),
+        changed(Ack(), trouble="x" * 257),
         changed(Ack(), outcomes=[[1, 1, 1, MID, "handled", "x" * 257]]),
         changed(Ack(), outcomes=[[1, 1, 1, MID, "refused", "", bytes(31)]]),
         changed(Confirm(1), upto=-1),

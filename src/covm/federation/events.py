@@ -148,7 +148,10 @@ class MessagesDropped:
 
 @dataclass(frozen=True, slots=True)
 class MessageQuarantined:
-    """A handler of this node failed on a message for good. It is kept: `covm federation quarantine`."""
+    """A handler of this node failed on a message for good. It is kept: `covm federation quarantine`.
+
+    `handler` is empty where it never came to one, because the disk damaged the message.
+    """
 
     handler: str
     type: str

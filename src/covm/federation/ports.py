@@ -90,11 +90,15 @@ class Presence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in the outbox for one peer. `oldest_ms`: since when the oldest of it does."""
+    """What waits in the outbox for one peer.
+
+    `oldest_ms`: since when the oldest of it does; `trouble`: why the peer says that it can store none of it now.
+    """
 
     messages: int = 0
     size_bytes: int = 0
     oldest_ms: int | None = None
+    trouble: str = ""
 
 
 class Refusal(Exception):

@@ -12,9 +12,9 @@ from covm.federation.dispatch.inbox import SEEN_AT_MOST_MS
 from covm.federation.dispatch.inbox_journal import InboxJournal
 from covm.federation.dispatch.inbox_queries import STATES, InboxEntry
 from covm.federation.dispatch.lanes import Lane
-from covm.federation.errors import StoreError, UnknownMessage
+from covm.federation.errors import StoreCorrupt, StoreError, UnknownMessage
 from covm.federation.wire.limits import MID_SIZE
-from covm.federation.wire.message import decode_body
+from covm.federation.wire.message import MessageBody
 
 if TYPE_CHECKING:
     from typing import Any
@@ -71,9 +71,11 @@ class InboxDesk:
         return entry
 
     async def payload(self, message_id: str) -> Any:
-        """What a message carries, as plain values."""
-        _, body = await self._found(message_id)
-        return decode_body(body).payload
+        """What a message carries, as plain values. Raises `StoreCorrupt` if the disk damaged it."""
+        entry, body = await self._found(message_id)
+        if body is None:
+            raise StoreCorrupt("of this node", f"message {entry.id} is not any more what was stored")
+        return body.payload
 
     async def retry(self, message_id: str) -> InboxEntry:
         """Hands a quarantined message to its handlers again, at the end of its lane: `message.out_of_order` tells.
@@ -113,7 +115,7 @@ class InboxDesk:
             raise UnknownMessage(message_id, "quarantine")
         return entry
 
-    async def _found(self, message_id: str, where: str = "inbox") -> tuple[InboxEntry, bytes]:
+    async def _found(self, message_id: str, where: str = "inbox") -> tuple[InboxEntry, MessageBody | None]:
         ids = [message_id.lower()]
         if len(message_id) != 2 * MID_SIZE:
             ids = await self.ids_from(message_id, 2)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import crc32
 
 from covm.federation.dispatch import tables
 from covm.federation.dispatch.inbox import Run, Settled, id_runs, runs_of
@@ -36,6 +37,7 @@ _INBOX_COLUMNS: Final = (
     "type",
     "body",
     "size",
+    "checksum",
     "received_at",
     "expires_at",
     "state",
@@ -249,7 +251,7 @@ def _seen(tx: Transaction, author_id: int, mids: Sequence[bytes]) -> dict[bytes,
 
 
 def _inbox_row(row: NewRow, line_id: int, author_id: int, now_ms: int) -> tuple[Any, ...]:
-    place = (row.inbox_id, line_id, author_id, row.seq, row.mid, row.type, row.body, len(row.body))
+    place = (row.inbox_id, line_id, author_id, row.seq, row.mid, row.type, row.body, len(row.body), crc32(row.body))
     return (*place, now_ms, _expiry(row), row.state, 0, "[]", "")
 
 

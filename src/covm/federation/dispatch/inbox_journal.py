@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from covm.federation.dispatch import inbox_queries, tables
 from covm.federation.dispatch.durable import Durable
@@ -23,7 +23,7 @@ from covm.federation.supervisor import Supervisor
 from covm.federation.wire.frames import Outcome, OutcomeState
 
 if TYPE_CHECKING:
-    from covm.federation.dispatch.inbox_queries import Waiting
+    from covm.federation.dispatch.inbox_queries import Damaged, Waiting
     from covm.federation.store.interface import Job, Store
 
 logger = logging.getLogger("covm.federation.dispatch")
@@ -38,6 +38,10 @@ LAST_PAUSE_S = 5.0
 CONFIRM_DELAY_S = 0.05
 """What senders confirm goes to disk with what is settled next, or by itself after this: nobody waits for it, and
 commits of its own were a quarter of all when messages were handled as they came (measured)."""
+
+
+DAMAGED: Final = "its disk damaged the message after it was stored"
+"""As the sender reads it."""
 
 
 class Teller(Protocol):
@@ -160,6 +164,12 @@ class InboxJournal:
             self.quarantine.add(sender, size_bytes)
             self._plan().failed[arrival.inbox_id] = Failed(arrival.attempts, arrival.done, short_reason(reason))
         return True
+
+    def damaged(self, sender: str, found: Damaged) -> None:
+        """A message on disk is not any more what was stored: into quarantine, where its place and its id are kept."""
+        self.holdings.remove(sender, found.size_bytes)
+        self.quarantine.add(sender, found.size_bytes)
+        self._plan().failed[found.inbox_id] = Failed(found.attempts, found.done, DAMAGED)
 
     def tried(self, arrival: Durable) -> None:
         """A message was tried and stays."""

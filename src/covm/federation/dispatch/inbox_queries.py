@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import crc32
 
 from covm.federation.dispatch import tables
 from covm.federation.dispatch.durable import Durable
@@ -11,7 +12,8 @@ from covm.federation.dispatch.lanes import Lane
 from covm.federation.dispatch.peer_rows import known_peer_row
 from covm.federation.store.tables import delete_meta, get_meta, put_meta
 from covm.federation.wire.limits import MID_SIZE
-from covm.federation.wire.message import decode_body
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.message import MessageBody, decode_body
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
@@ -43,6 +45,25 @@ class Found(NamedTuple):
     last_id: int
     waiting: list[Waiting]
     was_clean: bool
+
+
+class Damaged(NamedTuple):
+    """A message whose body is not any more what was stored."""
+
+    inbox_id: int
+    mid: bytes
+    size_bytes: int
+    attempts: int
+    done: tuple[str, ...]
+
+
+class Loaded(NamedTuple):
+    """The next messages of a lane, up to `last_id`; `is_all`: there are no others."""
+
+    arrivals: list[Durable]
+    damaged: list[Damaged]
+    last_id: int
+    is_all: bool
 
 
 class InboxEntry(NamedTuple):
@@ -93,7 +114,7 @@ def mark_clean(tx: Transaction) -> None:
     put_meta(tx, CLEAN, b"1")
 
 
-def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: int) -> tuple[list[Durable], bool]:
+def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: int) -> Loaded:
     """The next pending messages of a lane, at least one if there is any; and whether that is all of them."""
     lane_is = "FROM covm_inbox WHERE author_id = :author AND type = :type AND state = :state AND id > :after"
     fields = {"author": known_peer_row(tx, lane[0]), "type": lane[1], "after": after, "state": tables.PENDING}
@@ -105,17 +126,31 @@ def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: 
             break
         taken += 1
     if not taken:
-        return [], True
+        return Loaded([], [], after, is_all=True)
     rows = tx.execute(
-        f"SELECT id, body, size, attempts, done, reason {lane_is} AND id <= :last ORDER BY id",
+        f"SELECT id, mid, body, checksum, size, attempts, done, reason {lane_is} AND id <= :last ORDER BY id",
         {**fields, "last": found[taken - 1][0]},
     ).all()
-    # Whatever has a reason was in quarantine.
-    loaded = [
-        Durable(decode_body(bytes(body)), size, at, attempts, tuple(json.loads(done)), out_of_order=bool(reason))
-        for at, body, size, attempts, done, reason in rows
-    ]
-    return loaded, taken == len(found) < limit
+    loaded = Loaded([], [], rows[-1][0], is_all=taken == len(found) < limit)
+    for at, mid, body, checksum, size, attempts, done_text, reason in rows:
+        done = tuple(json.loads(done_text))
+        message = undamaged(bytes(body), checksum)
+        if message is None:
+            loaded.damaged.append(Damaged(at, bytes(mid), size, attempts, done))
+        else:
+            # Whatever has a reason was in quarantine.
+            loaded.arrivals.append(Durable(message, size, at, attempts, done, out_of_order=bool(reason)))
+    return loaded
+
+
+def undamaged(body: bytes, checksum: int) -> MessageBody | None:
+    """A stored body, decoded; None where it is not any more what was stored."""
+    if crc32(body) != checksum:
+        return None
+    try:
+        return decode_body(body)
+    except Malformed:
+        return None
 
 
 def revive_type(tx: Transaction, type_name: str) -> None:
@@ -182,13 +217,13 @@ def list_entries(
     return [_entry(row) for row in tx.execute(f"{_SHOWN}{where} ORDER BY i.id DESC LIMIT :limit", fields).all()]
 
 
-def find_entry(tx: Transaction, mid: bytes) -> tuple[InboxEntry, bytes] | None:
-    """An entry by its message's id, with the signed body."""
+def find_entry(tx: Transaction, mid: bytes) -> tuple[InboxEntry, MessageBody | None] | None:
+    """An entry by its message's id, with its body; without, if the disk damaged that."""
     row = tx.execute(f"{_SHOWN} WHERE i.mid = :mid ORDER BY i.id DESC LIMIT 1", {"mid": mid}).first()
     if row is None:
         return None
-    body = tx.execute("SELECT body FROM covm_inbox WHERE id = :id", {"id": row[0]}).scalar_one()
-    return _entry(row), bytes(body)
+    body, checksum = tx.execute("SELECT body, checksum FROM covm_inbox WHERE id = :id", {"id": row[0]}).one()
+    return _entry(row), undamaged(bytes(body), checksum)
 
 
 def ids_from(tx: Transaction, prefix: str, limit: int) -> list[str]:

@@ -23,6 +23,9 @@ class Stream(Protocol):
     def took(self, judgement: Judgement, size_bytes: int) -> None:
         """What it brought is on disk, as far as it was fit; credit for that many bytes is due."""
 
+    def troubled(self, why: str) -> None:
+        """What it brought cannot be stored now; it is tried again."""
+
     def proved(self, incarnation: Incarnation, envelope: bytes | None) -> None:
         """What it asked to be shown."""
 

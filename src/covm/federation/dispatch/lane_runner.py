@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ from covm.federation.dispatch.durable import Durable
 from covm.federation.dispatch.gossip_room import GossipRoom
 from covm.federation.dispatch.handling import FAILED, UNHANDLED, Attempt, Handling
 from covm.federation.dispatch.inbox import retry_bound_s
-from covm.federation.dispatch.inbox_journal import FIRST_PAUSE_S, InboxJournal
+from covm.federation.dispatch.inbox_journal import DAMAGED, FIRST_PAUSE_S, InboxJournal
+from covm.federation.dispatch.inbox_queries import Damaged
 from covm.federation.dispatch.lanes import LANE_BYTES, TURN, Backlogs, Lane, Lanes
 from covm.federation.dispatch.settlement_jobs import HANDLED as ENDED_HANDLED
 from covm.federation.dispatch.settlement_jobs import End
@@ -33,6 +35,8 @@ from covm.federation.events import EventHub, MessageQuarantined
 from covm.federation.ports import HANDLED, REFUSED, Arrival
 from covm.federation.supervisor import Supervisor, is_cancelled
 from covm.federation.wire.frames import OutcomeState
+
+logger = logging.getLogger("covm.federation.dispatch")
 
 FETCH = 256
 """Stored messages fetched at once: as many as a transaction's fixed cost is spread over elsewhere."""
@@ -167,21 +171,28 @@ class LaneRunner:
             span, releases = self.backlogs.span(lane), self._releases
             load = partial(inbox_queries.load_lane, lane=lane, after=span[0], limit=FETCH, limit_bytes=LANE_BYTES)
             try:
-                loaded, is_all = await self._journal.store.read(load)
+                loaded = await self._journal.store.read(load)
             except StoreError:
                 await asyncio.sleep(FIRST_PAUSE_S)
                 continue
             if lane[1] in self._held_back or self._releases != releases:
                 continue  # what was read is not all that is to be handled
-            last = loaded[-1].inbox_id if loaded else span[0]
-            self.backlogs.fetched(lane, span, last, is_all=is_all)
-            fresh = self._journal.hold(loaded)
+            self.backlogs.fetched(lane, span, loaded.last_id, is_all=loaded.is_all)
+            for damaged in loaded.damaged:
+                self._found_damaged(lane, damaged)
+            fresh = self._journal.hold(loaded.arrivals)
             for arrival in fresh:
                 self.backlogs.count(lane, arrival.size_bytes)
             self.lanes.extend(lane, fresh)
             if fresh:
                 return True
         return self.lanes.peek(lane) is not None
+
+    def _found_damaged(self, lane: Lane, found: Damaged) -> None:
+        logger.error("message %s from %s, of type %s: %s", found.mid.hex(), *lane, DAMAGED)
+        self._journal.damaged(lane[0], found)
+        self._counters.handlers["failed"] += 1
+        self._hub.emit(MessageQuarantined("", lane[1], found.mid.hex(), lane[0], DAMAGED, found.attempts))
 
     async def _step(self, lane: Lane) -> int:
         """Handles the next message of a lane, or several in one transaction; returns how many it was."""

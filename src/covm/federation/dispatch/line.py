@@ -116,6 +116,7 @@ class Line:
         "ready",
         "receiver",
         "sender",
+        "trouble",
         "violations",
     )
 
@@ -127,6 +128,8 @@ class Line:
         self.admitted = False
         self.ready = False
         self.violations = 0
+        self.trouble = ""
+        """Why the peer can store nothing now, as it says."""
         self.messages_in = self.bytes_in = self.messages_out = self.bytes_out = 0
 
     @property

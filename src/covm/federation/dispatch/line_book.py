@@ -104,7 +104,8 @@ class LineBook:
         if line is None:
             return Waiting(messages, size_bytes)
         outgoing = line.outgoing
-        return Waiting(messages + outgoing.waiting, size_bytes + outgoing.waiting_bytes, outgoing.oldest_ms)
+        size_bytes += outgoing.waiting_bytes
+        return Waiting(messages + outgoing.waiting, size_bytes, outgoing.oldest_ms, line.trouble)
 
     def waiting(self) -> tuple[int, int]:
         """Messages and bytes that wait or are unacknowledged, for all peers together."""

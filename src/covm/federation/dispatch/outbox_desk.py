@@ -88,7 +88,7 @@ class OutboxDesk:
             waiting = self._book.waiting_for(line.peer)
             count, size_bytes, oldest_ms = staged.pop(line.peer, (0, 0, None))
             due_s = self._upkeep.next_try_s(line.peer)
-            reason = reasons.get(line.outgoing.id or 0, "")
+            reason = line.trouble or reasons.get(line.outgoing.id or 0, "")
             if not (waiting.messages or count or reason):
                 continue
             ages = [each for each in (waiting.oldest_ms, oldest_ms) if each is not None]

@@ -66,7 +66,7 @@ class PeerOutbox:
     oldest_ms: int | None
     """Since when the oldest of it waits."""
     last_error: str
-    """Why the peer refused messages for now; empty when it did not."""
+    """Why the peer refused messages for now, or can store none; empty when neither is so."""
     next_try_ms: int | None
     """When what was refused for now is tried again."""
 

@@ -62,6 +62,7 @@ class Receiver:
         self._said: Position | None = None
         self._outcomes = OutcomeQueue(0)
         self._is_catching_up = False
+        self._trouble = ""
         self._proofs = 0
         self._replies: deque[bytes] = deque()
         self._due_bytes = 0
@@ -246,12 +247,19 @@ class Receiver:
             traffic.add(body.type, len(envelope))
         if judgement.resent:
             self._post.counters.drop("resent", judgement.resent)
+        self._trouble = ""
         if judgement.stored_mid is not None:
             self._stored = Position(judgement.stored_seq, judgement.stored_mid)
         self._due_bytes += size_bytes
         self.flush()
         if judgement.violation:
             self.violated(judgement.violation)
+
+    def troubled(self, why: str) -> None:
+        """What the stream brought cannot be stored now: said once, and over with what is stored next."""
+        if self.greeted and self._writable and why != self._trouble:
+            self._trouble = why
+            self._try_send(encode_frame(Ack(trouble=why)))
 
     def proved(self, incarnation: Incarnation, envelope: bytes | None) -> None:
         """What the peer asked to be shown."""

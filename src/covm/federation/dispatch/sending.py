@@ -185,6 +185,7 @@ class Sender:
         self._streams[stream] = self
         self._closed_because = None
         self._hello = self._proof = self._hearing = None
+        self.line.trouble = ""
         self._early = []
         self._confirmed = 0
         self._outgoing = self.line.outgoing
@@ -342,6 +343,7 @@ class Sender:
             self._early.append((ack, size_bytes))
             return
         try:
+            self.line.trouble = ack.trouble
             self._hearing.on_ack(ack, size_bytes, _releaser(self._post, self._stream))
         except Violation as violation:
             self._post.violation(self.line.peer, violation.reason)

@@ -151,6 +151,7 @@ inbox: Final = Table(
     Column("type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("size", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
@@ -161,6 +162,8 @@ inbox: Final = Table(
 )
 """Messages that arrived and are not dealt with; ids ascend in the order of arrival.
 
+The signature of a body is checked before it is stored and not kept: `checksum`, its CRC-32, tells what a disk did to it
+afterwards.
 `done` names the handlers that are through with it, as a JSON list. What is handled or refused leaves the table.
 """
 

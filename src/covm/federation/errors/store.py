@@ -58,8 +58,8 @@ class StoreCorrupt(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"the store {self.where} is damaged: {self.why}; bring a backup back (`covm store restore FILE`), or copy "
-            "out what verifies (`covm store check --salvage FILE`)"
+            f"the store {self.where} is damaged: {self.why}; bring a backup back (`covm store restore FILE "
+            "--replace`), or copy out what verifies (`covm store check --salvage FILE`)"
         )
 
 

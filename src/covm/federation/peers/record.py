@@ -62,7 +62,7 @@ class PeerStatus:
     oldest_queued_ms: int | None
     """Since when the oldest of them waits, in milliseconds since 1970-01-01 UTC."""
     last_error: str
-    """Why the last try to reach it failed; empty while it is connected."""
+    """Why the last try to reach it failed, or why it says that it can store nothing now; empty when neither is so."""
     next_try_ms: int | None
     """When this node dials it again; None when it does not, or is connected."""
     messages_in: int

@@ -85,7 +85,7 @@ class Roster:
             queued=waiting.messages,
             queued_bytes=waiting.size_bytes,
             oldest_queued_ms=waiting.oldest_ms,
-            last_error=record.last_error,
+            last_error=record.last_error or waiting.trouble,
             next_try_ms=self._next_try_ms(record),
             messages_in=messages_in,
             bytes_in=bytes_in,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from zlib import crc32
 
 from covm import _native
 from covm.federation.wire.kinds import Kind
@@ -17,12 +18,20 @@ BODIES: Final = {"covm_inbox": "body", "covm_staged": "body"}
 """Columns with bodies whose signature was checked before they were stored."""
 
 
+CHECKSUM: Final = "checksum"
+"""The CRC-32 of a body, beside it."""
+
+
 def wrong_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[int, str]:
     """The rows that do not verify: index in `rows`, and why."""
     if (name := ENVELOPES.get(table)) in columns:
         return _wrong_envelopes([row[columns.index(name)] for row in rows])
     if (name := BODIES.get(table)) in columns:
-        return _wrong_bodies([row[columns.index(name)] for row in rows])
+        wrong = _wrong_bodies([row[columns.index(name)] for row in rows])
+        if CHECKSUM in columns:
+            pairs = [(row[columns.index(name)], row[columns.index(CHECKSUM)]) for row in rows]
+            wrong = {**_changed(pairs), **wrong}
+        return wrong
     return {}
 
 
@@ -41,6 +50,11 @@ def _wrong_envelopes(values: Sequence[bytes | None]) -> dict[int, str]:
 def _wrong_bodies(values: Sequence[bytes]) -> dict[int, str]:
     checked = enumerate(map(_not_a_body, map(bytes, values)))
     return {index: why for index, why in checked if why is not None}
+
+
+def _changed(pairs: Sequence[tuple[bytes, int]]) -> dict[int, str]:
+    changed = (index for index, (body, checksum) in enumerate(pairs) if crc32(body) != checksum)
+    return dict.fromkeys(changed, "its message is not any more what was stored")
 
 
 def _not_a_body(data: bytes) -> str | None:

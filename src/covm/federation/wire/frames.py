@@ -11,6 +11,7 @@ acceptor, who acknowledges them on its half of the same stream:
     messages   opener    envelopes: list of signed envelopes, in sequence, skips among them
     ack        acceptor  upto [seq, mid] or null: everything up to there is stored
                          outcomes [number, first, last, mid of last, state, reason, rule or null]
+                         trouble: why nothing more can be stored now; empty once it can
     confirm    opener    upto: outcomes up to this number are on its disk and need not be said again
     prove      opener    incarnation: show the last envelope that you hold of this incarnation of mine
     proof      acceptor  incarnation · envelope or null
@@ -122,10 +123,14 @@ class Messages(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """Everything up to and with `upto` is stored at the receiver; None: nothing new."""
+    """Everything up to and with `upto` is stored at the receiver; None: nothing new.
+
+    `trouble` says why it can store nothing for now, for people to read; empty when it can.
+    """
 
     upto: Position | None = None
     outcomes: Outcomes = []
+    trouble: Annotated[str, Meta(max_length=MAX_REASON)] = ""
 
 
 class Confirm(Struct, frozen=True):
