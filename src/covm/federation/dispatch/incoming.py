@@ -22,8 +22,8 @@ from covm.federation.dispatch.durable import Durable
 from covm.federation.dispatch.inbox import Judgement, Offered, judge
 from covm.federation.dispatch.inbox_jobs import Batch, LineRow, Stored
 from covm.federation.dispatch.inbox_journal import FIRST_PAUSE_S, LAST_PAUSE_S
-from covm.federation.dispatch.incoming_stream import Greeting, Stream
-from covm.federation.errors import NotStarted, StoreError, StoreFull
+from covm.federation.dispatch.incoming_stream import Greeting, Stream, trouble_of
+from covm.federation.errors import NotStarted, StoreError
 from covm.federation.events import EventHub, ReceivedLess
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.frames import Hello, Outcome, Position
@@ -50,11 +50,6 @@ LESS_PERIOD_S = 60.0
 
 MAX_INCOMING = 1_000
 """Peers whose lines are remembered; for one that was forgotten the store is asked again."""
-
-
-DISK_FULL = "its disk is full"
-STORE_FAILS = "its store cannot be written now"
-"""What a sender is told while what it sent cannot be stored; the details are for the operator here."""
 
 
 class _Step(NamedTuple):
@@ -295,7 +290,7 @@ class Incoming:
             try:
                 stored = await self._journal.store.write(partial(inbox_jobs.store_batch, batch=batch))
             except StoreError as error:
-                stream.troubled(DISK_FULL if isinstance(error, StoreFull) else STORE_FAILS)
+                stream.troubled(trouble_of(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
                 await self._look_again(stream, line, batch)

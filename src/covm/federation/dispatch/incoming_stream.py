@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from covm.federation.dispatch.inbox import Judgement
+from covm.federation.errors import StoreError, StoreFull
 from covm.federation.wire.frames import Outcome, Position
 from covm.federation.wire.incarnation import Incarnation
 
@@ -53,3 +54,8 @@ class Greeting(NamedTuple):
     said_upto: int
     outcomes: list[Outcome]
     is_all: bool
+
+
+def trouble_of(error: StoreError) -> str:
+    """What a sender is told while what it sent cannot be stored; the details are for the operator here."""
+    return "its disk is full" if isinstance(error, StoreFull) else "its store cannot be written now"
