@@ -181,7 +181,9 @@ class Node:
     | `addresses` | [multiaddr] |
     | `opened` | connection, peer, address, outbound |
     | `closed` | connection, peer, reason, remaining |
-    | `hello` | connection, peer, hello: bytes, outbound: answer with `admit` or `refuse` within 5 s |
+    | `hello` | connection, peer, hello: bytes, outbound: answer with `admit` or `refuse` in 5 s, 30 s after a `talk` |
+    | `talked` | connection, peer, bytes: the peer says it before its answer |
+    | `talk_sent` | connection, peer: a `talk` that found no room may be tried again |
     | `refused`, `join_failed` | connection, peer, reason |
     | `admitted` | peer, connection: both sides are open |
     | `unadmitted` | peer: its last open connection is gone |
@@ -239,6 +241,16 @@ class Node:
         """Answers a HELLO: this side is open."""
     def refuse(self, connection: int, reason: str) -> None:
         """Answers a HELLO: no, with the reason (at most 256 bytes of it are said)."""
+    def talk(self, connection: int, frames: Sequence[bytes]) -> bool:
+        """Says something before our answer to a HELLO, all or none: False when more than 1 MiB would wait to be
+        written, then `talk_sent` follows. After our answer, or the connection's end, it is dropped, and True.
+
+        Raises ValueError for a frame that is empty or above 4,095 bytes, and for more than 1 MiB at once.
+        """
+    def grant(self, connection: int, size: int) -> None:
+        """Lets the peer say so many bytes more than 64 KiB before its answer, 16 MiB in sum."""
+    def set_hello(self, hello: bytes) -> None:
+        """Changes what connections established from now on say first. Raises ValueError beyond 4,095 bytes."""
     def subscribe(self, topic: str) -> int:
         """Takes part in a topic."""
     def publish(self, topic: str, envelopes: Sequence[bytes]) -> int:

@@ -144,6 +144,17 @@ pub enum Event {
         hello: Vec<u8>,
         outbound: bool,
     },
+    /// The peer's application said something before its decision.
+    Talked {
+        connection: ConnectionId,
+        peer: PeerId,
+        data: Vec<u8>,
+    },
+    /// All that was said on a connection is written, after a `talk` had found no room.
+    TalkSent {
+        connection: ConnectionId,
+        peer: PeerId,
+    },
     Refused {
         connection: ConnectionId,
         peer: PeerId,

@@ -202,7 +202,12 @@ fn frames_corpus() -> Vec<Vec<u8>> {
 }
 
 fn join_corpus() -> Vec<Vec<u8>> {
-    let frames = [Frame::Hello(vec![7; 200]), Frame::Ready, Frame::refused("another federation, wärmer")];
+    let frames = [
+        Frame::Hello(vec![7; 200]),
+        Frame::Ready,
+        Frame::refused("another federation, wärmer"),
+        Frame::Talk(b"here is my invite".to_vec()),
+    ];
     frames.iter().map(|frame| frame.encode().expect("within the limits")[JOIN_PREFIX..].to_vec()).collect()
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   dialer                                listener
 //!     │ opens the one join stream            │
-//!     │ HELLO ───────────────────────> HELLO │   both at once; the application reads the other's and decides
+//!     │ HELLO ───────────────────────> HELLO │   both at once
+//!     │ <───────────── TALK ...... TALK ────> │   or none: the applications may talk before they decide
 //!     │ <────────────────────────────── READY │   "I have admitted you, my protocols are listening"
 //!     │ READY ───────────────────────>        │   both have said it: the stream closes, the connection lives
 //!     │        or, from either side           │
@@ -11,12 +12,17 @@
 //! ```
 //!
 //! [`Join`] stands last in the outer behaviour, so that what the [gate](crate::gate) does for an admission is in force
-//! before READY leaves. A connection has one join stream, opened by its dialer at once; a second one, a frame out of
-//! order or too large, a deadline that passes: each ends the connection, with one event that says why.
+//! before READY leaves. What the applications say in TALK frames is opaque here and bounded: a peer may say
+//! [`limits::JOIN_TALK`](crate::limits::JOIN_TALK) bytes and what it was granted beyond, and a join is given more time
+//! only where our own application has talked or granted. READY is a side's last word, but for a REFUSED.
+//!
+//! A connection has one join stream, opened by its dialer at once; a second one, a frame out of
+//! order or too large, too much talk, a deadline that passes: each ends the connection, with one event that says why.
 
 mod behaviour;
 mod frame;
 mod handler;
+mod talk;
 mod wire;
 
 use std::{convert::Infallible, io};
@@ -30,12 +36,13 @@ use thiserror::Error;
 pub use behaviour::{HelloTooLarge, Join, NotJoining, TooManyStrangers};
 pub use frame::{Frame, FrameError, parse_frame};
 pub use handler::{JoinCommand, JoinHandler, JoinNotice};
+pub use talk::{Room, Talk, TalkError, Talks};
 
 /// The name and version of the protocol.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/covm/join/1.0.0");
 
-/// What a join came to. Each connection sees at most one `Hello`, then at most one of the others; a `Failed` may also
-/// follow a `Ready`, or a complete join, and is then the last.
+/// What a join came to. Each connection sees at most one `Hello`, then what the peer says, then at most one of the
+/// others; a `Refused` or `Failed` may also follow a `Ready`, or a complete join, and is then the last.
 #[derive(Debug)]
 pub enum JoinEvent {
     /// The peer has said who it is: answer with [`Join::admit`] or [`Join::refuse`].
@@ -48,6 +55,23 @@ pub enum JoinEvent {
         hello: Vec<u8>,
         /// Whether we dialled.
         outbound: bool,
+    },
+    /// The peer's application said something, before its decision. It counts against what the peer may say until
+    /// [`Join::grant`] allows more.
+    Talked {
+        /// The connection on which it said so.
+        connection: ConnectionId,
+        /// The peer.
+        peer: PeerId,
+        /// What it said: 1 to [`limits::JOIN_HELLO`](crate::limits::JOIN_HELLO) bytes.
+        data: Vec<u8>,
+    },
+    /// All that we said on this connection is written, after there was no [`Room`] for more.
+    TalkSent {
+        /// The connection.
+        connection: ConnectionId,
+        /// The peer.
+        peer: PeerId,
     },
     /// The peer has admitted us on this connection and is listening.
     Ready {
@@ -80,7 +104,8 @@ pub enum JoinEvent {
 /// Why a join failed.
 #[derive(Debug, Error)]
 pub enum JoinError {
-    /// [`limits::JOIN_DEADLINE`](crate::limits::JOIN_DEADLINE) passed before both sides were ready.
+    /// [`limits::JOIN_DEADLINE`](crate::limits::JOIN_DEADLINE), or where we talked
+    /// [`limits::JOIN_TALK_DEADLINE`](crate::limits::JOIN_TALK_DEADLINE), passed before both sides were ready.
     #[error("the join was not complete in time: the peer is slow, silent, or was not admitted by our side")]
     Deadline,
     /// The peer does not speak the join protocol.
@@ -96,6 +121,12 @@ pub enum JoinError {
         got: &'static str,
         /// What the protocol allows there.
         expected: &'static str,
+    },
+    /// The peer said more in TALK frames than it may.
+    #[error("the peer talked more than the {limit} bytes that it was allowed")]
+    TalkTooMuch {
+        /// What it was allowed.
+        limit: usize,
     },
     /// More than one join stream on one connection, or one that the dialed side opened.
     #[error("the peer opened a join stream that is not its to open")]
@@ -116,6 +147,7 @@ impl JoinError {
             Self::Unsupported => "unsupported",
             Self::Frame(error) => error.name(),
             Self::OutOfOrder { .. } => "out_of_order",
+            Self::TalkTooMuch { .. } => "talk_too_much",
             Self::ExtraStream => "extra_stream",
             Self::Closed => "closed",
             Self::Io(_) => "io",

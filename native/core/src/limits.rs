@@ -60,6 +60,24 @@ pub const JOIN_REASON: usize = 256;
 /// world and a busy receiver fit in, a stranger that says nothing does not keep its place for long.
 pub const JOIN_DEADLINE: Duration = Duration::from_secs(5);
 
+/// What a peer may say in TALK frames on one connection before our application grants it more: room for an invite or
+/// a first request with its proofs, and with every stranger's place taken 1 MiB in all.
+pub const JOIN_TALK: usize = 64 * 1024;
+
+/// What our application can grant beyond that on one connection, in sum: the history of a federation for a node that
+/// returns; what it has not dealt with of it waits in memory.
+pub const JOIN_TALK_GRANTED: usize = 16 * 1024 * 1024;
+
+/// What a TALK frame counts as at least: each becomes an event, so tiny ones must not buy a thousand times the work.
+pub const JOIN_TALK_LEAST: usize = 64;
+
+/// What our application has said on one connection and the peer has not taken yet, at most.
+pub const JOIN_TALK_UNSENT: usize = 1 << 20;
+
+/// From the establishment of a connection until both sides have said READY, where our application has talked on it or
+/// granted talk: time to show `JOIN_TALK_GRANTED` at 5 Mbit/s. A stranger does not get it by itself.
+pub const JOIN_TALK_DEADLINE: Duration = Duration::from_secs(30);
+
 /// From the decision to refuse until the connection closes: long enough for the reason to arrive, no longer.
 pub const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -256,6 +274,7 @@ mod tests {
         const { assert!(ENVELOPE_BYTES <= STREAM_FRAME) };
         const { assert!(ENVELOPE_BYTES < DAGCBOR_BYTES) };
         const { assert!(JOIN_HELLO < JOIN_FRAME) };
+        const { assert!(JOIN_HELLO < JOIN_TALK && JOIN_TALK < JOIN_TALK_UNSENT && JOIN_TALK_UNSENT < JOIN_TALK_GRANTED) };
     }
 
     #[test]

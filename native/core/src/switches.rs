@@ -53,6 +53,8 @@ defences! {
     DagcborDepth = "dagcbor_depth",
     /// The join exchange ends within its deadline.
     JoinDeadline = "join_deadline",
+    /// A stranger may say only so much before it is granted more.
+    JoinTalk = "join_talk",
     /// Only so many connections may be joining at once.
     JoinStrangers = "join_strangers",
     /// Only so many streams per peer and protocol.

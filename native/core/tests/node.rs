@@ -1,6 +1,7 @@
 //! Whole nodes over real sockets, as an owner in Rust sees them.
 
 mod owner;
+mod support;
 
 use std::{
     collections::HashSet,
@@ -9,11 +10,15 @@ use std::{
 
 use covm_core::{
     PeerId, envelope,
-    event::{Event, FailureCode, Outcome},
-    node::Verdict,
+    event::{Event, FailureCode, Outcome, connection_number},
+    join::{Frame, PROTOCOL},
+    limits,
+    node::{CommandError, Verdict},
     streams::StreamId,
 };
+use futures::{AsyncReadExt, AsyncWriteExt};
 use owner::{DIRECT, KIND, Owner, TOPIC, both, connected};
+use support::raw::RawPeer;
 
 #[tokio::test]
 async fn a_gossiped_message_arrives_with_its_author_proven_over_each_transport() {
@@ -155,4 +160,37 @@ async fn a_panic_ends_the_node_and_not_the_process() {
         assert!(reason.contains("provoked"), "{reason}");
         assert!(a.node.stop().is_err());
     }
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_peer_that_does_not_read_waits_up_to_a_bound_and_goes_on_when_it_reads() {
+    let mut node = Owner::new(1);
+    node.admits = false;
+    let at = node.listen("/ip4/127.0.0.1/tcp/0").await;
+    let raw = RawPeer::start(vec![]).await;
+    raw.connect(&at).await.unwrap();
+    let mut stream = raw.open(PROTOCOL).await.unwrap();
+    stream.write_all(&Frame::Hello(b"raw".to_vec()).encode().unwrap()).await.unwrap();
+    stream.flush().await.unwrap();
+    let connection = node
+        .take(|event| match event {
+            Event::Hello { connection, .. } => Some(connection_number(*connection)),
+            _ => None,
+        })
+        .await;
+    let most = vec![[7; 1024]; limits::JOIN_TALK_UNSENT / 1024];
+    assert!(node.node.talk(connection, &most).unwrap());
+    for _ in 0..1000 {
+        assert!(!node.node.talk(connection, &most).unwrap(), "no more than a window of it has left");
+    }
+    let frame = Frame::Talk(vec![7; 1024]).encode().unwrap().len();
+    let mut said = vec![0; 2 + 1 + b"hello".len() + most.len() * frame];
+    stream.read_exact(&mut said).await.unwrap();
+    node.take(|event| matches!(event, Event::TalkSent { .. }).then_some(())).await;
+    assert!(node.node.talk(connection, &most).unwrap());
+    node.node.refuse(connection, "enough".into()).unwrap();
+    assert!(node.node.talk(connection, &most).unwrap(), "dropped: this side has answered");
+    assert!(matches!(node.node.talk(connection, &[b""]), Err(CommandError::Talk(_))));
+    assert!(matches!(node.node.set_hello(vec![0; limits::JOIN_FRAME]), Err(CommandError::Hello(_))));
+    node.stop().await;
 }

@@ -47,6 +47,7 @@ fn refused(error: CommandError) -> PyErr {
     match error {
         CommandError::Stopped => NodeStopped::new_err(error.to_string()),
         CommandError::Busy => NodeBusy::new_err(error.to_string()),
+        CommandError::Hello(_) | CommandError::Talk(_) => PyValueError::new_err(error.to_string()),
         CommandError::Forked(_) => PyRuntimeError::new_err(error.to_string()),
     }
 }
@@ -170,6 +171,21 @@ impl Node {
     /// Answers a HELLO: no, with the reason.
     fn refuse(&self, connection: usize, reason: String) -> PyResult<()> {
         self.core.refuse(connection, reason).map_err(refused)
+    }
+
+    /// Says something before our answer to a HELLO.
+    fn talk(&self, connection: usize, frames: Vec<PyBackedBytes>) -> PyResult<bool> {
+        self.core.talk(connection, &frames).map_err(refused)
+    }
+
+    /// Lets the peer say more before its answer.
+    fn grant(&self, connection: usize, size: usize) -> PyResult<()> {
+        self.core.grant(connection, size).map_err(refused)
+    }
+
+    /// Changes what later connections say first.
+    fn set_hello(&self, hello: Vec<u8>) -> PyResult<()> {
+        self.core.set_hello(hello).map_err(refused)
     }
 
     /// Takes part in a topic.

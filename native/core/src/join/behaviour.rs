@@ -16,7 +16,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use super::{Frame, JoinCommand, JoinEvent, JoinHandler, JoinNotice};
+use super::{Frame, JoinCommand, JoinEvent, JoinHandler, JoinNotice, Talk, Talks, handler::Deadlines};
 use crate::{
     limits,
     switches::{self, Defence},
@@ -54,7 +54,8 @@ struct Joining {
 /// The join protocol on every connection. The module tells the story.
 pub struct Join {
     hello: Vec<u8>,
-    deadline: Duration,
+    deadlines: Deadlines,
+    talks: Talks,
     connections: BTreeMap<ConnectionId, Joining>,
     commands: VecDeque<ToSwarm<JoinEvent, JoinCommand>>,
     waker: Option<Waker>,
@@ -68,7 +69,8 @@ impl Join {
     pub fn new(hello: Vec<u8>) -> Result<Self, HelloTooLarge> {
         Ok(Self {
             hello: encode(hello)?,
-            deadline: limits::JOIN_DEADLINE,
+            deadlines: Deadlines { join: limits::JOIN_DEADLINE, talk: limits::JOIN_TALK_DEADLINE },
+            talks: Talks::default(),
             connections: BTreeMap::new(),
             commands: VecDeque::new(),
             waker: None,
@@ -78,8 +80,27 @@ impl Join {
     /// With another deadline than [`limits::JOIN_DEADLINE`].
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadlines.join = deadline;
         self
+    }
+
+    /// With another deadline than [`limits::JOIN_TALK_DEADLINE`] where we talk.
+    #[must_use]
+    pub fn with_talk_deadline(mut self, deadline: Duration) -> Self {
+        self.deadlines.talk = deadline;
+        self
+    }
+
+    /// Counting what we say in `talks`, of which the owner keeps a copy.
+    #[must_use]
+    pub fn with_talks(mut self, talks: Talks) -> Self {
+        self.talks = talks;
+        self
+    }
+
+    /// Where room is taken for what we are about to say.
+    pub fn talks(&self) -> Talks {
+        self.talks.clone()
     }
 
     /// Changes what connections that are established from now on say.
@@ -99,6 +120,7 @@ impl Join {
         let joining = self.joining(connection)?;
         if !std::mem::replace(&mut joining.admitted, true) {
             let peer = joining.peer;
+            self.talks.close(connection);
             self.notify(peer, connection, JoinCommand::Admit);
         }
         Ok(())
@@ -113,7 +135,32 @@ impl Join {
         let joining = self.joining(connection)?;
         joining.refused = true;
         let peer = joining.peer;
+        self.talks.close(connection);
         self.notify(peer, connection, JoinCommand::Refuse(reason.to_owned()));
+        Ok(())
+    }
+
+    /// Says something to the peer's application before our decision; [`Talks`] has room for it. What reaches a
+    /// connection on which we have admitted is dropped: READY was our last word.
+    ///
+    /// # Errors
+    /// [`NotJoining`], if the connection is not there or its join has ended.
+    pub fn talk(&mut self, connection: ConnectionId, talk: Talk) -> Result<(), NotJoining> {
+        let joining = self.joining(connection)?;
+        if !joining.admitted {
+            let peer = joining.peer;
+            self.notify(peer, connection, JoinCommand::Talk(talk));
+        }
+        Ok(())
+    }
+
+    /// Lets the peer say so many bytes more before its decision, in sum [`limits::JOIN_TALK_GRANTED`] at most.
+    ///
+    /// # Errors
+    /// [`NotJoining`], if the connection is not there or its join has ended.
+    pub fn grant(&mut self, connection: ConnectionId, bytes: usize) -> Result<(), NotJoining> {
+        let peer = self.joining(connection)?.peer;
+        self.notify(peer, connection, JoinCommand::Grant(bytes));
         Ok(())
     }
 
@@ -149,8 +196,8 @@ impl Join {
         let joining =
             Joining { peer, inbound, outbound_role, admitted: false, refused: false, peer_ready: false, ended: false };
         self.connections.insert(id, joining);
-        let deadline = switches::on(Defence::JoinDeadline).then_some(self.deadline);
-        JoinHandler::new(outbound_role, self.hello.clone(), deadline)
+        let deadlines = switches::on(Defence::JoinDeadline).then_some(self.deadlines);
+        JoinHandler::new(outbound_role, self.hello.clone(), deadlines, self.talks.begin(id))
     }
 
     fn end(&mut self, connection: ConnectionId, event: Option<JoinEvent>) {
@@ -159,6 +206,7 @@ impl Join {
         };
         joining.ended = true;
         let peer_id = joining.peer;
+        self.talks.close(connection);
         self.commands.extend(event.map(ToSwarm::GenerateEvent));
         self.commands.push_back(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
     }
@@ -206,6 +254,7 @@ impl NetworkBehaviour for Join {
             _ => return,
         };
         self.connections.remove(&id);
+        self.talks.close(id);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, notice: THandlerOutEvent<Self>) {
@@ -213,8 +262,11 @@ impl NetworkBehaviour for Join {
             return;
         };
         let event = match notice {
-            JoinNotice::Hello(_) | JoinNotice::Ready if joining.refused => return,
+            JoinNotice::Hello(_) | JoinNotice::Talked(_) | JoinNotice::Ready if joining.refused => return,
             JoinNotice::Hello(hello) => JoinEvent::Hello { connection, peer, hello, outbound: joining.outbound_role },
+            JoinNotice::Talked(data) => JoinEvent::Talked { connection, peer, data },
+            JoinNotice::TalkSent if joining.admitted || joining.refused => return,
+            JoinNotice::TalkSent => JoinEvent::TalkSent { connection, peer },
             JoinNotice::Ready => {
                 joining.peer_ready = true;
                 JoinEvent::Ready { connection, peer }

@@ -7,6 +7,7 @@ use crate::limits;
 const HELLO: u8 = 0;
 const READY: u8 = 1;
 const REFUSED: u8 = 2;
+const TALK: u8 = 3;
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 2;
@@ -20,6 +21,9 @@ pub enum Frame {
     Ready,
     /// The sender does not want the receiver, for this reason, at most [`limits::JOIN_REASON`] bytes.
     Refused(String),
+    /// What the sender's application says to the receiver's before the decision: opaque here, 1 to
+    /// [`limits::JOIN_HELLO`] bytes.
+    Talk(Vec<u8>),
 }
 
 /// Why bytes are no frame.
@@ -49,6 +53,9 @@ pub enum FrameError {
     /// A reason that is not UTF-8.
     #[error("a reason that is not UTF-8")]
     ReasonNotText,
+    /// A TALK without anything in it.
+    #[error("a TALK that says nothing")]
+    EmptyTalk,
     /// The stream ended within a frame.
     #[error("a frame that ends before its length")]
     Truncated,
@@ -64,6 +71,7 @@ impl FrameError {
             Self::Trailing(_) => "frame_trailing",
             Self::ReasonTooLong { .. } => "frame_reason_too_long",
             Self::ReasonNotText => "frame_reason_not_text",
+            Self::EmptyTalk => "frame_empty_talk",
             Self::Truncated => "frame_truncated",
         }
     }
@@ -88,6 +96,8 @@ pub fn parse_frame(bytes: &[u8]) -> Result<Frame, FrameError> {
             Ok(reason) => Ok(Frame::Refused(reason.to_owned())),
             Err(_) => Err(FrameError::ReasonNotText),
         },
+        TALK if rest.is_empty() => Err(FrameError::EmptyTalk),
+        TALK => Ok(Frame::Talk(rest.to_vec())),
         kind => Err(FrameError::UnknownKind(kind)),
     }
 }
@@ -105,7 +115,7 @@ impl Frame {
     /// The frame's bytes with their length prefix.
     ///
     /// # Errors
-    /// [`FrameError`], if the HELLO or the reason is longer than a frame may carry.
+    /// [`FrameError`], if what it says is longer than a frame may carry, or a TALK is empty.
     pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let (kind, rest) = match self {
             Self::Hello(hello) => (HELLO, hello.as_slice()),
@@ -114,6 +124,8 @@ impl Frame {
                 return Err(FrameError::ReasonTooLong { size: reason.len() });
             }
             Self::Refused(reason) => (REFUSED, reason.as_bytes()),
+            Self::Talk(data) if data.is_empty() => return Err(FrameError::EmptyTalk),
+            Self::Talk(data) => (TALK, data.as_slice()),
         };
         let size = 1 + rest.len();
         let prefix =
@@ -140,6 +152,7 @@ impl Frame {
             Self::Hello(_) => "HELLO",
             Self::Ready => "READY",
             Self::Refused(_) => "REFUSED",
+            Self::Talk(_) => "TALK",
         }
     }
 }
@@ -156,6 +169,8 @@ mod tests {
             Frame::Ready,
             Frame::Refused(String::new()),
             Frame::refused("another network"),
+            Frame::Talk(vec![7]),
+            Frame::Talk(vec![7; limits::JOIN_HELLO]),
         ] {
             let bytes = frame.encode().unwrap();
             let size = parse_prefix([bytes[0], bytes[1]]).unwrap();
@@ -179,7 +194,9 @@ mod tests {
     #[test]
     fn each_malformed_frame_is_refused_for_what_is_wrong_with_it() {
         assert_eq!(parse_frame(b""), Err(FrameError::Empty));
-        assert_eq!(parse_frame(&[3]), Err(FrameError::UnknownKind(3)));
+        assert_eq!(parse_frame(&[4]), Err(FrameError::UnknownKind(4)));
+        assert_eq!(parse_frame(&[TALK]), Err(FrameError::EmptyTalk));
+        assert_eq!(parse_frame(&[TALK; 4097]), Err(FrameError::TooLarge { size: 4097 }));
         assert_eq!(parse_frame(&[READY, 0]), Err(FrameError::Trailing(1)));
         assert_eq!(parse_frame(&[REFUSED, 0xff]), Err(FrameError::ReasonNotText));
         assert_eq!(parse_frame(&[REFUSED; 258]), Err(FrameError::ReasonTooLong { size: 257 }));
@@ -189,6 +206,8 @@ mod tests {
         assert_eq!(parse_prefix([0, 0]), Err(FrameError::Empty));
         assert!(Frame::Hello(vec![0; limits::JOIN_FRAME]).encode().is_err());
         assert!(Frame::Hello(vec![0; 70_000]).encode().is_err());
+        assert!(Frame::Talk(vec![0; limits::JOIN_FRAME]).encode().is_err());
+        assert!(Frame::Talk(vec![]).encode().is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -17,9 +18,12 @@ use libp2p::{
         handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::{Frame, JoinError, JoinWire, PROTOCOL};
+use super::{
+    Frame, JoinError, JoinWire, PROTOCOL,
+    talk::{Allowance, Talk, Unsent},
+};
 use crate::limits;
 
 /// What the application decided about a connection.
@@ -29,6 +33,10 @@ pub enum JoinCommand {
     Admit,
     /// Say REFUSED with this reason.
     Refuse(String),
+    /// Say this before the decision.
+    Talk(Talk),
+    /// Let the peer say so many bytes more.
+    Grant(usize),
 }
 
 /// What happened on a connection.
@@ -36,6 +44,10 @@ pub enum JoinCommand {
 pub enum JoinNotice {
     /// The peer's HELLO.
     Hello(Vec<u8>),
+    /// The peer's TALK.
+    Talked(Vec<u8>),
+    /// All that we said is written, and somebody waits to hear it.
+    TalkSent,
     /// The peer's READY.
     Ready,
     /// The peer's REFUSED.
@@ -44,6 +56,15 @@ pub enum JoinNotice {
     RefusalSent,
     /// The join failed.
     Failed(JoinError),
+}
+
+/// How long a join may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// Whoever the peer is.
+    pub join: Duration,
+    /// Once our application has talked or granted.
+    pub talk: Duration,
 }
 
 /// How far the peer has come.
@@ -75,27 +96,38 @@ pub struct JoinHandler {
     wire: Option<JoinWire>,
     /// What is to be said once the stream is there, encoded.
     unsent: Vec<u8>,
+    /// Of what was given to the wire, how much counts against what may wait.
+    talking: usize,
+    talk: Arc<Unsent>,
+    allowance: Allowance,
     remote: Remote,
     local: Local,
     negotiation: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The later deadline, until our application has asked for it.
+    reprieve: Option<Instant>,
     notices: VecDeque<JoinNotice>,
     waker: Option<Waker>,
 }
 
 impl JoinHandler {
     /// `hello` is an encoded frame; without a deadline a join may take for ever.
-    pub(super) fn new(opens: bool, hello: Vec<u8>, deadline: Option<Duration>) -> Self {
+    pub(super) fn new(opens: bool, hello: Vec<u8>, deadlines: Option<Deadlines>, talk: Arc<Unsent>) -> Self {
+        let now = Instant::now();
         Self {
             opens,
             requested: false,
             streamed: false,
             wire: None,
             unsent: hello,
+            talking: 0,
+            talk,
+            allowance: Allowance::default(),
             remote: Remote::Silent,
             local: Local::Undecided,
-            negotiation: deadline,
-            timer: deadline.map(|deadline| Box::pin(sleep(deadline))),
+            negotiation: deadlines.map(|deadlines| deadlines.join),
+            timer: deadlines.map(|deadlines| Box::pin(sleep_until(now + deadlines.join))),
+            reprieve: deadlines.map(|deadlines| now + deadlines.talk),
             notices: VecDeque::new(),
             waker: None,
         }
@@ -115,10 +147,22 @@ impl JoinHandler {
 
     fn say(&mut self, frame: &Frame) {
         // READY and a reason that was cut to size always fit.
-        let Ok(bytes) = frame.encode() else { return };
+        if let Ok(bytes) = frame.encode() {
+            self.send(&bytes);
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
         match &mut self.wire {
-            Some(wire) => wire.send(&bytes),
-            None => self.unsent.extend(bytes),
+            Some(wire) => wire.send(bytes),
+            None => self.unsent.extend_from_slice(bytes),
+        }
+    }
+
+    /// Our application is at work on this join: it may take longer.
+    fn reprieve(&mut self) {
+        if let (Some(deadline), Some(timer)) = (self.reprieve.take(), &mut self.timer) {
+            timer.as_mut().reset(deadline);
         }
     }
 
@@ -164,12 +208,20 @@ impl JoinHandler {
                 self.remote = Remote::Ready;
                 self.notices.push_back(JoinNotice::Ready);
             }
-            (Remote::Greeted, Frame::Refused(reason)) => self.end(JoinNotice::Refused(reason)),
+            // Also after its READY: it has thought again.
+            (Remote::Greeted | Remote::Ready, Frame::Refused(reason)) => self.end(JoinNotice::Refused(reason)),
+            (Remote::Greeted, Frame::Talk(data)) => {
+                if self.allowance.hear(&data) {
+                    self.notices.push_back(JoinNotice::Talked(data));
+                } else {
+                    self.fail(JoinError::TalkTooMuch { limit: self.allowance.limit() });
+                }
+            }
             (remote, frame) => {
                 let expected = match remote {
                     Remote::Silent => "HELLO",
-                    Remote::Greeted => "READY or REFUSED",
-                    Remote::Ready => "nothing",
+                    Remote::Greeted => "TALK, READY or REFUSED",
+                    Remote::Ready => "nothing but REFUSED",
                 };
                 self.fail(JoinError::OutOfOrder { got: frame.name(), expected });
             }
@@ -190,13 +242,22 @@ impl JoinHandler {
         let last = self.is_joined() || self.local == Local::Refusing;
         let Some(wire) = &mut self.wire else { return };
         let written = if last { wire.poll_close(cx) } else { wire.poll_flush(cx) };
-        if let Poll::Ready(Err(error)) = written {
-            self.on_broken(error);
+        match written {
+            Poll::Ready(Err(error)) => self.on_broken(error),
+            Poll::Ready(Ok(())) => {
+                if self.talk.written(mem::take(&mut self.talking)) {
+                    self.notices.push_back(JoinNotice::TalkSent);
+                }
+            }
+            Poll::Pending => {}
         }
     }
 
+    /// Reads until there is something to tell, and goes on when that has been taken: what is said faster than it is
+    /// heard waits at the peer.
     fn poll_read(&mut self, cx: &mut Context<'_>) {
-        while let Some(wire) = &mut self.wire {
+        while self.notices.is_empty() {
+            let Some(wire) = &mut self.wire else { return };
             match wire.poll_frame(cx) {
                 Poll::Ready(Ok(Some(frame))) => self.on_frame(frame),
                 Poll::Ready(Ok(None)) if self.is_joined() => return self.poll_finish(cx),
@@ -249,6 +310,15 @@ impl ConnectionHandler for JoinHandler {
                 self.local = Local::Admitted;
                 self.say(&Frame::Ready);
             }
+            (Local::Undecided, JoinCommand::Talk(talk)) => {
+                self.talking += talk.size;
+                self.send(&talk.bytes);
+                self.reprieve();
+            }
+            (Local::Undecided | Local::Admitted, JoinCommand::Grant(bytes)) => {
+                self.allowance.grant(bytes);
+                self.reprieve();
+            }
             (Local::Undecided | Local::Admitted, JoinCommand::Refuse(reason)) => {
                 self.local = Local::Refusing;
                 self.timer = Some(Box::pin(sleep(limits::REFUSAL_DEADLINE)));
@@ -266,10 +336,12 @@ impl ConnectionHandler for JoinHandler {
         if self.opens && !mem::replace(&mut self.requested, true) {
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol: self.protocol() });
         }
-        // What came in time counts, however late we look at it.
         self.poll_read(cx);
         self.poll_write(cx);
-        self.poll_timer(cx);
+        // What came in time counts, however late we look at it: not before all that is there has been read.
+        if self.notices.is_empty() {
+            self.poll_timer(cx);
+        }
         match self.notices.pop_front() {
             Some(notice) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(notice)),
             None => Poll::Pending,

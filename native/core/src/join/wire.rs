@@ -16,7 +16,7 @@ use super::{
 /// Bytes read at a time: most frames fit, and none makes us hold more than it brings.
 const READ_SIZE: usize = 512;
 
-/// Reads and writes frames. Holds at most one incoming frame and the few frames that we have to say.
+/// Reads and writes frames. Holds at most one incoming frame, and twice what we have to say and is not written yet.
 pub(super) struct Wire<S> {
     io: S,
     outgoing: Vec<u8>,
@@ -39,6 +39,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Takes an encoded frame to be written.
     pub(super) fn send(&mut self, frame: &[u8]) {
+        // Who talks on while the peer reads slowly never comes to an end at which all could be forgotten.
+        if self.written > self.outgoing.len() / 2 {
+            self.outgoing.drain(..self.written);
+            self.written = 0;
+        }
         self.outgoing.extend_from_slice(frame);
         self.flushed = false;
     }
@@ -102,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{cell::RefCell, rc::Rc, task::Waker};
 
     use futures::io::Cursor;
 
@@ -137,6 +142,52 @@ mod tests {
             assert!(matches!(error, JoinError::Frame(FrameError::Truncated)), "{end}: {error}");
         }
         assert_eq!(read_all(&[]).unwrap(), []);
+    }
+
+    /// Takes so many bytes of each write, and then waits.
+    struct Trickle(Rc<RefCell<Vec<u8>>>, usize, bool);
+
+    impl AsyncRead for Trickle {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Trickle {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.2 = !self.2;
+            if !self.2 {
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(self.1);
+            self.0.borrow_mut().extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn who_talks_on_while_the_peer_reads_slowly_holds_no_more_than_twice_what_is_unread() {
+        let read = Rc::default();
+        let mut wire = Wire::new(Trickle(Rc::clone(&read), 100, false));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sent = Vec::new();
+        wire.send(&[0; 1000]);
+        sent.extend_from_slice(&[0; 1000]);
+        for number in 0..1000_u32 {
+            let frame = [number as u8; 100];
+            wire.send(&frame);
+            sent.extend_from_slice(&frame);
+            assert!(wire.poll_flush(&mut cx).is_pending());
+            assert!(wire.outgoing.len() <= 2 * (sent.len() - read.borrow().len()) + frame.len(), "{number}");
+        }
+        while wire.poll_flush(&mut cx).is_pending() {}
+        assert_eq!(*read.borrow(), sent);
     }
 
     #[test]

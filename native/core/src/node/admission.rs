@@ -3,7 +3,12 @@
 use libp2p::{PeerId, kad, swarm::ConnectionId};
 
 use super::driver::Driver;
-use crate::{event::Event, gate::Phase, join::JoinEvent, limits};
+use crate::{
+    event::Event,
+    gate::Phase,
+    join::{JoinEvent, Talk},
+    limits,
+};
 
 impl Driver {
     /// Our side says yes. The handler is installed first, then READY is said: the gate stands before the join
@@ -31,11 +36,23 @@ impl Driver {
         let _ = self.swarm.behaviour_mut().join.refuse(id, reason);
     }
 
+    pub(super) fn talk(&mut self, connection: usize, talk: Talk) {
+        // It may have closed in between; what was said is lost with it.
+        let _ = self.swarm.behaviour_mut().join.talk(ConnectionId::new_unchecked(connection), talk);
+    }
+
+    pub(super) fn grant(&mut self, connection: usize, bytes: usize) {
+        // It may have closed in between, and then says nothing more.
+        let _ = self.swarm.behaviour_mut().join.grant(ConnectionId::new_unchecked(connection), bytes);
+    }
+
     pub(super) fn on_join_event(&mut self, event: JoinEvent) {
         match event {
             JoinEvent::Hello { connection, peer, hello, outbound } => {
                 self.queue.push(Event::Hello { connection, peer, hello, outbound })
             }
+            JoinEvent::Talked { connection, peer, data } => self.queue.push(Event::Talked { connection, peer, data }),
+            JoinEvent::TalkSent { connection, peer } => self.queue.push(Event::TalkSent { connection, peer }),
             JoinEvent::Ready { connection, .. } => {
                 if let Some(known) = self.connections.get_mut(&connection) {
                     known.ready = true;

@@ -16,7 +16,7 @@ use super::config::{NodeConfig, Reachability};
 use crate::{
     gate::Gate,
     gossip::{self, Gossipsub},
-    join::Join,
+    join::{Join, Talks},
     limits,
     streams::Streams,
 };
@@ -45,7 +45,7 @@ pub struct Behaviour {
 ///
 /// # Errors
 /// A sentence, when a protocol name is none or multicast cannot be used.
-pub fn build(config: &NodeConfig, streams: Streams) -> Result<Behaviour, String> {
+pub fn build(config: &NodeConfig, streams: Streams, talks: Talks) -> Result<Behaviour, String> {
     let peer = config.keypair.public().to_peer_id();
     let identify = identify::Config::new("/covm/1.0.0".into(), config.keypair.public())
         .with_agent_version(config.agent.clone())
@@ -66,7 +66,7 @@ pub fn build(config: &NodeConfig, streams: Streams) -> Result<Behaviour, String>
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         mdns: mdns.into(),
         gate: Gate::new(guarded),
-        join: Join::new(config.hello.clone()).map_err(|error| error.to_string())?,
+        join: Join::new(config.hello.clone()).map_err(|error| error.to_string())?.with_talks(talks),
     })
 }
 

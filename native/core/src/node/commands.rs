@@ -5,6 +5,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::{
     event::{CommandId, GossipHandle},
     gossip::Acceptance,
+    join::Talk,
 };
 
 /// What becomes of a gossiped message.
@@ -49,6 +50,15 @@ pub(super) enum Command {
         connection: usize,
         reason: String,
     },
+    Talk {
+        connection: usize,
+        talk: Talk,
+    },
+    Grant {
+        connection: usize,
+        bytes: usize,
+    },
+    SetHello(Vec<u8>),
     Block(PeerId),
     Unblock(PeerId),
     Judge(Vec<(GossipHandle, Verdict)>),

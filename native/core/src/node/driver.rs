@@ -143,6 +143,12 @@ impl Driver {
             Command::Ask { id, work } => return self.work(id, work),
             Command::Admit(connection) => self.admit(connection),
             Command::Refuse { connection, reason } => self.refuse(connection, &reason),
+            Command::Talk { connection, talk } => self.talk(connection, talk),
+            Command::Grant { connection, bytes } => self.grant(connection, bytes),
+            Command::SetHello(hello) => {
+                // Its size was judged before it was sent here.
+                let _ = self.swarm.behaviour_mut().join.set_hello(hello);
+            }
             Command::Block(peer) => {
                 self.tell_kademlia_to_forget(&peer);
                 self.swarm.behaviour_mut().bans.block_peer(peer);

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     event::{Event, Failure, FailureCode, Outcome},
     executor::{TaskExecutor, panic_message},
+    join::Talks,
     limits,
     queue::EventQueue,
     streams::{self, StreamEvent, Streams, StreamsHandle},
@@ -38,6 +39,7 @@ pub(super) struct Parts {
     pub queue: Arc<EventQueue>,
     pub executor: TaskExecutor,
     pub gauges: Arc<Gauges>,
+    pub talks: Talks,
     pub inbox: mpsc::UnboundedReceiver<Command>,
 }
 
@@ -78,7 +80,7 @@ async fn live(
     udp: &mut Vec<SocketAddr>,
 ) -> Ended {
     let queue = Arc::clone(&parts.queue);
-    let swarm = match build(&config, streams, &parts.executor).await {
+    let swarm = match build(&config, streams, &parts).await {
         Ok(swarm) => swarm,
         Err(reason) => return Ended::Failed(reason),
     };
@@ -116,9 +118,9 @@ async fn live(
     ended
 }
 
-async fn build(config: &NodeConfig, streams: Streams, executor: &TaskExecutor) -> Result<Swarm<Behaviour>, String> {
-    let behaviour = behaviour::build(config, streams)?;
-    let executor = executor.clone();
+async fn build(config: &NodeConfig, streams: Streams, parts: &Parts) -> Result<Swarm<Behaviour>, String> {
+    let behaviour = behaviour::build(config, streams, parts.talks.clone())?;
+    let executor = parts.executor.clone();
     let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)

@@ -22,13 +22,14 @@ use std::sync::{
 pub use commands::Verdict;
 use commands::{Command, Work};
 pub use config::{NodeConfig, Reachability};
-use libp2p::{Multiaddr, PeerId, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, identity::Keypair, swarm::ConnectionId};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     envelope,
     event::{CommandId, Event, GossipHandle, Outcome},
     executor::TaskExecutor,
+    join::{HelloTooLarge, Room, Talk, TalkError, Talks},
     limits,
     queue::{Depth, EventQueue, Wake},
     runtime::{self, Forked},
@@ -47,6 +48,10 @@ pub enum CommandError {
     Busy,
     #[error(transparent)]
     Forked(#[from] Forked),
+    #[error(transparent)]
+    Hello(#[from] HelloTooLarge),
+    #[error(transparent)]
+    Talk(#[from] TalkError),
 }
 
 /// Figures that the node keeps about itself.
@@ -67,6 +72,7 @@ pub struct Node {
     commands: mpsc::UnboundedSender<Command>,
     queue: Arc<EventQueue>,
     streams: StreamsHandle,
+    talks: Talks,
     executor: TaskExecutor,
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
@@ -88,10 +94,12 @@ impl Node {
         let gauges = Arc::new(Gauges::default());
         let keypair = config.keypair.clone();
         let (commands, inbox) = mpsc::unbounded_channel();
+        let talks = Talks::default();
         let parts = lifecycle::Parts {
             queue: Arc::clone(&queue),
             executor: executor.clone(),
             gauges: Arc::clone(&gauges),
+            talks: talks.clone(),
             inbox,
         };
         let streams = lifecycle::launch(handle, config, parts);
@@ -101,6 +109,7 @@ impl Node {
             commands,
             queue,
             streams,
+            talks,
             executor,
             gauges,
             next_id: AtomicU64::new(1),
@@ -208,6 +217,7 @@ impl Node {
     /// # Errors
     /// [`CommandError`].
     pub fn admit(&self, connection: usize) -> Result<(), CommandError> {
+        self.no_more_talk(connection)?;
         self.tell(Command::Admit(connection))
     }
 
@@ -216,7 +226,49 @@ impl Node {
     /// # Errors
     /// [`CommandError`].
     pub fn refuse(&self, connection: usize, reason: String) -> Result<(), CommandError> {
+        self.no_more_talk(connection)?;
         self.tell(Command::Refuse { connection, reason })
+    }
+
+    fn no_more_talk(&self, connection: usize) -> Result<(), Forked> {
+        runtime::handle()?;
+        self.talks.close(ConnectionId::new_unchecked(connection));
+        Ok(())
+    }
+
+    /// Says something to the peer's application before our answer to its HELLO, a frame each, all or none: `false` when
+    /// too much waits to be written, then nothing was taken and `TalkSent` follows. On a connection that has ended,
+    /// or that we have answered, it is dropped, and `true`.
+    ///
+    /// # Errors
+    /// [`CommandError`]: also for a frame that is empty or too large, and for more than may ever wait.
+    pub fn talk<F: AsRef<[u8]>>(&self, connection: usize, frames: &[F]) -> Result<bool, CommandError> {
+        runtime::handle()?;
+        let talk = Talk::new(frames)?;
+        match self.talks.reserve(ConnectionId::new_unchecked(connection), &talk) {
+            Room::Taken => self.tell(Command::Talk { connection, talk }).map(|()| true),
+            Room::Full => Ok(false),
+            Room::Gone => Ok(true),
+        }
+    }
+
+    /// Lets the peer say so many bytes more before its answer.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn grant(&self, connection: usize, bytes: usize) -> Result<(), CommandError> {
+        self.tell(Command::Grant { connection, bytes })
+    }
+
+    /// Changes what connections that are established from now on say first.
+    ///
+    /// # Errors
+    /// [`CommandError`]: also for a HELLO that fits no frame.
+    pub fn set_hello(&self, hello: Vec<u8>) -> Result<(), CommandError> {
+        if hello.len() > limits::JOIN_HELLO {
+            return Err(HelloTooLarge { size: hello.len() }.into());
+        }
+        self.tell(Command::SetHello(hello))
     }
 
     /// Takes part in a topic.

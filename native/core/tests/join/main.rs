@@ -2,6 +2,7 @@
 
 mod exchange;
 mod limits;
+mod talk;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,7 +7,7 @@ use std::{
 
 use covm_core::{
     gate::{Gate, Phase},
-    join::{Join, JoinEvent},
+    join::{Join, JoinEvent, Talk},
 };
 use futures::StreamExt;
 use libp2p::{
@@ -83,6 +83,7 @@ pub struct Seen {
     /// Inbound connections that a behaviour denied.
     pub denied: usize,
     pub hello: HashMap<ConnectionId, Vec<u8>>,
+    pub talked: HashMap<ConnectionId, Vec<Vec<u8>>>,
     pub ready: HashSet<ConnectionId>,
     pub refused: HashMap<ConnectionId, String>,
     pub failed: HashMap<ConnectionId, &'static str>,
@@ -150,6 +151,17 @@ impl Node {
     pub fn connection(&self) -> ConnectionId {
         assert_eq!(self.seen.connections.len(), 1);
         *self.seen.connections.keys().next().unwrap()
+    }
+
+    /// Says each of these on the only connection.
+    pub fn talk(&mut self, frames: &[&[u8]]) {
+        let connection = self.connection();
+        self.join().talk(connection, Talk::new(frames).unwrap()).unwrap();
+    }
+
+    /// What was heard in TALK frames, in all.
+    pub fn heard(&self) -> Vec<u8> {
+        self.seen.talked.values().flatten().flatten().copied().collect()
     }
 
     /// What a node does that has decided to admit.
@@ -244,6 +256,10 @@ impl Node {
                     self.admit(connection);
                 }
             }
+            JoinEvent::Talked { connection, data, .. } => {
+                self.seen.talked.entry(connection).or_default().push(data);
+            }
+            JoinEvent::TalkSent { .. } => {}
             JoinEvent::Ready { connection, .. } => {
                 self.seen.ready.insert(connection);
                 self.open_if_both_are_ready(connection);

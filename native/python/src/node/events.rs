@@ -97,6 +97,12 @@ fn connection_tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> Py
         Event::Hello { connection, peer, hello, outbound } => {
             named!(py, "hello", connection_number(connection), name(peer), PyBytes::new(py, &hello), outbound)
         }
+        Event::Talked { connection, peer, data } => {
+            named!(py, "talked", connection_number(connection), name(peer), PyBytes::new(py, &data))
+        }
+        Event::TalkSent { connection, peer } => {
+            named!(py, "talk_sent", connection_number(connection), name(peer))
+        }
         Event::Refused { connection, peer, reason } => {
             named!(py, "refused", connection_number(connection), name(peer), reason)
         }
