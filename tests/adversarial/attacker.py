@@ -49,6 +49,8 @@ class Attacker:
         """Whether it gives credit for what it got."""
         self.refuses = ""
         """With a text, it refuses every HELLO for that reason."""
+        self.talks: list[bytes] = []
+        """With frames, it says these to every HELLO and never answers it."""
         self.address = ""
         self.events: list[tuple[Any, ...]] = []
         self.gossiped = self.sent = self.inventions = 0
@@ -106,6 +108,8 @@ class Attacker:
         match event:
             case ("hello", connection, _, _, _) if self.refuses:
                 self._node.refuse(connection, self.refuses)
+            case ("hello", connection, _, _, _) if self.talks:
+                self._node.talk(connection, self.talks)
             case ("hello", connection, _, _, _):
                 self._node.admit(connection)
             case ("gossip", handle, *_):

@@ -38,6 +38,8 @@ class Router:
             net.ConnectionOpened: (peers.on_opened,),
             net.ConnectionClosed: (peers.on_closed,),
             net.HelloReceived: (peers.on_hello,),
+            net.JoinTalked: (peers.on_talked,),
+            net.JoinTalkSent: (),
             net.JoinRefused: (peers.on_join_refused,),
             net.JoinFailed: (peers.on_join_failed,),
             net.PeerAdmitted: (peers.on_admitted, direct.on_admitted, blobs.on_admitted),

@@ -64,12 +64,36 @@ class ConnectionClosed:
 
 @dataclass(frozen=True, slots=True)
 class HelloReceived:
-    """A stranger said its HELLO on the join stream: answer with `admit` or `refuse`, within five seconds."""
+    """A stranger said its HELLO on the join stream: answer with `admit` or `refuse`.
+
+    Within five seconds of the connection's opening, or 30 once this side has called `talk` or `grant` on it.
+    """
 
     connection: int
     peer: str
     hello: bytes
     outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTalked:
+    """The other side says something, 1 to 4,095 bytes, after its HELLO and before its answer to ours.
+
+    It counts against what that side may say: 64 KiB and what `grant` allowed beyond, above which the join fails. What
+    was granted and not yet handled waits in memory: grant a part at a time.
+    """
+
+    connection: int
+    peer: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTalkSent:
+    """All that `talk` took on this connection has been written, after it had said False."""
+
+    connection: int
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +107,7 @@ class JoinRefused:
 
 @dataclass(frozen=True, slots=True)
 class JoinFailed:
-    """The join exchange broke off (deadline, bad frame); the connection closes."""
+    """The join exchange broke off (deadline, bad frame, too much talk); the connection closes."""
 
     connection: int
     peer: str
@@ -229,6 +253,8 @@ NetworkEvent = (
     | ConnectionOpened
     | ConnectionClosed
     | HelloReceived
+    | JoinTalked
+    | JoinTalkSent
     | JoinRefused
     | JoinFailed
     | PeerAdmitted
@@ -292,8 +318,8 @@ class Network(Protocol):
     async def start(self, handler: Handler, hello: bytes) -> None:
         """Listens on the configured addresses and begins to hand events to `handler`.
 
-        `hello` is what the join stream says first (at most 4 KiB). Raises `InvalidAddress`, or `NetworkError` when an
-        address cannot be bound (naming it and why).
+        `hello` is what the join stream says first (at most 4,095 bytes). Raises `MessageTooLarge`, `InvalidAddress`, or
+        `NetworkError` when an address cannot be bound (naming it and why).
         """
 
     async def stop(self) -> None:
@@ -318,6 +344,24 @@ class Network(Protocol):
 
     def refuse(self, connection: int, reason: str) -> None:
         """Answers a `HelloReceived`: the reason (at most 256 bytes of UTF-8) is said, the connection closed."""
+
+    def talk(self, connection: int, frames: Sequence[bytes]) -> bool:
+        """Says something to the other side before this side's answer to its HELLO, a `JoinTalked` for each frame.
+
+        Takes all or none: False when more than 1 MiB would wait to be written, and then `JoinTalkSent` follows. Once
+        this side has answered, or the connection has ended, nobody would hear it: that is no error, it is dropped, and
+        True. A frame counts as its bytes and at least 64, here and at the other side. Raises `MessageTooLarge` for a
+        frame above 4,095 bytes or more than 1 MiB at once, `ValueError` for an empty frame.
+        """
+
+    def grant(self, connection: int, size_bytes: int) -> None:
+        """Lets the other side say so much more than 64 KiB before its answer, 16 MiB in sum.
+
+        A join that has ended is no error.
+        """
+
+    def set_hello(self, hello: bytes) -> None:
+        """Changes what connections established from now on say first. Raises `MessageTooLarge` above 4,095 bytes."""
 
     async def subscribe(self, topic: str) -> None: ...
 

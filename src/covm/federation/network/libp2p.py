@@ -35,6 +35,7 @@ from covm.federation.network.interface import (
     Published,
     Verdict,
 )
+from covm.federation.network.talk import check_hello, check_talk
 from covm.federation.wire.kinds import Kind
 
 MOST_EVENTS_PER_TURN = 1024
@@ -48,6 +49,8 @@ _EVENTS: dict[str, Callable[..., NetworkEvent]] = {
     "opened": interface.ConnectionOpened,
     "closed": interface.ConnectionClosed,
     "hello": interface.HelloReceived,
+    "talked": interface.JoinTalked,
+    "talk_sent": interface.JoinTalkSent,
     "refused": interface.JoinRefused,
     "join_failed": interface.JoinFailed,
     "admitted": interface.PeerAdmitted,
@@ -119,6 +122,7 @@ class Libp2pNetwork:
             raise AlreadyStarted("the network")
         for address in (*self._listen, *self._announce):
             _transport(address)
+        check_hello(hello)
         self._started = True
         self._handler = handler
         self._loop = asyncio.get_running_loop()
@@ -186,6 +190,17 @@ class Libp2pNetwork:
 
     def refuse(self, connection: int, reason: str) -> None:
         self._core().refuse(connection, reason)
+
+    def talk(self, connection: int, frames: Sequence[bytes]) -> bool:
+        check_talk(frames)
+        return self._core().talk(connection, frames)
+
+    def grant(self, connection: int, size_bytes: int) -> None:
+        self._core().grant(connection, size_bytes)
+
+    def set_hello(self, hello: bytes) -> None:
+        check_hello(hello)
+        self._core().set_hello(hello)
 
     async def subscribe(self, topic: str) -> None:
         await self._command(lambda node: node.subscribe(topic))

@@ -40,6 +40,8 @@ class Door:
         self._max_connections = max_connections
         self._hub = hub
         self._counters = counters
+        self._silenced = 0
+        """The connection whose talk was refused last: what it still says is no news."""
 
     def on_hello(self, event: net.HelloReceived) -> None:
         record = self._roster.obtain(event.peer)
@@ -63,6 +65,11 @@ class Door:
             self._network.admit(event.connection)
         else:
             self._refuse(event.connection, record, reason)
+
+    def on_talked(self, event: net.JoinTalked) -> None:
+        if event.connection != self._silenced:
+            self._silenced = event.connection
+            self._refuse(event.connection, self._roster.obtain(event.peer), "this node does not talk before it admits")
 
     def on_join_refused(self, event: net.JoinRefused) -> None:
         reason = shown(event.reason)

@@ -269,6 +269,9 @@ class PeerManager:
         if not record.parked or event.peer in self._bans:
             self._door.on_hello(event)
 
+    def on_talked(self, event: net.JoinTalked) -> None:
+        self._door.on_talked(event)
+
     def on_join_refused(self, event: net.JoinRefused) -> None:
         self._door.on_join_refused(event)
 

@@ -28,6 +28,15 @@ MAX_UNKNOWN_KIND = 32
 MAX_JOIN_HELLO = 4095
 """Bytes of our HELLO to strangers: the join stream's frames have 4 KiB, one of them for the frame's kind."""
 
+MAX_JOIN_TALK = 4095
+"""Bytes of one TALK frame of the join stream, before the decision: a frame of 4 KiB without its kind."""
+
+MAX_JOIN_TALK_AT_ONCE = 1024 * 1024
+"""Bytes of TALK frames that may wait to be written on one connection, and so at once."""
+
+MIN_JOIN_TALK_COUNTED = 64
+"""Bytes that a TALK frame counts as, however small: each is an event to handle."""
+
 MAX_TYPE_NAME = 128
 """Characters of a message type's name: shown in tables, kept in counters."""
 

@@ -5,7 +5,8 @@ there. It runs on any asyncio loop, with that loop's time.
 
     fabric      who listens where, who reaches whom (partition, cut, heal), and how badly (`LinkFaults`)
     network     the commands          node          what lives between start and stop
-    connection  the join exchange     streams       frames with byte credit
+    connection  the join exchange     talk          what is said in it before the decision
+    streams     frames with credit
     gossip      flood and verdicts    standing      what peers have cost
     links       faults and pipes      outbox        events in batches
     packets     what travels          addresses     fake multiaddrs       limits   the bounds

@@ -1,7 +1,7 @@
 """One end of a simulated connection: the join exchange, and what is open after it.
 
-    JOINING ──both said READY──> OPEN
-       │ refuse()                  │
+    JOINING ──both said READY──> OPEN          (TALK: while JOINING, before one's own READY)
+       │ refuse()                  │ refuse()
        v                           v
     REFUSING ──flushed──────────> CLOSED   (from every phase: closed, cut, deadline)
 
@@ -13,9 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from enum import Enum, auto
+from functools import partial
 from typing import Protocol
 
-from covm.federation.network.interface import HelloReceived, JoinFailed, JoinRefused, NetworkEvent, PeerIdentified
+from covm.federation.network.interface import (
+    HelloReceived,
+    JoinFailed,
+    JoinRefused,
+    JoinTalked,
+    JoinTalkSent,
+    NetworkEvent,
+    PeerIdentified,
+)
 from covm.federation.network.simulated import limits, streams
 from covm.federation.network.simulated.gossip import GossipState
 from covm.federation.network.simulated.links import Link, Pipe, Traffic
@@ -28,9 +37,11 @@ from covm.federation.network.simulated.packets import (
     Ready,
     Refused,
     Subscribe,
+    Talk,
     Unsubscribe,
 )
 from covm.federation.network.simulated.streams import ConnectionStreams
+from covm.federation.network.simulated.talk import TalkBounds
 
 
 class Phase(Enum):
@@ -74,8 +85,10 @@ class ConnectionEnd:
         self._owner = owner
         self._pipe: Pipe | None = None
         self._heard = self._admitted = self._peer_ready = False
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(limits.JOIN_DEADLINE_S, self._join_failed, "the join exchange took too long")
+        self._talk = TalkBounds()
+        self._opened_s = asyncio.get_running_loop().time()
+        self._has_reprieve = False
+        self._deadline = self._join_deadline(limits.JOIN_DEADLINE_S)
 
     def attach(self, pipe: Pipe) -> None:
         """The way to the other end."""
@@ -92,6 +105,40 @@ class ConnectionEnd:
             return False
         return self._pipe.send(packet)
 
+    # --- talk before the answer to a HELLO ---
+
+    def talk(self, frames: tuple[bytes, ...], size_bytes: int) -> bool:
+        """Says it, if there is room; drops it after our answer. See `interface.Network.talk`."""
+        if self.phase is not Phase.JOINING or self._admitted:
+            return True
+        if not self._talk.take(size_bytes):
+            return False
+        self._reprieve()
+        self.send(Talk(frames))
+        return True
+
+    def grant(self, size_bytes: int) -> None:
+        if self.phase is Phase.JOINING:
+            self._talk.grant(size_bytes)
+            self._reprieve()
+
+    def arrived(self, packet: Packet) -> None:
+        """A packet of ours is at the other end, and takes no more room here."""
+        is_awaited = isinstance(packet, Talk) and self._talk.sent(packet.frames)
+        if is_awaited and self.phase is Phase.JOINING and not self._admitted:
+            self._owner.emit(JoinTalkSent(self.number, self.peer))
+
+    def _reprieve(self) -> None:
+        """The application is at work on this join: it may take longer, once."""
+        if not self._has_reprieve:
+            self._has_reprieve = True
+            self._deadline.cancel()
+            self._deadline = self._join_deadline(limits.JOIN_TALK_DEADLINE_S)
+
+    def _join_deadline(self, seconds: float) -> asyncio.TimerHandle:
+        loop = asyncio.get_running_loop()
+        return loop.call_at(self._opened_s + seconds, self._join_failed, "the join exchange took too long")
+
     # --- answers to a HELLO ---
 
     def admit(self) -> None:
@@ -101,7 +148,7 @@ class ConnectionEnd:
             self._open_if_both()
 
     def refuse(self, reason: str) -> None:
-        if self.phase is not Phase.JOINING or self._admitted:
+        if self.phase not in (Phase.JOINING, Phase.OPEN):
             return
         self.send(Refused(reason.encode()[: limits.JOIN_REASON_BYTES].decode(errors="ignore")))
         self.phase = Phase.REFUSING
@@ -120,7 +167,7 @@ class ConnectionEnd:
                 self.fall("closed by the peer")
             case Identify(agent, protocols, addresses, observed):
                 self._owner.emit(PeerIdentified(self.peer, agent, protocols, addresses, observed))
-            case Hello() | Ready() | Refused():
+            case Hello() | Ready() | Talk() | Refused():
                 self._join(packet)
             case _ if self.phase is not Phase.OPEN:
                 self._owner.drops["not_admitted"] += 1
@@ -138,21 +185,31 @@ class ConnectionEnd:
         if self._pipe is not None and self._owner.is_followed() and not isinstance(packet, Close):
             self._pipe.send(Close())
 
-    def _join(self, packet: Hello | Ready | Refused) -> None:
-        if self.phase is not Phase.JOINING:
+    def _join(self, packet: Hello | Ready | Talk | Refused) -> None:
+        if self.phase is Phase.REFUSING:
             return
         match packet:
             case Hello(hello) if not self._heard:
                 self._heard = True
                 self._owner.emit(HelloReceived(self.number, self.peer, hello, self.outbound))
-            case Ready() if self._heard:
+            case Ready() if self._heard and not self._peer_ready:
                 self._peer_ready = True
                 self._open_if_both()
+            case Talk(frames) if self._heard and not self._peer_ready:
+                self._hear(frames)
             case Refused(reason):
                 self._owner.emit(JoinRefused(self.number, self.peer, reason))
                 self.close("refused by the peer")
             case _:
                 self._join_failed("a frame out of turn")
+
+    def _hear(self, frames: tuple[bytes, ...]) -> None:
+        for frame in frames:
+            if not self._talk.hears(frame):
+                limit = self._talk.limit_bytes
+                self._join_failed(f"the peer talked more than the {limit} bytes that it was allowed")
+                return
+            self._owner.emit(JoinTalked(self.number, self.peer, frame))
 
     def _open_if_both(self) -> None:
         if self._admitted and self._peer_ready:
@@ -192,8 +249,13 @@ class ConnectionEnd:
 
 def join_ends(link: Link, traffic: Traffic, one: ConnectionEnd, other: ConnectionEnd) -> None:
     """Makes one connection of two ends."""
-    one.attach(Pipe(link, traffic, other.receive))
-    other.attach(Pipe(link, traffic, one.receive))
+    one.attach(Pipe(link, traffic, partial(_hand_over, one, other)))
+    other.attach(Pipe(link, traffic, partial(_hand_over, other, one)))
+
+
+def _hand_over(sender: ConnectionEnd, receiver: ConnectionEnd, packet: Packet) -> None:
+    receiver.receive(packet)
+    sender.arrived(packet)
 
 
 def deny(link: Link, traffic: Traffic, dialer: ConnectionEnd) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from covm import _native
 from covm.federation.errors import (
     AlreadyStarted,
-    MessageTooLarge,
     NodeFailed,
     NotStarted,
     PeerNotConnected,
 )
 from covm.federation.network.interface import Handler, NetworkFailed, NotOpened, Opened, Published, Verdict
-from covm.federation.network.simulated import limits
 from covm.federation.network.simulated.node import Node
+from covm.federation.network.talk import check_hello, check_talk
 from covm.federation.wire.kinds import Kind
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ class SimulatedNetwork:
     async def start(self, handler: Handler, hello: bytes) -> None:
         if self._started:
             raise AlreadyStarted(_WHAT)
-        if len(hello) > limits.JOIN_HELLO_BYTES:
-            raise MessageTooLarge("the join HELLO", len(hello), limits.JOIN_HELLO_BYTES)
+        check_hello(hello)
         self._node = Node(
             self._fabric,
             self.peer_id,
@@ -117,6 +115,19 @@ class SimulatedNetwork:
     def refuse(self, connection: int, reason: str) -> None:
         if (end := self._running().end(connection)) is not None:
             end.refuse(reason)
+
+    def talk(self, connection: int, frames: Sequence[bytes]) -> bool:
+        size_bytes = check_talk(frames)
+        end = self._running().end(connection)
+        return end is None or end.talk(tuple(frames), size_bytes)
+
+    def grant(self, connection: int, size_bytes: int) -> None:
+        if (end := self._running().end(connection)) is not None:
+            end.grant(size_bytes)
+
+    def set_hello(self, hello: bytes) -> None:
+        check_hello(hello)
+        self._running().set_hello(hello)
 
     # --- envelopes ---
 

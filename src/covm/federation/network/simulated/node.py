@@ -89,6 +89,9 @@ class Node:
         self.addresses = tuple(f"{address}/p2p/{peer_id}" for address in bound)
         self.emit(AddressesChanged(self.addresses))
 
+    def set_hello(self, hello: bytes) -> None:
+        self._hello = hello
+
     def shut(self, why: FederationError, *, last_word: NetworkEvent | None = None) -> None:
         """Closes everything; who still waits gets `why`. The handler hears the last word, if any, and no more."""
         self._fabric.unbind(self)

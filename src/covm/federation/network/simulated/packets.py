@@ -28,6 +28,13 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """What the sender's application says before its decision."""
+
+    frames: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """This side does not admit the other, and says why."""
 
@@ -104,6 +111,7 @@ Packet = (
     Identify
     | Hello
     | Ready
+    | Talk
     | Refused
     | Close
     | Subscribe
