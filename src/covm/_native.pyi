@@ -104,7 +104,8 @@ def cid(data: bytes) -> Link:
 class KeyFileError(Exception):
     """A key file could not be read or made.
 
-    `code` is missing, exists, permissions, owner, symlink, damaged or io. The message says what, why and what to try.
+    `code` is missing, exists, permissions, owner, symlink, damaged, passphrase_needed, wrong_passphrase, changed or io.
+    The message says what, why and what to try.
     """
 
     code: str
@@ -128,14 +129,31 @@ class Keypair:
         """
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Keypair:
-        """The key in the file at `path`. Raises KeyFileError, also if others can read the file."""
+    def load(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Keypair:
+        """The key in the file at `path`; a passphrase that it does not need is not looked at.
+
+        Raises KeyFileError, also if others can read the file.
+        """
 
     @staticmethod
-    def create(path: str | os.PathLike[str]) -> Keypair:
-        """A new key, written to `path`, where nothing may be; on disk when this returns.
+    def peek(path: str | os.PathLike[str]) -> tuple[str, str, bool]:
+        """Whose key the file at `path` has, and whether it is encrypted: (peer id, `did:key`, is encrypted).
 
-        Missing directories are made with mode 0700. Raises KeyFileError.
+        Of an encrypted one nobody has proved it yet. Raises KeyFileError.
+        """
+
+    @staticmethod
+    def create(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Keypair:
+        """A new key, written to `path`, where nothing may be, encrypted if there is a passphrase.
+
+        It is on disk when this returns. Missing directories are made with mode 0700. Raises KeyFileError.
+        """
+
+    @staticmethod
+    def set_passphrase(path: str | os.PathLike[str], old: bytes | None, new: bytes | None) -> None:
+        """Write the key at `path` again, encrypted with `new`, or not at all if that is None.
+
+        After a crash it is the old file or the new one. Raises KeyFileError.
         """
 
     @property

@@ -3,7 +3,8 @@
 //! Source: <https://w3c-ccg.github.io/did-key-spec/>.
 
 use cid::multibase::{Base, encode};
-use libp2p::identity::ed25519;
+use libp2p::PeerId;
+use libp2p::identity::{PublicKey, ed25519};
 
 /// The multicodec of an Ed25519 public key, as a varint.
 const ED25519_PUBLIC: [u8; 2] = [0xed, 0x01];
@@ -13,6 +14,16 @@ const ED25519_PUBLIC: [u8; 2] = [0xed, 0x01];
 pub fn did_key(key: &ed25519::PublicKey) -> String {
     let spelled = [&ED25519_PUBLIC[..], &key.to_bytes()].concat();
     format!("did:key:{}", encode(Base::Base58Btc, spelled))
+}
+
+/// `did:key:z6Mk...` for the public key that a node's peer id holds.
+///
+/// # Panics
+/// For the peer id of another kind of key, which [`parse_peer`](crate::addresses::parse_peer) would not have read.
+#[must_use]
+pub fn did_key_of_peer(peer: &PeerId) -> String {
+    let key = PublicKey::try_decode_protobuf(peer.as_ref().digest()).ok().and_then(|key| key.try_into_ed25519().ok());
+    did_key(&key.expect("a node's peer id holds its Ed25519 key"))
 }
 
 #[cfg(test)]
@@ -27,5 +38,7 @@ mod tests {
         ];
         let key = ed25519::PublicKey::try_from_bytes(&public).unwrap();
         assert_eq!(did_key(&key), "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw");
+        let peer = "12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV".parse().unwrap();
+        assert_eq!(did_key_of_peer(&peer), did_key(&key));
     }
 }

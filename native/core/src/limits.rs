@@ -3,6 +3,7 @@
 //! A bound that lives here is enforced before the memory or the work it limits is spent, and has a test that
 //! exceeds it. Sizes are in bytes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// One DAG-CBOR document. Twice what a direct message may carry (1 MiB), so a full message still fits with its
@@ -37,8 +38,18 @@ pub const ENVELOPE_HASH_UNIT_BYTES: usize = 16 * 1024;
 /// Threads that one batch of envelopes may use. Beyond eight the batch is too small to feed them.
 pub const ENVELOPE_THREADS: usize = 8;
 
-/// The key file. Version 1 takes about 250 bytes; anything larger is not a key file and is not read.
+/// The key file. Version 1 takes about 250 bytes, version 2 about 450; anything larger is not a key file and is not read.
 pub const KEY_FILE_BYTES: usize = 1024;
+
+/// Memory that Argon2id may take for a key file, in KiB. Below 19 MiB passphrases are tried out too cheaply (what OWASP
+/// asks for at least); above 256 MiB a file that somebody else wrote could end a small machine's process.
+pub const KEY_FILE_MEMORY_KIB: RangeInclusive<u32> = 19 * 1024..=256 * 1024;
+
+/// Argon2id's passes over that memory. With the most of both, opening takes some seconds, and no file asks for more.
+pub const KEY_FILE_PASSES: RangeInclusive<u32> = 1..=16;
+
+/// Argon2id's lanes. They are computed one after the other here, so they cost nothing but say how others may.
+pub const KEY_FILE_LANES: RangeInclusive<u32> = 1..=8;
 
 // --- the gate and the join protocol ---
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use covm_core::did::did_key;
+use covm_core::did::{did_key, did_key_of_peer};
 use covm_core::keyfile::{self, Seed};
 use covm_core::{envelope, limits};
 
@@ -16,7 +16,8 @@ create_exception!(
     covm._native,
     KeyFileError,
     PyException,
-    "A key file could not be read or made. `code` is missing, exists, permissions, owner, symlink, damaged or io."
+    "A key file could not be read or made. `code` is missing, exists, permissions, owner, symlink, damaged, \
+     passphrase_needed, wrong_passphrase, changed or io."
 );
 
 /// A node's Ed25519 key pair. The secret never reaches Python: it can sign, and show its peer id.
@@ -56,19 +57,43 @@ impl Keypair {
         Ok(Self::wrap(keyfile::keypair(&Seed::new(seed))))
     }
 
-    /// The key in the file at `path`. Raises KeyFileError, also if others can read the file.
+    /// The key in the file at `path`; a passphrase that it does not need is not looked at. Raises KeyFileError, also if
+    /// others can read the file.
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let loaded = py.detach(|| keyfile::load(&path));
+    #[pyo3(signature = (path, passphrase=None))]
+    fn load(py: Python<'_>, path: PathBuf, passphrase: Option<PyBackedBytes>) -> PyResult<Self> {
+        let loaded = py.detach(|| keyfile::load(&path, passphrase.as_deref()));
         loaded.map(Self::wrap).map_err(|error| raise(py, &error))
     }
 
-    /// A new key, written to `path`, where nothing may be; on disk when this returns. Missing directories are made with
-    /// mode 0700. Raises KeyFileError.
+    /// Whose key the file at `path` has, and whether it is encrypted: (peer id, `did:key`, is encrypted). Of an encrypted
+    /// one nobody has proved it yet. Raises KeyFileError.
     #[staticmethod]
-    fn create(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let created = py.detach(|| keyfile::create(&path));
+    fn peek(py: Python<'_>, path: PathBuf) -> PyResult<(String, String, bool)> {
+        let peeked = py.detach(|| keyfile::peek(&path)).map_err(|error| raise(py, &error))?;
+        Ok((peeked.peer.to_base58(), did_key_of_peer(&peeked.peer), peeked.is_encrypted))
+    }
+
+    /// A new key, written to `path`, where nothing may be, encrypted if there is a passphrase; on disk when this
+    /// returns. Missing directories are made with mode 0700. Raises KeyFileError.
+    #[staticmethod]
+    #[pyo3(signature = (path, passphrase=None))]
+    fn create(py: Python<'_>, path: PathBuf, passphrase: Option<PyBackedBytes>) -> PyResult<Self> {
+        let created = py.detach(|| keyfile::create(&path, passphrase.as_deref()));
         created.map(Self::wrap).map_err(|error| raise(py, &error))
+    }
+
+    /// Write the key at `path` again, encrypted with `new`, or not at all if that is None; after a crash it is the old
+    /// file or the new one. Raises KeyFileError.
+    #[staticmethod]
+    fn set_passphrase(
+        py: Python<'_>,
+        path: PathBuf,
+        old: Option<PyBackedBytes>,
+        new: Option<PyBackedBytes>,
+    ) -> PyResult<()> {
+        let changed = py.detach(|| keyfile::set_passphrase(&path, old.as_deref(), new.as_deref()));
+        changed.map_err(|error| raise(py, &error))
     }
 
     /// The peer id, in base58.

@@ -1,15 +1,21 @@
 //! The text of a key file, and back.
 
+use std::fmt;
+
+use libp2p::PeerId;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Seed, keypair};
+use super::sealed::Sealed;
+use super::{Seed, hex, keypair};
 use crate::limits;
 
 const TITLE: &str = "covm node key v";
 const FIRST_LINE: &str = "covm node key v1 (secret: keep it to yourself, mode 0600)";
-const PEER: &str = "peer ";
-const SEED: &str = "seed ";
+pub(super) const FIRST_LINE_SEALED: &str =
+    "covm node key v2 (encrypted with a passphrase: keep both to yourself, mode 0600)";
+pub(super) const PEER: &str = "peer ";
+pub(super) const SEED: &str = "seed ";
 const CHECK: &str = "check ";
 
 /// How a key file's content is damaged.
@@ -39,79 +45,127 @@ pub enum Damage {
     /// The peer id is not the seed's.
     #[error("its peer id does not belong to its seed")]
     Peer,
+    /// What deriving the key from the passphrase would cost is out of bounds.
+    #[error("it asks for more memory or time to be opened than any key file does, or for too little")]
+    Cost,
 }
 
-/// The content of the key file for a seed.
+/// What a key file holds. Its `Debug` shows whose it is, and no secret.
+pub enum Content {
+    /// Version 1: the seed itself.
+    Plain(Seed),
+    /// Version 2: the seed, encrypted with a passphrase.
+    Sealed(Box<Sealed>),
+}
+
+impl Content {
+    /// Whose key it is.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        match self {
+            Self::Plain(seed) => keypair(seed).public().to_peer_id(),
+            Self::Sealed(sealed) => *sealed.peer(),
+        }
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn render(&self) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Plain(seed) => render(seed),
+            Self::Sealed(sealed) => sealed.render(),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let kind = if matches!(self, Self::Plain(_)) { "Plain" } else { "Sealed" };
+        formatter.debug_tuple(kind).field(&self.peer()).finish()
+    }
+}
+
+/// The content of the key file for a seed, not encrypted.
 #[must_use]
 pub fn render(seed: &Seed) -> Zeroizing<Vec<u8>> {
-    // Room for all of it, so that no growing buffer leaves a copy of the secret behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(limits::KEY_FILE_BYTES));
+    let mut content = room();
     let peer = keypair(seed).public().to_peer_id().to_base58();
     for part in [FIRST_LINE, "\n", PEER, &peer, "\n", SEED] {
         content.extend_from_slice(part.as_bytes());
     }
-    push_hex(&mut content, &seed[..]);
+    hex::push(&mut content, &seed[..]);
+    checked(content)
+}
+
+/// Room for all of a file, so that no growing buffer leaves a copy of the secret behind.
+pub(super) fn room() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(Vec::with_capacity(limits::KEY_FILE_BYTES))
+}
+
+/// The content with the end of its last line, and the checksum behind it.
+pub(super) fn checked(mut content: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     content.push(b'\n');
     let digest = Sha256::digest(&content[..]);
     content.extend_from_slice(CHECK.as_bytes());
-    push_hex(&mut content, &digest);
+    hex::push(&mut content, &digest);
     content.push(b'\n');
     content
 }
 
-/// The seed in the content of a key file.
+/// What is in the content of a key file.
 ///
 /// # Errors
-/// What is wrong with the content, if it is not exactly what [`render`] writes for some seed.
-pub fn parse(content: &[u8]) -> Result<Seed, Damage> {
+/// What is wrong with the content, if it is not exactly what [`Content::render`] writes.
+pub fn parse(content: &[u8]) -> Result<Content, Damage> {
     if content.is_empty() {
         return Err(Damage::Empty);
     }
     if content.len() > limits::KEY_FILE_BYTES {
         return Err(Damage::TooLarge);
     }
-    let mut lines = content.split(|&byte| byte == b'\n');
-    let first = lines.next().unwrap_or_default();
-    if first != FIRST_LINE.as_bytes() {
-        let versioned =
-            first.starts_with(TITLE.as_bytes()) && !first.starts_with(&FIRST_LINE.as_bytes()[..TITLE.len() + 1]);
-        return Err(if versioned { Damage::Version } else { Damage::NotAKey });
-    }
-    let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name.as_bytes())).ok_or(Damage::Line);
-    let _peer = field(PEER)?;
-    let seed = field(SEED).and_then(|line| unhex(line).ok_or(Damage::Line))?;
-    let check = field(CHECK).and_then(|line| unhex(line).ok_or(Damage::Line))?;
+    let mut lines = Lines(content.split(|&byte| byte == b'\n'));
+    let first = lines.0.next().unwrap_or_default();
+    let (parsed, otherwise) = if first == FIRST_LINE.as_bytes() {
+        lines.field(PEER)?;
+        (Content::Plain(lines.hex(SEED)?), Damage::Peer)
+    } else if first == FIRST_LINE_SEALED.as_bytes() {
+        (Content::Sealed(Box::new(Sealed::parse(&mut lines)?)), Damage::Line)
+    } else {
+        return Err(damage_of_title(first));
+    };
+    let check = lines.hex::<32>(CHECK)?;
     let tail = CHECK.len() + 2 * check.len() + 1;
     let body = content.len().checked_sub(tail).ok_or(Damage::Line)?;
     if Sha256::digest(&content[..body])[..] != check[..] {
         return Err(Damage::Checksum);
     }
-    if render(&seed)[..] != *content {
-        return Err(Damage::Peer);
+    if let Content::Sealed(sealed) = &parsed {
+        sealed.check_cost()?;
     }
-    Ok(seed)
+    if parsed.render()[..] != *content {
+        return Err(otherwise);
+    }
+    Ok(parsed)
 }
 
-fn push_hex(content: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        content.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+fn damage_of_title(first: &[u8]) -> Damage {
+    match first.strip_prefix(TITLE.as_bytes()) {
+        None | Some([b'1' | b'2', ..]) => Damage::NotAKey,
+        Some(_) => Damage::Version,
     }
 }
 
-fn unhex(text: &[u8]) -> Option<Seed> {
-    let text: &[u8; 64] = text.try_into().ok()?;
-    let mut bytes = Seed::default();
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
+/// The lines of a key file behind its first.
+pub(super) struct Lines<I>(I);
 
-fn digit(char: u8) -> Option<u8> {
-    match char {
-        b'0'..=b'9' => Some(char - b'0'),
-        b'a'..=b'f' => Some(char - b'a' + 10),
-        _ => None,
+impl<'a, I: Iterator<Item = &'a [u8]>> Lines<I> {
+    /// The rest of the next line, which begins with `name`.
+    pub(super) fn field(&mut self, name: &str) -> Result<&'a [u8], Damage> {
+        self.0.next().and_then(|line| line.strip_prefix(name.as_bytes())).ok_or(Damage::Line)
+    }
+
+    /// The bytes in the next line, which begins with `name`.
+    pub(super) fn hex<const N: usize>(&mut self, name: &str) -> Result<Zeroizing<[u8; N]>, Damage> {
+        hex::read(self.field(name)?).ok_or(Damage::Line)
     }
 }

@@ -61,10 +61,7 @@ fn shell_word(path: &Path) -> String {
 
 /// Writes `content` to `path`, where nothing may be, and returns once it is on disk.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), KeyFileProblem> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     make_directory(directory)?;
     // Asked before the secret touches the disk; the link below asks again, and decides.
     if path.symlink_metadata().is_ok() {
@@ -77,6 +74,24 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), KeyFileProblem> {
     })?;
     drop(temporary);
     sync(directory)
+}
+
+/// Puts `content` in the place of `before`, which lies at `path`, and returns once it is on disk.
+pub(super) fn replace(path: &Path, before: &[u8], content: &[u8]) -> Result<(), KeyFileProblem> {
+    let temporary = Temporary::write(path, content)?;
+    // Asked as late as can be: a rename does not ask what it replaces, and a key is never overwritten by another.
+    if read(path)?[..] != *before {
+        return Err(KeyFileProblem::Changed);
+    }
+    fs::rename(&temporary.0, path).map_err(failed("put it in the place of the old one"))?;
+    sync(directory_of(path))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Makes a missing directory, and those above it, for its owner alone, and syncs the directory that gained an entry.
