@@ -8,7 +8,15 @@ root · network · message · access · store · setup: a branch of the tree eac
 
 from __future__ import annotations
 
-from covm.federation.errors.access import AccessError, IdentityError, NotAdmitted, NotAuthorized, PeerBanned
+from covm.federation.errors.access import (
+    AccessError,
+    IdentityError,
+    NotAdmitted,
+    NotAuthorized,
+    PassphraseNeeded,
+    PeerBanned,
+    WrongPassphrase,
+)
 from covm.federation.errors.message import (
     FileUnreadable,
     InvalidMessage,
@@ -67,6 +75,7 @@ __all__ = [
     "NotRetriable",
     "NotStarted",
     "OutboxFull",
+    "PassphraseNeeded",
     "PeerBanned",
     "PeerNotConnected",
     "StoreCorrupt",
@@ -78,5 +87,6 @@ __all__ = [
     "UnknownMessage",
     "UnknownMessageType",
     "UnknownPeer",
+    "WrongPassphrase",
     "WrongPeer",
 ]

@@ -50,7 +50,7 @@ class NotAuthorized(AccessError):
 
 @dataclass(eq=False)
 class IdentityError(FederationError):
-    """The node's key file cannot be used. `code`: missing, exists, permissions, owner, symlink, damaged, io."""
+    """A key file cannot be used. `code`: missing, exists, permissions, owner, symlink, damaged, changed, io."""
 
     path: str
     code: str
@@ -58,3 +58,11 @@ class IdentityError(FederationError):
 
     def __str__(self) -> str:
         return self.why
+
+
+class PassphraseNeeded(IdentityError):
+    """The key file is encrypted, and no passphrase was given. Its `code` is passphrase_needed."""
+
+
+class WrongPassphrase(IdentityError):
+    """The key file is whole, and encrypted with another passphrase. Its `code` is wrong_passphrase."""

@@ -1,18 +1,17 @@
 """The node's key: an Ed25519 key whose public half is the node's peer id.
 
 The key file is read and written by the core, which documents its format and checks its owner and permissions. The
-secret never enters Python.
+secret never enters Python; a passphrase does, and is kept nowhere.
 """
 
 from __future__ import annotations
 
-import os
+import unicodedata
 from pathlib import Path
 
 from covm import _native
 from covm.federation.errors import IdentityError
-
-PathLike = str | os.PathLike[str]
+from covm.federation.identity.key_file import KeyFile, PathLike, expanded, told
 
 
 class Identity:
@@ -42,49 +41,66 @@ class Identity:
         return cls(_native.Keypair.from_seed(seed))
 
     @classmethod
-    def load(cls, path: PathLike) -> Identity:
-        """The key in a file; `~` stands for the user's directory.
+    def load(cls, path: PathLike, passphrase: str | None = None) -> Identity:
+        """The key in a file; `~` stands for the user's directory. A passphrase that it does not need is not looked at.
 
-        Raises `IdentityError`; its `code` is missing, permissions (others may read it), owner, symlink, damaged or io.
+        Takes a tenth of a second if the file is encrypted. Raises `PassphraseNeeded`, `WrongPassphrase`, and
+        `IdentityError`, whose `code` is missing, permissions (others may read it), owner, symlink, damaged or io.
         """
-        place = _place(path)
-        try:
-            return cls(_native.Keypair.load(str(place)), place)
-        except _native.KeyFileError as error:
-            raise _told(place, error) from None
+        place = expanded(path)
+        with told(place):
+            return cls(_native.Keypair.load(place, _bytes_of(passphrase)), place)
 
     @classmethod
-    def create(cls, path: PathLike) -> Identity:
-        """Makes a key and writes it, 0600 in directories made 0700; on return it is on disk.
+    def create(cls, path: PathLike, passphrase: str | None = None) -> Identity:
+        """Makes a key and writes it, 0600 in directories made 0700, encrypted if there is a passphrase.
 
-        A file that is there is never overwritten. Raises `IdentityError` with the code exists, owner, permissions,
-        symlink or io.
+        On return it is on disk. A file that is there is never overwritten. Raises `IdentityError` with the code exists,
+        owner, permissions, symlink or io, and `ValueError` for an empty passphrase.
         """
-        place = _place(path)
-        try:
-            return cls(_native.Keypair.create(str(place)), place)
-        except _native.KeyFileError as error:
-            raise _told(place, error) from None
+        place = expanded(path)
+        with told(place):
+            return cls(_native.Keypair.create(place, _new_bytes_of(passphrase)), place)
 
     @classmethod
-    def load_or_create(cls, path: PathLike) -> Identity:
+    def load_or_create(cls, path: PathLike, passphrase: str | None = None) -> Identity:
         """The key in a file, made first if there is none: the same node at each start.
 
-        Raises `IdentityError`. A file that is there and cannot be used is told, never replaced: a new key would be
-        another node.
+        Raises as `load` and `create`. A file that is there and cannot be used is told, never replaced: a new key would
+        be another node.
         """
         try:
-            return cls.load(path)
+            return cls.load(path, passphrase)
         except IdentityError as error:
             if error.code != "missing":
                 raise
         try:
-            return cls.create(path)
+            return cls.create(path, passphrase)
         except IdentityError as error:
             if error.code != "exists":
                 raise
         # Another process made it between the two: it is as good as ours.
-        return cls.load(path)
+        return cls.load(path, passphrase)
+
+    @staticmethod
+    def peek(path: PathLike) -> str:
+        """The peer id of the key in a file, without its passphrase.
+
+        Of an encrypted file nobody has proved it before it is loaded. Raises `IdentityError`.
+        """
+        return KeyFile.at(path).peer_id
+
+    @staticmethod
+    def set_passphrase(path: PathLike, old: str | None, new: str | None) -> None:
+        """Writes the key again, encrypted with `new`, or with None not encrypted; the key stays the same.
+
+        After a crash the file is the old one or the new one. What the disk held before may stay readable on it, and
+        copies elsewhere open as they did. Raises as `load` with `old`; `IdentityError` also with the code changed,
+        when another file came in its place meanwhile; and `ValueError` for an empty new passphrase.
+        """
+        place = expanded(path)
+        with told(place):
+            _native.Keypair.set_passphrase(place, _bytes_of(old), _new_bytes_of(new))
 
     @property
     def peer_id(self) -> str:
@@ -110,9 +126,14 @@ class Identity:
         return f"Identity({self.peer_id})"
 
 
-def _place(path: PathLike) -> Path:
-    return Path(path).expanduser()
+def _bytes_of(passphrase: str | None) -> bytes | None:
+    """Composed (NFC, RFC 8265): the same words, typed on another machine, are the same bytes."""
+    if passphrase is None:
+        return None
+    return unicodedata.normalize("NFC", passphrase).encode(errors="surrogateescape")
 
 
-def _told(place: Path, error: _native.KeyFileError) -> IdentityError:
-    return IdentityError(path=str(place), code=error.code, why=str(error))
+def _new_bytes_of(passphrase: str | None) -> bytes | None:
+    if passphrase == "":
+        raise ValueError("an empty passphrase protects nothing; pass None to leave the key as it is")
+    return _bytes_of(passphrase)
