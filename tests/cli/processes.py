@@ -6,10 +6,12 @@ import contextlib
 import io
 import json
 import os
+import pty
 import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -83,10 +85,45 @@ def process(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome
     return Outcome(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
+def on_terminal(answers: Sequence[str], *arguments: str | Path) -> tuple[int, str]:
+    """Runs one command on a terminal, types an answer at each question, and returns its exit code and what it showed.
+
+    A node that says that it is ready is stopped.
+    """
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COVM, *map(str, arguments)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=environment(),
+    ) as running:
+        os.close(theirs)
+        shown, is_stopped = b"", False
+        for answer in answers:
+            asked = len(shown)
+            while b": " not in shown[asked:]:
+                shown += os.read(ours, 65536)
+            os.write(ours, answer.encode() + b"\n")
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+                if b"is ready" in shown and not is_stopped:
+                    is_stopped = True
+                    running.terminate()  # once: the second does what it does to any program
+        except OSError:
+            pass  # the other side is closed: that is how a terminal ends
+        os.close(ours)
+    return running.returncode, shown.decode()
+
+
 class Node:
     """A daemon on a home; call `wait_ready` before anything else. `log` is what it wrote to standard error."""
 
-    def __init__(self, home: Path, *arguments: str, as_json: bool = True, preset: str | None = "local") -> None:
+    def __init__(
+        self, home: Path, *arguments: str, as_json: bool = True, preset: str | None = "local", **extra: str
+    ) -> None:
         self.home = home
         self.log_path = home.with_name(home.name + ".log")
         command = [*COVM, "federation", "start", "--home", str(home), *arguments]
@@ -95,7 +132,7 @@ class Node:
         if as_json:
             command.append("--json")
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment(**extra))
         self._as_json = as_json
 
     def wait_ready(self) -> Self:

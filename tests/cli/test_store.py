@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
 import resource
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import NodeStarter
-from tests.cli.processes import COVM, START_S, Node, Outcome, covm, environment
+from tests.cli.processes import START_S, Node, Outcome, covm, on_terminal
 
 PASSPHRASE = "seven geese over the mill pond"
 
@@ -212,26 +210,9 @@ def test_a_short_passphrase_is_refused(written: Node, folder: Path) -> None:
 def test_on_a_terminal_it_is_asked_for_twice_and_never_shown(
     written: Node, folder: Path, answers: tuple[str, str], code: int
 ) -> None:
-    ours, theirs = pty.openpty()
-    command = [*COVM, "store", "backup", "--home", str(written.home), str(folder / "mill.backup")]
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment()
-    ) as running:
-        os.close(theirs)
-        shown = b""
-        for answer in answers:
-            asked = len(shown)
-            while b": " not in shown[asked:]:
-                shown += os.read(ours, 65536)
-            os.write(ours, answer.encode() + b"\n")
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:
-            pass  # the other side is closed: that is how a terminal ends
-        os.close(ours)
-    assert running.returncode == code, shown
-    assert PASSPHRASE.encode() not in shown
+    ended, shown = on_terminal(answers, "store", "backup", "--home", written.home, folder / "mill.backup")
+    assert ended == code, shown
+    assert PASSPHRASE not in shown
     assert (folder / "mill.backup").exists() == (code == 0)
 
 

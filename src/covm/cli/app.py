@@ -44,6 +44,11 @@ COMMANDS = {
     "version": ("versions:version", "Print the version of covm."),
 }
 
+IDENTITY_COMMANDS = {
+    "show": ("identity:show", "Show whose key the node has, and whether it is encrypted."),
+    "passphrase": ("identity:passphrase", "Encrypt the key with a passphrase, change that, or remove it."),
+}
+
 STORE_COMMANDS = {
     "check": ("store:check", "Read everything in the store, and say what is wrong with it."),
     "backup": ("store:backup", "Write an encrypted backup, also while the node runs."),
@@ -96,6 +101,7 @@ QUARANTINE_COMMANDS = {
 
 GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     (): (COMMANDS, ROOT_HELP),
+    ("identity",): (IDENTITY_COMMANDS, "Look after the node's key."),
     ("config",): (CONFIG_COMMANDS, "Look at the node's configuration."),
     ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
     ("federation",): (FEDERATION_COMMANDS, FEDERATION_HELP),

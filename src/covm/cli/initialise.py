@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from covm.cli import key_passphrase
 from covm.cli.federation_errors import as_failures
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.control.failures import Invalid
 from covm.control.home import config_path, key_path, prepare_home
 from covm.control.schema import Versioned
+
+if TYPE_CHECKING:
+    from covm.federation.identity.key_file import KeyFile
 
 
 class Initialised(Versioned, kw_only=True, frozen=True):
@@ -23,6 +28,7 @@ class Initialised(Versioned, kw_only=True, frozen=True):
     did_key: str
     created: bool
     config: str
+    encrypted: bool
 
 
 def init(
@@ -31,6 +37,8 @@ def init(
     network: Annotated[str | None, Parameter(negative=())] = None,
     preset: str | None = None,
     listen: Annotated[list[str] | None, Parameter(negative=())] = None,
+    encrypt: Annotated[bool, Parameter(negative=())] = False,
+    passphrase_file: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Make the node's home: its folder, its key, and a configuration with what is given here.
@@ -47,8 +55,12 @@ def init(
         Settings for a place: local, lan or wan.
     listen
         A multiaddr to listen on, such as /ip4/0.0.0.0/tcp/9000. May be given several times.
+    encrypt
+        Encrypt the key with a passphrase, which is asked for twice.
+    passphrase_file
+        The passphrase to encrypt the key with is the first line of this file. COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE
+        with the passphrase itself, are the same.
     """
-    from covm.daemon import home_key
     from covm.federation import FederationConfig
 
     home = common.folder
@@ -63,21 +75,45 @@ def init(
     with as_failures():
         FederationConfig.load(None, environ={}, options=settings)
         created = not key_path(home).exists()
-        identity = home_key.obtain(home)
+        key = _made_key(common, passphrase_file, encrypt=encrypt) if created else _kept_key(home, encrypt=encrypt)
     if settings:
         # JSON's strings and lists are TOML's, escapes and all, but for characters beyond 16 bits.
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]
         config_path(home).write_text("".join(lines), encoding="utf-8")
     made = Initialised(
         home=str(home),
-        peer_id=identity.peer_id,
-        did_key=identity.did_key,
+        peer_id=key.peer_id,
+        did_key=key.did_key,
         created=created,
         config=str(config_path(home)) if config_path(home).exists() else "",
+        encrypted=key.is_encrypted,
     )
     if common.json:
         say_json(made)
         return
-    say(f"{'made' if created else 'kept'} the node's key: {identity.peer_id}")
+    say(f"{'made' if created else 'kept'} the node's key: {key.peer_id}{', encrypted' if key.is_encrypted else ''}")
     say(f"home: {safe(home)}{' with config.toml' if made.config else ''}")
     say(f"next: covm federation start{'' if common.home == DEFAULT.home else f' --home {safe(home)}'}")
+
+
+def _made_key(common: Common, passphrase_file: Path | None, *, encrypt: bool) -> KeyFile:
+    from covm.daemon import home_key
+    from covm.federation.identity.key_file import KeyFile
+
+    passphrase = key_passphrase.given_for(common.folder, passphrase_file)
+    if passphrase is None and encrypt:
+        passphrase = key_passphrase.typed_new(common)
+    home_key.obtain(common.folder, passphrase)
+    return KeyFile.at(key_path(common.folder))
+
+
+def _kept_key(home: Path, *, encrypt: bool) -> KeyFile:
+    from covm.federation.identity.key_file import KeyFile
+
+    key = KeyFile.at(key_path(home))
+    if encrypt and not key.is_encrypted:
+        raise Invalid(
+            f"{key.path} is there and init does not change it; `covm identity passphrase` encrypts it",
+            code="key_exists",
+        )
+    return key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -44,6 +45,7 @@ def start(
     bootstrap: Annotated[list[str] | None, Parameter(negative=())] = None,
     receive: Annotated[list[str] | None, Parameter(negative=())] = None,
     log_level: str | None = None,
+    passphrase_file: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Run the node in the foreground until Ctrl-C, SIGTERM or `covm federation stop`.
@@ -67,7 +69,11 @@ def start(
         several times.
     log_level
         debug, info, warning or error.
+    passphrase_file
+        The passphrase of an encrypted key is the first line of this file. COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE
+        with the passphrase itself, are the same; without any it is asked for.
     """
+    from covm.cli import key_passphrase
     from covm.cli.federation_errors import as_failures
     from covm.daemon.process import run
 
@@ -80,6 +86,7 @@ def start(
         "log_level": log_level,
     }
     options = {key: value for key, value in given.items() if value is not None}
+    passphrase = key_passphrase.given_for(common.folder, passphrase_file)
     with as_failures():
         run(
             common.folder,
@@ -87,6 +94,8 @@ def start(
             receive or [],
             ready=lambda node: _say_ready(node, as_json=common.json),
             identity_made=_say_made,
+            passphrase=passphrase,
+            ask=lambda: key_passphrase.typed(common),
         )
 
 

@@ -68,7 +68,7 @@ def backup(
         passphrase = passphrases.new_from_file(passphrase_file)
     elif recipient is None:
         otherwise = "give --passphrase-file FILE, or --recipient age1..."
-        passphrase = passphrases.typed_twice(otherwise, may_ask=not common.no_input)
+        passphrase = passphrases.typed_twice("the backup", otherwise, may_ask=not common.no_input)
     try:
         made = ControlClient(common.folder).back_up(target, passphrase=passphrase, recipient=recipient)
     except NoNode:
@@ -114,7 +114,7 @@ def restore(
         passphrase = passphrases.from_file(passphrase_file)
     else:
         otherwise = "give --passphrase-file FILE, or --identity-file FILE"
-        passphrase = passphrases.typed_once(otherwise, may_ask=not common.no_input)
+        passphrase = passphrases.typed_once("the backup", otherwise, may_ask=not common.no_input)
     home = common.folder
     prepare_home(home)
     with as_failures():

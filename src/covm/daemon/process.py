@@ -38,18 +38,23 @@ def run(
     received: Sequence[str],
     ready: Callable[[RunningNode], None],
     identity_made: Callable[[Identity], None],
+    *,
+    passphrase: str | None = None,
+    ask: Callable[[], str] | None = None,
 ) -> None:
     """Runs a node on `home` until SIGTERM, SIGINT or a request stops it.
 
     `options` go over the configuration's file and environment; `received` are further types to hold for reading.
-    `ready` is called once everything answers, `identity_made` when the home had no key. Raises `UnusableHome`, and
-    what the federation raises when the node cannot run (`ConfigError`, `HomeInUse`, `IdentityError`, `NodeFailed` ...).
+    `ready` is called once everything answers, `identity_made` when the home had no key. `passphrase` opens the key, and
+    encrypts one that is made; `ask` gives it where it is needed and none was given. Raises `UnusableHome`, what `ask`
+    raises, and what the federation raises when the node cannot run (`ConfigError`, `HomeInUse`, `IdentityError`,
+    `NodeFailed` ...).
     """
     prepare_home(home)
     config = load_config(home, options)
     logs.configure(config.log_level)
     fresh = not key_path(home).exists()
-    identity = home_key.obtain(home)
+    identity = home_key.obtain(home, passphrase, ask)
     if fresh:
         identity_made(identity)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

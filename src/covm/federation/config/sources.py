@@ -14,6 +14,8 @@ from covm.federation.wire.display import shown
 
 PRESET: Final = "preset"
 PREFIX: Final = "COVM_"
+NO_SETTINGS: Final = frozenset({"COVM_PASSPHRASE", "COVM_PASSPHRASE_FILE"})
+"""Variables of the command line that are none of a node's settings, and whose values are nobody's business."""
 _KNOWN: Final = (PRESET, *SETTINGS)
 _GROUPS: Final = frozenset(name.partition(".")[0] for name in SETTINGS if "." in name)
 _BY_UNDERSCORES: Final = {name.replace(".", "_"): name for name in _KNOWN}
@@ -68,7 +70,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     """
     layer = Layer({}, [])
     for variable, value in environ.items():
-        if variable.startswith(PREFIX) and value:
+        if variable.startswith(PREFIX) and value and variable not in NO_SETTINGS:
             written = variable.removeprefix(PREFIX).lower()
             _file_under(layer, _BY_UNDERSCORES.get(written, written), Given(value, variable))
     return layer
@@ -95,7 +97,9 @@ def _file_under(layer: Layer, name: str, given: Given) -> None:
     else:
         hint = did_you_mean(name, _KNOWN) or "; `covm config show` lists them all"
         allowed = f"is not a setting{hint}"
-    layer.problems.append(ConfigProblem(shown(name), value_shown(given.raw), allowed, given.source))
+    # A passphrase that was meant for the key, under a name with a slip in it, is not told.
+    value = "..." if "pass" in name else value_shown(given.raw)
+    layer.problems.append(ConfigProblem(shown(name), value, allowed, given.source))
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
