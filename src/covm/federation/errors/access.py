@@ -50,7 +50,10 @@ class NotAuthorized(AccessError):
 
 @dataclass(eq=False)
 class IdentityError(FederationError):
-    """A key file cannot be used. `code`: missing, exists, permissions, owner, symlink, damaged, changed, io."""
+    """A key file cannot be used, or a folder of them.
+
+    `code`: missing, exists, permissions, owner, symlink, damaged, changed, unfinished, io.
+    """
 
     path: str
     code: str

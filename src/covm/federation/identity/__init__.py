@@ -1,7 +1,8 @@
 """Who is who, and who may do what: rules on plain values, without I/O, clock or randomness of their own.
 
     keys         the node's key                            names        what may be a name
-    key_file     what its file tells without a passphrase
+    key_file     what its file tells without a passphrase  key_folder   key files by name
+    member_keys  a member's own keys, and their changes
     update       one entry of a member's identity log      consent      a node's word that it is a member's
     member       what entries make of a member             log          entries in any order, forks and all
     drafts       entries as a member makes them            commitments  hashes of keys that are not used yet
