@@ -3,6 +3,7 @@
 <home>/            0700
     identity.key   0600, the node's Ed25519 key
     config.toml    optional
+    member/        0700, a member's keys, if they are kept here
     control.sock   0600, while a node runs
 """
 

@@ -22,16 +22,20 @@ from typing import IO, Annotated, Any, Final, cast
 import msgspec
 
 from covm.federation.errors import StoreError
+from covm.federation.identity.key_folder import FILE_NAME
 
 MAGIC: Final = b"covm-backup 1 "
 MANIFEST: Final = "manifest.json"
 NAMES: Final = frozenset({"identity.key", "config.toml", "store.db", "store.dump"})
-"""What a backup may hold: nothing else is ever written by a restore."""
+"""What a backup may hold, besides a member's keys: nothing else is ever written by a restore."""
+MEMBER: Final = "member"
+"""The folder of a member's keys, in the home and in a backup."""
 
 CHUNK_BYTES: Final = 256 * 1024
 BLOCK_BYTES: Final = 512
 """A tar archive's unit (POSIX ustar)."""
-MAX_MANIFEST_BYTES: Final = 64 * 1024
+MAX_MANIFEST_BYTES: Final = 512 * 1024
+"""A manifest that lists as many of a member's keys as there may be has a third of it."""
 MAX_KEY_BYTES: Final = 4096
 
 
@@ -156,12 +160,18 @@ def _verified(folder: Path) -> Manifest:
         raise StoreError(f"the backup has no manifest that can be read: {error}") from None
     if manifest.format != 1:
         raise StoreError(f"the backup has format {manifest.format}, this covm reads 1: install a newer covm")
-    if {path.name for path in folder.iterdir()} != {MANIFEST, *(entry.name for entry in manifest.files)}:
+    unpacked = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if unpacked != {MANIFEST, *(entry.name for entry in manifest.files)}:
         raise StoreError("the backup does not hold the files that its manifest lists")
     for entry in manifest.files:
         if entry_of(entry.name, folder / entry.name) != entry:
             raise StoreError(f"{entry.name} in the backup is not what its manifest says")
     return manifest
+
+
+def _may_hold(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    return name in NAMES or name == MANIFEST or (folder == MEMBER and bool(FILE_NAME.fullmatch(file)))
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -245,9 +255,10 @@ class _Unpacker(io.RawIOBase):
         if not any(block):
             return True
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-        if info.name not in NAMES | {MANIFEST} or (info.name == MANIFEST and info.size > MAX_MANIFEST_BYTES):
+        if not _may_hold(info.name) or (info.name == MANIFEST and info.size > MAX_MANIFEST_BYTES):
             raise StoreError(f"it holds {info.name!r:.80}, which a backup does not")
         self._left, self._padding = info.size, -info.size % BLOCK_BYTES
+        (self._folder / info.name).parent.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self._folder / info.name, flags, 0o600), "wb")
         self._step = self._content

@@ -1,9 +1,13 @@
-"""Backups of a node: its store, its key and its configuration in one encrypted file, also while the node runs."""
+"""Backups of a node: its store, its keys and its configuration in one encrypted file, also while the node runs.
+
+Key files are taken as they are: what is encrypted stays encrypted inside of the backup too.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from covm.federation.errors import StoreError, StoreUnavailable
-from covm.federation.store.archive import Manifest, Secret, entry_of, write_archive
+from covm.federation.errors import IdentityError, StoreError, StoreUnavailable
+from covm.federation.identity.key_folder import KeyFolder
+from covm.federation.store.archive import MEMBER, Manifest, Secret, entry_of, write_archive
 from covm.federation.store.dump import dump_to_file
 from covm.federation.store.files import sync_folder
 from covm.federation.store.reading import reading, require_revision
@@ -43,9 +48,11 @@ def back_up(home: Path, target: Path, secret: Secret, url: str = "") -> BackedUp
     own. Raises `StoreError`.
     """
     try:
-        with _copied_store(home, url) as (store, peer_id, engine, revision):
-            paths = [path for path in (home / KEY_NAME, home / CONFIG_NAME) if path.exists()] + [store]
-            names = [path.name for path in paths[:-1]] + ["store.db" if engine == "sqlite" else "store.dump"]
+        with _copied_store(home, url) as (store, peer_id, engine, revision), _copied_keys(home) as keys:
+            there = [path for path in (home / KEY_NAME, home / CONFIG_NAME) if path.exists()]
+            paths = [*there, *keys, store]
+            names = [path.name for path in there] + [f"{MEMBER}/{path.name}" for path in keys]
+            names.append("store.db" if engine == "sqlite" else "store.dump")
             manifest = Manifest(
                 covm=software_version(),
                 peer_id=peer_id,
@@ -97,6 +104,22 @@ def _copied_store(home: Path, url: str) -> Iterator[tuple[Path, str, str, str]]:
         yield copy, peer_id, engine.dialect, revision
     finally:
         copy.unlink(missing_ok=True)
+
+
+@contextmanager
+def _copied_keys(home: Path) -> Iterator[list[Path]]:
+    """The key files of a member that has them in the home, as they were at one moment, while they are needed."""
+    if not (home / MEMBER).is_dir():
+        yield []
+        return
+    copy = home / f".backup-{secrets.token_hex(4)}"
+    copy.mkdir(mode=0o700)
+    try:
+        yield [copy / name for name in KeyFolder(home / MEMBER).copy_to(copy)]
+    except IdentityError as error:
+        raise StoreError(f"the member's keys are not backed up: {error}") from error
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _owner(engine: SqlEngine) -> str:

@@ -20,7 +20,7 @@ from pysqlite3 import dbapi2
 from sqlalchemy.exc import SQLAlchemyError
 
 from covm.federation.errors import StoreError, StoreUnavailable
-from covm.federation.store.archive import MANIFEST, Manifest, Secret, read_archive
+from covm.federation.store.archive import MANIFEST, MEMBER, Manifest, Secret, read_archive
 from covm.federation.store.backup import CONFIG_NAME, KEY_NAME
 from covm.federation.store.dump import dump_to_file, load_from_file
 from covm.federation.store.files import replace_file, sync_folder
@@ -62,7 +62,7 @@ def restore(file: Path, home: Path, secret: Secret, url: str = "", *, replace: b
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _held(home), _workshop(home) as workshop:
-            if not replace and (there := [name for name in MOVED if (home / name).exists()]):
+            if not replace and (there := [name for name in (*MOVED, MEMBER) if (home / name).exists()]):
                 raise StoreError(f"{home} has {', '.join(there)} already; choose another --home, or say --replace")
             with file.open("rb") as source:
                 manifest = read_archive(source, secret, workshop)
@@ -174,13 +174,17 @@ def _load_into_schema(dump: Path, url: str, *, replace: bool) -> tuple[bytes, st
 
 def _put_in_place(home: Path, workshop: Path, store_id: bytes) -> str:
     """Moves what is there aside and the restored files in; the note that there is a store comes last."""
-    there = [name for name in MOVED if (home / name).exists()]
+    # A member's keys that the backup does not have stay where they are: they may be newer than it.
+    moved = (*MOVED, MEMBER) if (workshop / MEMBER).exists() else MOVED
+    there = [name for name in moved if (home / name).exists()]
     aside = home / f"before-restore-{_stamp()}"
     if there:
         aside.mkdir(mode=0o700)
         for name in there:
             os.replace(home / name, aside / name)
         sync_folder(aside)
+    if (workshop / MEMBER).exists():
+        sync_folder(workshop / MEMBER)
     for path in workshop.iterdir():
         if path.name not in {MANIFEST, DUMP_NAME}:
             os.replace(path, home / path.name)
