@@ -17,7 +17,7 @@ PROPOSAL = Proposal(
 
 def node(name: str) -> FederationService:
     """A node that lives in memory, on this machine alone, with a new key."""
-    config = FederationConfig.preset("local", name=name, network="hello")
+    config = FederationConfig.preset("local", name=name, membership="open", network="hello")
     return FederationService(Identity.generate(), config, types=[Proposal])
 
 

@@ -50,7 +50,7 @@ def new_service(home: Path | None = None, **changes: Any) -> FederationService:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = Identity.load_or_create(home / "identity.key")
         fields["home"] = str(home)
-    config = FederationConfig.preset("local", **fields | changes)
+    config = FederationConfig.preset("local", **{"membership": "open"} | fields | changes)
     return FederationService(identity, config, types=[Sample, Chunk])
 
 

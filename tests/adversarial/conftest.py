@@ -101,7 +101,9 @@ class Scene:
 
 def _service(name: str, changes: dict[str, Any], clock: Any = None) -> FederationService:
     seed = name.encode().ljust(32, b".")
-    config = FederationConfig.preset("local", name=name, network="attacked", listen_addresses=LOOPBACK, **changes)
+    config = FederationConfig.preset(
+        "local", membership="open", name=name, network="attacked", listen_addresses=LOOPBACK, **changes
+    )
     return FederationService(Identity.from_seed(seed), config, clock=clock)
 
 

@@ -42,7 +42,13 @@ class Victim:
 
     async def start(self, **changes: Any) -> FederationService:
         config = FederationConfig.preset(
-            "local", name="victim", network="attacked", listen_addresses=LOOPBACK, home=str(self._home), **changes
+            "local",
+            membership="open",
+            name="victim",
+            network="attacked",
+            listen_addresses=LOOPBACK,
+            home=str(self._home),
+            **changes,
         )
         self.service = FederationService(Identity.from_seed(b"victim".ljust(32, b".")), config)
         self.service.subscribe(NOTE, lambda message: self.heard.append(message.payload))

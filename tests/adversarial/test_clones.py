@@ -33,7 +33,12 @@ class Village:
 
     async def start(self, name: str, home: str) -> FederationService:
         config = FederationConfig.preset(
-            "local", name=name, network="cloned", listen_addresses=LOOPBACK, home=str(self.place / home)
+            "local",
+            membership="open",
+            name=name,
+            network="cloned",
+            listen_addresses=LOOPBACK,
+            home=str(self.place / home),
         )
         one = FederationService(Identity.from_seed(name.encode().ljust(32, b".")), config)
         told = self.told[id(one)] = []

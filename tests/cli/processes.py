@@ -62,7 +62,7 @@ def covm(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
     Commands that only ask are run in this process, because starting a Python for each would take most of the time of
     all stories together. What has a life of its own is a process: nodes, and the demonstration.
     """
-    alone = not {"start", "demo"} & set(map(str, arguments))
+    alone = not {"start", "demo", "join"} & set(map(str, arguments))
     return _here(*arguments, stdin=stdin, **extra) if alone else process(*arguments, stdin=stdin, **extra)
 
 
@@ -129,6 +129,10 @@ class Node:
         command = [*COVM, "federation", "start", "--home", str(home), *arguments]
         if preset is not None:
             command += ["--preset", preset]
+        settings = home / "config.toml"
+        given = settings.read_text() if settings.exists() else ""
+        if "federation" not in given and "network" not in given and "--network" not in arguments:
+            command += ["--network", "covm"]
         if as_json:
             command.append("--json")
         with self.log_path.open("wb") as log:

@@ -376,7 +376,19 @@ class FailingNode(Node):
     def __init__(self, home: Path, mended: Path) -> None:
         self.home = home
         self.log_path = home.with_name(home.name + ".log")
-        words = ["federation", "start", "--home", str(home), "--preset", "local", "--json", "--receive", "shop.order"]
+        words = [
+            "federation",
+            "start",
+            "--home",
+            str(home),
+            "--network",
+            "covm",
+            "--preset",
+            "local",
+            "--json",
+            "--receive",
+            "shop.order",
+        ]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", HANDLER_THAT_FAILS, str(mended), *words],

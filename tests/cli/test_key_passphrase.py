@@ -81,7 +81,9 @@ def test_two_different_passphrases_make_no_key(home: Path) -> None:
 
 def test_where_nobody_can_be_asked_the_ways_to_give_it_are_told(home: Path, sealed: Path) -> None:
     fresh = covm("init", "--home", home.with_name("new"), "--encrypt", "--json")
-    started = process("federation", "start", "--home", sealed, "--preset", "local", "--no-input", "--json")
+    started = process(
+        "federation", "start", "--home", sealed, "--network", "covm", "--preset", "local", "--no-input", "--json"
+    )
     for outcome in (fresh, started, identity(sealed, "passphrase", "--json")):
         assert (outcome.code, outcome.error["code"]) == (2, "no_passphrase")
         for way in ("--passphrase-file", "COVM_PASSPHRASE_FILE", "COVM_PASSPHRASE "):
@@ -90,7 +92,7 @@ def test_where_nobody_can_be_asked_the_ways_to_give_it_are_told(home: Path, seal
 
 def test_a_passphrase_that_is_too_short_is_refused_without_being_told(home: Path, folder: Path) -> None:
     (folder / "short").write_text("geese")
-    for command in (["init", "--encrypt"], ["federation", "start", "--preset", "local"]):
+    for command in (["init", "--encrypt"], ["federation", "start", "--network", "covm", "--preset", "local"]):
         refused = process(*command, "--home", home, "--passphrase-file", folder / "short", "--json")
         assert (refused.code, refused.error["code"]) == (2, "short_passphrase")
         assert "geese" not in refused.out
@@ -152,7 +154,7 @@ def test_a_passphrase_from_the_environment_is_not_listed_there_any_longer(sealed
 
 
 def test_a_node_is_started_with_a_passphrase_that_is_typed(sealed: Path) -> None:
-    code, said = on_terminal([WORDS], "federation", "start", "--home", sealed, "--preset", "local")
+    code, said = on_terminal([WORDS], "federation", "start", "--home", sealed, "--network", "covm", "--preset", "local")
     assert code == 0, said
     assert "is ready" in said
     assert WORDS not in said
@@ -163,7 +165,7 @@ def test_a_wrong_passphrase_is_told_as_wrong_and_not_shown(sealed: Path, other: 
     is_option = way.startswith("--")
     option = [way, str(other)] if is_option else []
     words: dict[str, Any] = {} if is_option else {way: OTHER if way == "COVM_PASSPHRASE" else str(other)}
-    started = ["federation", "start", "--preset", "local", "--home", str(sealed), "--json"]
+    started = ["federation", "start", "--network", "covm", "--preset", "local", "--home", str(sealed), "--json"]
     refused = process(*started, *option, **words)
     assert (refused.code, refused.error["code"]) == (1, "wrong_passphrase")
     assert OTHER not in refused.out

@@ -43,7 +43,7 @@ def test_a_signal_stops_the_node_in_order(bakery: Node, number: int) -> None:
 
 
 def test_a_second_node_on_one_home_is_refused_and_the_first_goes_on(bakery: Node) -> None:
-    second = covm("federation", "start", "--home", bakery.home, "--preset", "local", "--json")
+    second = covm("federation", "start", "--home", bakery.home, "--network", "covm", "--preset", "local", "--json")
     assert second.code == 1
     assert second.json["error"]["code"] == "home_in_use"
     assert bakery.ask("status")["peer_id"] == bakery.peer_id
@@ -96,7 +96,7 @@ def test_something_else_in_the_sockets_place_is_not_removed(folder: Path) -> Non
     home = folder / "a"
     covm("init", "--home", home)
     (home / "control.sock").write_text("mine")
-    outcome = covm("federation", "start", "--home", home, "--preset", "local")
+    outcome = covm("federation", "start", "--home", home, "--network", "covm", "--preset", "local")
     assert outcome.code == 2
     assert "in the way" in outcome.err
     assert (home / "control.sock").read_text() == "mine"
@@ -106,7 +106,7 @@ def test_a_home_open_to_others_is_refused(folder: Path) -> None:
     home = folder / "a"
     covm("init", "--home", home)
     home.chmod(0o755)
-    outcome = covm("federation", "start", "--home", home, "--preset", "local")
+    outcome = covm("federation", "start", "--home", home, "--network", "covm", "--preset", "local")
     assert outcome.code == 2
     assert "chmod 700" in outcome.err
 
@@ -128,14 +128,24 @@ def test_a_key_that_is_there_is_kept(home: Path) -> None:
 def test_a_key_that_others_may_read_is_refused(home: Path) -> None:
     covm("init", "--home", home)
     (home / "identity.key").chmod(0o644)
-    outcome = covm("federation", "start", "--home", home, "--preset", "local", "--json")
+    outcome = covm("federation", "start", "--home", home, "--network", "covm", "--preset", "local", "--json")
     assert outcome.code == 1
     assert outcome.json["error"]["code"] == "identity_error"
     assert outcome.json["error"]["details"]["code"] == "permissions"
 
 
 def test_a_node_whose_core_fails_ends_with_1_and_one_sentence(home: Path) -> None:
-    command = [sys.executable, "-c", ON_A_NETWORK_THAT_FAILS, "federation", "start", "--home", str(home)]
+    command = [
+        sys.executable,
+        "-c",
+        ON_A_NETWORK_THAT_FAILS,
+        "federation",
+        "start",
+        "--network",
+        "covm",
+        "--home",
+        str(home),
+    ]
     node = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert node.stdout is not None
     assert "is ready" in node.stdout.readline()
@@ -154,7 +164,17 @@ def test_a_node_whose_core_fails_ends_with_1_and_one_sentence(home: Path) -> Non
 
 
 def test_a_core_that_fails_before_anybody_looks_is_not_missed(home: Path) -> None:
-    command = [sys.executable, "-c", ON_A_NETWORK_THAT_FAILS, "federation", "start", "--home", str(home)]
+    command = [
+        sys.executable,
+        "-c",
+        ON_A_NETWORK_THAT_FAILS,
+        "federation",
+        "start",
+        "--network",
+        "covm",
+        "--home",
+        str(home),
+    ]
     node = subprocess.run(
         [*command, "--name", "Hasty"], capture_output=True, text=True, env=environment(), timeout=START_S, check=False
     )
@@ -166,6 +186,8 @@ def test_a_port_that_is_taken_is_named(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         address = f"/ip4/127.0.0.1/tcp/{port}"
-        outcome = covm("federation", "start", "--home", home, "--preset", "local", "--listen", address)
+        outcome = covm(
+            "federation", "start", "--home", home, "--network", "covm", "--preset", "local", "--listen", address
+        )
     assert outcome.code == 1
     assert str(port) in outcome.err

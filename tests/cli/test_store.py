@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 from pathlib import Path
 
+import pysqlite3
 import pytest
 from tests.cli.conftest import NodeStarter
 from tests.cli.processes import START_S, Node, Outcome, covm, on_terminal
@@ -232,9 +234,10 @@ def test_a_sound_store_is_said_to_be_sound(written: Node, running: bool) -> None
 def test_a_damaged_store_is_told_not_started_and_salvaged(written: Node, folder: Path) -> None:
     home = stopped(written)
     file = home / "store.db"
+    with contextlib.closing(pysqlite3.connect(file)) as connection:
+        [[page]] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'covm_inbox'").fetchall()
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 4096] = os.urandom(4096)
+    content[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     file.write_bytes(content)
     told = store(home, "check", "--json")
     assert told.code == 1
@@ -249,7 +252,7 @@ def test_a_truncated_store_is_refused_with_what_to_do(written: Node) -> None:
     home = stopped(written)
     file = home / "store.db"
     os.truncate(file, file.stat().st_size // 2)
-    refused = covm("federation", "start", "--home", home, "--preset", "local", "--json")
+    refused = covm("federation", "start", "--home", home, "--network", "covm", "--preset", "local", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "store_corrupt")
     for advice in ("covm store restore FILE", "covm store check --salvage FILE"):
         assert advice in refused.json["error"]["message"]

@@ -81,6 +81,7 @@ class Program:
         self._under_way = asyncio.Semaphore(settings.window)
         config = FederationConfig.preset(
             "local",
+            membership="open",
             home=settings.home,
             name=settings.name,
             network=NETWORK,

@@ -129,6 +129,12 @@ def test_every_kind_of_frame_is_listed_with_its_keys() -> None:
         "proof": frames.Proof,
         "heartbeat": Heartbeat,
         "peer_info": PeerInfo,
+        "members_ask": frames.MembersAsk,
+        "members_have": frames.MembersHave,
+        "members_want": frames.MembersWant,
+        "members_give": frames.MembersGive,
+        "members_known": frames.MembersKnown,
+        "join_request": frames.JoinRequest,
     }
     there = {kind: {field.name for field in msgspec.structs.fields(struct)} for kind, struct in structs.items()}
     assert set(listed) == set(there)

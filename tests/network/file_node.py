@@ -74,7 +74,7 @@ async def receive(node: FederationService, address: str, count: int) -> None:
 
 
 async def main(home: Path, role: str, *arguments: str) -> None:
-    config = FederationConfig.preset("local", home=str(home), name=role)
+    config = FederationConfig.preset("local", membership="open", home=str(home), name=role)
     async with FederationService(Identity.generate(), config) as node:
         if role == "sends":
             await send(node, home, [int(size) for size in arguments])

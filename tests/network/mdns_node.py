@@ -12,7 +12,12 @@ from covm.testing import until
 
 async def main(name: str) -> None:
     config = FederationConfig.preset(
-        "lan", name=name, listen_addresses=["/ip4/0.0.0.0/tcp/0"], enable_kademlia=False, enable_mdns=True
+        "lan",
+        membership="open",
+        name=name,
+        listen_addresses=["/ip4/0.0.0.0/tcp/0"],
+        enable_kademlia=False,
+        enable_mdns=True,
     )
     async with FederationService(Identity.generate(), config) as node:
         await until(lambda: bool(node.connected_peers()), timeout=timedelta(seconds=60))

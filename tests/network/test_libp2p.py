@@ -208,7 +208,9 @@ async def test_nodes_started_and_stopped_leave_no_descriptor_and_no_task_behind(
 
 async def test_a_service_dropped_without_a_stop_takes_its_core_along() -> None:
     async def dropped() -> None:
-        network = FederationService(Identity.generate(), FederationConfig.preset("local"))._node.network
+        network = FederationService(
+            Identity.generate(), FederationConfig.preset("local", membership="open")
+        )._node.network
         assert not network.addresses
 
     await dropped()

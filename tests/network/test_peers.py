@@ -184,7 +184,7 @@ async def test_a_full_node_whose_network_has_room_for_a_few_words_says_why(real_
 async def _with_room_to_say_no(max_connections: int) -> FederationService:
     """A node whose network takes a few connections more than the node, so that those are refused with a reason."""
     identity = Identity.generate()
-    config = FederationConfig.preset("local", max_connections=max_connections)
+    config = FederationConfig.preset("local", membership="open", max_connections=max_connections)
     network = Libp2pNetwork(
         identity.keypair, listen=config.listen_addresses, agent="covm", max_connections=max_connections + 16
     )

@@ -42,7 +42,7 @@ class World:
     def make(self, identity: Identity | None = None, **changes: Any) -> FederationService:
         """A node that is not started yet."""
         identity = identity or Identity.generate()
-        config = FederationConfig.preset("local", **changes)
+        config = FederationConfig.preset("local", **{"membership": "open", **changes})
         network = None
         if self.kind == "simulated":
             network = self._fabric.network(

@@ -194,7 +194,9 @@ async def test_a_start_that_waits_for_its_server_can_be_stopped(
 ) -> None:
     monkeypatch.setattr("covm.federation.store.postgresql_engine.PATIENCE_S", 100.0)
     place = url.replace(str(server.port), "1")
-    config = FederationConfig.preset("local", home=str(tmp_path), store_url=place, listen_addresses=[])
+    config = FederationConfig.preset(
+        "local", membership="open", home=str(tmp_path), store_url=place, listen_addresses=[]
+    )
     service = FederationService(Identity.generate(), config)
     starting = asyncio.create_task(service.start())
     await until(lambda: "is waited for" in caplog.text or starting.done())
@@ -247,7 +249,7 @@ async def test_a_node_stops_although_its_database_went_away_at_a_commit(
     monkeypatch.setattr(postgresql, "PATIENCE_S", 0.3)
     monkeypatch.setattr(node, "CLOSING_S", 0.5)
     url = fresh_url(server).replace(f":{server.port}/", f":{cable.port}/")
-    config = FederationConfig.preset("local", home=str(tmp_path), store_url=url, listen_addresses=[])
+    config = FederationConfig.preset("local", membership="open", home=str(tmp_path), store_url=url, listen_addresses=[])
     service = FederationService(Identity.generate(), config)
     await service.start()
     await service.transaction(lambda tx: tx.execute("CREATE TABLE loaf (id BIGINT)"))

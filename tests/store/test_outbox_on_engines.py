@@ -39,7 +39,7 @@ class AheadClock(SystemClock):
 @asynccontextmanager
 async def node(fabric: SimulatedFabric, name: str, **given: Any) -> AsyncIterator[FederationService]:
     identity = Identity.from_seed(name.encode().ljust(32, b"."))
-    config = FederationConfig.preset("local", name=name)
+    config = FederationConfig.preset("local", membership="open", name=name)
     network = fabric.network(identity.keypair, listen=["/ip4/127.0.0.1/tcp/0"], max_connections=50)
     async with FederationService(identity, config, network=network, **given) as service:
         yield service

@@ -26,6 +26,7 @@ from covm.federation.dispatch.lane_runner import RetryTerms
 from covm.federation.dispatch.subscriptions import Subscription
 from covm.federation.errors import StoreUnavailable
 from covm.federation.events import EventHub
+from covm.federation.membership.everyone import Everyone
 from covm.federation.store.inline import InlineStore
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
@@ -202,7 +203,13 @@ class InboxWorld:
         )
         self.dispatcher.meet(self.gossip, self._take_staged, lambda: False)
         self.incomings = Incomings(
-            self.dispatcher, self.supervisor, self.clock, self.counters, self.hub, sizes.get("max_message_size", 2**20)
+            self.dispatcher,
+            self.supervisor,
+            self.clock,
+            self.counters,
+            self.hub,
+            Everyone(),
+            sizes.get("max_message_size", 2**20),
         )
 
     def _take_staged(self) -> None:

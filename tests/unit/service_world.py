@@ -46,7 +46,7 @@ class World:
     ) -> FederationService:
         origin = hashlib.sha256((seed or name).encode()).digest()
         identity = Identity.from_seed(origin)
-        config = FederationConfig.preset("local", **{"name": name, **changes})
+        config = FederationConfig.preset("local", **{"membership": "open", "name": name, **changes})
         # Time leaps while nothing is ready, so the store must not work in a thread meanwhile.
         store = FileStore(config.home_path) if config.home_path else None
         return FederationService(

@@ -31,7 +31,7 @@ def test_the_defaults_are_those_that_the_documentation_promises() -> None:
     assert config.connection_retry == ConnectionRetry(
         max_retries=5, base_delay=timedelta(seconds=1), max_delay=timedelta(seconds=60)
     )
-    assert (config.home, config.membership, config.network, config.reachability) == (None, "open", "covm", "auto")
+    assert (config.home, config.membership, config.network, config.reachability) == (None, "members", "covm", "auto")
     assert (config.announce_addresses, config.gossip_allowance, config.gossip_log_size) == ([], 5000, 1000)
 
 
@@ -63,7 +63,7 @@ def test_every_problem_is_told_at_once_with_value_source_and_what_is_allowed() -
         ("enable_mdns", 1, "true or false"),
         ("heartbeat_interval", "30s", "in Python a timedelta"),
         ("heartbeat_interval", 30, "in Python a timedelta"),
-        ("membership", "closed", "must be open"),
+        ("membership", "closed", "must be one of members, open"),
         ("reachability", "publik", "did you mean public?"),
         ("log_level", "INFO", "one of debug, info, warning, error, critical"),
         ("network", "", "1 to 64 of a-z"),
@@ -129,7 +129,7 @@ def test_an_escape_sequence_in_a_bad_value_never_reaches_the_terminal() -> None:
 
 @pytest.mark.parametrize("place", PRESETS)
 def test_each_preset_is_a_configuration(place: str) -> None:
-    assert FederationConfig.preset(place).membership == "open"
+    assert FederationConfig.preset(place).membership == "members"
 
 
 def test_the_local_preset_stays_on_this_machine() -> None:

@@ -10,6 +10,7 @@ from covm.federation.gossip.allowance import Allowances
 from covm.federation.gossip.log import FOLLOWER_QUEUE, GossipLog, GossipLogEntry
 from covm.federation.gossip.replay import WINDOW, ReplayWindows, Seen
 from covm.federation.gossip.verdicts import Judge
+from covm.federation.membership.everyone import Everyone
 from covm.federation.network.interface import GossipReceived, Verdict
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.incarnation import Incarnation
@@ -20,7 +21,11 @@ FEDERATION = open_federation("test")
 
 
 def judge(**changes: Any) -> Judge:
-    options: dict[str, Any] = {"allowance_per_s": 100, "is_banned": lambda peer: peer == "banned"}
+    options: dict[str, Any] = {
+        "allowance_per_s": 100,
+        "is_banned": lambda peer: peer == "banned",
+        "membership": Everyone(),
+    }
     return Judge(FEDERATION, "self", **{**options, **changes})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covm.federation.clock import SeededRandom
-from covm.federation.peers.admission import Ground, refusal
+from covm.federation.peers.admission import no_place, refusal
 from covm.federation.peers.backoff import Backoff
 from covm.federation.peers.bans import Ban, Bans
 from covm.federation.peers.book import MAX_ADDRESSES, MAX_PEERS, AddressBook, Source
@@ -14,16 +14,15 @@ from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.join import JoinHello
 
 OURS = JoinHello(federation=open_federation("bakers").cid)
-FREE = Ground(banned=None, pinned=False, known=False, taken=0, places=2)
 
 
 def test_a_peer_of_the_same_federation_is_admitted() -> None:
-    assert refusal(OURS, OURS, FREE) is None
-    assert refusal(OURS, JoinHello(v=(1, 9), federation=OURS.federation), FREE) is None
+    assert refusal(OURS, OURS, None) is None
+    assert refusal(OURS, JoinHello(v=(1, 9), federation=OURS.federation), None) is None
 
 
 def test_another_major_version_is_refused_naming_both() -> None:
-    reason = refusal(OURS, JoinHello(v=(2, 0), federation=OURS.federation), FREE)
+    reason = refusal(OURS, JoinHello(v=(2, 0), federation=OURS.federation), None)
     assert reason is not None
     assert "2.0" in reason
     assert "1.0" in reason
@@ -31,7 +30,7 @@ def test_another_major_version_is_refused_naming_both() -> None:
 
 def test_another_federation_is_refused_naming_both() -> None:
     theirs = JoinHello(federation=open_federation("millers").cid)
-    reason = refusal(OURS, theirs, FREE)
+    reason = refusal(OURS, theirs, None)
     assert reason is not None
     assert str(OURS.federation) in reason
     assert str(theirs.federation) in reason
@@ -39,23 +38,23 @@ def test_another_federation_is_refused_naming_both() -> None:
 
 def test_a_refusal_fits_what_the_join_stream_can_carry() -> None:
     theirs = JoinHello(federation=open_federation("millers").cid)
-    assert len((refusal(OURS, theirs, FREE) or "").encode()) <= 256
+    assert len((refusal(OURS, theirs, None) or "").encode()) <= 256
+
+
+def test_who_is_banned_is_told_so() -> None:
+    assert refusal(OURS, OURS, "spam") == "banned here: spam"
+    assert refusal(OURS, OURS, "") == "banned here"
 
 
 @pytest.mark.parametrize(
-    ("ground", "expected"),
-    [
-        (Ground(banned="spam", pinned=True, known=True, taken=0, places=2), "banned here: spam"),
-        (Ground(banned="", pinned=False, known=False, taken=0, places=2), "banned here"),
-        (Ground(banned=None, pinned=False, known=False, taken=2, places=2), "all 2 connections are in use here"),
-        (Ground(banned=None, pinned=True, known=False, taken=2, places=2), None),
-        (Ground(banned=None, pinned=False, known=True, taken=2, places=2), None),
-    ],
+    ("known", "pinned", "has_place"), [(False, False, False), (False, True, True), (True, False, True)]
 )
-def test_bans_and_places_decide_the_rest(ground: Ground, expected: str | None) -> None:
-    reason = refusal(OURS, OURS, ground)
-    assert (reason or "").startswith(expected or "")
-    assert (reason is None) == (expected is None)
+def test_who_has_a_place_or_was_asked_for_does_not_wait_for_a_free_one(
+    known: bool, pinned: bool, has_place: bool
+) -> None:
+    assert no_place(1, 2, known=False, pinned=False) is None
+    assert (no_place(2, 2, known=known, pinned=pinned) is None) == has_place
+    assert has_place or (no_place(2, 2, known=known, pinned=pinned) or "").startswith("all 2 connections are in use")
 
 
 def test_waits_double_up_to_the_longest_and_are_spread_over_all_of_it() -> None:

@@ -46,6 +46,9 @@ COMMANDS = {
 
 IDENTITY_COMMANDS = {
     "show": ("identity:show", "Show whose key the node has, and whether it is encrypted."),
+    "log": ("member_identity:show_log", "List the entries of the member's identity log."),
+    "export": ("member_identity:export", "Write the member's identity to a file."),
+    "import": ("member_identity:import_", "Take the member's identity from a file."),
     "passphrase": ("identity:passphrase", "Encrypt the key with a passphrase, change that, or remove it."),
 }
 
@@ -80,6 +83,23 @@ FEDERATION_COMMANDS = {
     "types": ("statistics:types", "List the message types that the node knows."),
 }
 
+MEMBER_COMMANDS = {
+    "create": ("founding:create", "Found a federation."),
+    "join": ("joining:join", "Join a federation with an invite."),
+    "invite": ("members:invite", "Make a link that lets somebody in."),
+    "members": ("members:members", "List the members of the federation."),
+    "requests": ("members:requests", "List what waits for the approval of founders."),
+    "approve": ("members:approve", "Approve what waits."),
+    "remove": ("members:remove", "Remove a member."),
+    "roles": ("members:roles", "List the roles, with what each may do."),
+    "whoami": ("members:whoami", "Show whose this node is."),
+}
+
+CHARTER_COMMANDS = {
+    "sign": ("founding:sign", "Sign a charter for this node's member."),
+    "show": ("founding:show", "Show what a charter says, and who has signed it."),
+}
+
 OUTBOX_COMMANDS = {
     "list": ("outbox:list_messages", "List them, with what became of them."),
     "show": ("outbox:show", "Show one, and what it waits for."),
@@ -101,10 +121,11 @@ QUARANTINE_COMMANDS = {
 
 GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     (): (COMMANDS, ROOT_HELP),
-    ("identity",): (IDENTITY_COMMANDS, "Look after the node's key."),
+    ("identity",): (IDENTITY_COMMANDS, "Look after the node's key, and the identity of its member."),
     ("config",): (CONFIG_COMMANDS, "Look at the node's configuration."),
     ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
-    ("federation",): (FEDERATION_COMMANDS, FEDERATION_HELP),
+    ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS}, FEDERATION_HELP),
+    ("federation", "charter"): (CHARTER_COMMANDS, "The charter that the founders of a federation sign."),
     ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
     ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),
     ("federation", "quarantine"): (QUARANTINE_COMMANDS, "Messages on which a handler of this node failed for good."),

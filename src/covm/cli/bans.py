@@ -20,6 +20,7 @@ def ban(
     *,
     for_: Annotated[str | None, Parameter(name="--for")] = None,
     reason: str = "",
+    member: Annotated[bool, Parameter(negative=())] = False,
     common: Common = DEFAULT,
 ) -> None:
     """Have nothing more to do with a peer: its connections are closed, new ones refused. Binds this node alone.
@@ -32,9 +33,11 @@ def ban(
         How long, such as 5m or 12h. Without it, until `covm federation unban`.
     reason
         Why; it is shown in `bans`.
+    member
+        PEER is a member: every node that it has, or gets, is banned.
     """
     duration_ms = None if for_ is None else milliseconds(for_, "--for")
-    answer = ControlClient(common.folder).ban(peer, duration_ms, reason)
+    answer = ControlClient(common.folder).ban(peer, duration_ms, reason, member=member)
     if common.json:
         say_json(answer)
     else:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 NAMES = ("Mill Bakery", "Riverside Farm")
 
-NETWORK = "covm-demo"
-
 _FIELDS = "a proposal is an object with id, title, description, author, options, created_at"
 
 
@@ -39,8 +37,9 @@ class Told(Versioned, kw_only=True, frozen=True):
 def demo(*, proposal: Path | None = None, common: Common = DEFAULT) -> int:
     """Show what covm does: two nodes on this machine, a proposal published by one and received by the other.
 
-    Both are processes with homes of their own in a temporary folder, on loopback. Then one sends the other a direct
-    message and shows the acknowledgement, and both stop. Nothing is left behind, also after Ctrl-C.
+    Both are processes with homes of their own in a temporary folder, on loopback. The first founds a federation and
+    invites the second, which joins. After the proposal one sends the other a direct message and shows the
+    acknowledgement, and both stop. Nothing is left behind, also after Ctrl-C.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ def _run(content: dict[str, Any], tell: Any, interruptions: Interruptions, began
     folder = _folder()
     try:
         for name, home in zip(NAMES, ("a", "b"), strict=True):
-            nodes.append(DemoNode(name, folder / home, NETWORK))
+            nodes.append(DemoNode(name, folder / home, interruptions))
         with interruptions.allowed():
             Story(nodes[0], nodes[1], tell).tell_all(content)
     finally:

@@ -50,7 +50,7 @@ def init(
     name
         The name that other nodes see, such as "Mill Bakery".
     network
-        The network to take part in; nodes of one network name find each other.
+        For a trial without members: every node of one network name takes part.
     preset
         Settings for a place: local, lan or wan.
     listen
@@ -64,7 +64,13 @@ def init(
     from covm.federation import FederationConfig
 
     home = common.folder
-    given = {"preset": preset, "name": name, "network": network, "listen_addresses": listen}
+    given = {
+        "preset": preset,
+        "name": name,
+        "membership": None if network is None else "open",
+        "network": network,
+        "listen_addresses": listen,
+    }
     settings = {key: value for key, value in given.items() if value is not None}
     prepare_home(home)
     if settings and config_path(home).exists():

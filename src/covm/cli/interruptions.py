@@ -50,6 +50,17 @@ class Interruptions:
         finally:
             self._armed = False
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within `allowed()`, for what must not be cut in two: an interruption comes right behind it."""
+        armed, self._armed = self._armed, False
+        try:
+            yield
+        finally:
+            self._armed = armed
+        if armed:
+            self.check()
+
     def check(self) -> None:
         """Raises the interruption that was remembered, if any."""
         if self._pending is not None:

@@ -57,7 +57,7 @@ def start(
     name
         The name that other nodes see.
     network
-        The network to take part in.
+        For a trial without members: every node of one network name takes part.
     preset
         Settings for a place: local, lan or wan.
     listen
@@ -80,6 +80,7 @@ def start(
     given: dict[str, Any] = {
         "name": name,
         "network": network,
+        "membership": None if network is None else "open",
         "preset": preset,
         "listen_addresses": listen,
         "bootstrap_peers": bootstrap,
@@ -121,15 +122,23 @@ def status(*, common: Common = DEFAULT) -> None:
         ("did", answer.did_key),
         *(("address", address) for address in answer.addresses),
         ("connected", connected),
-        ("membership", f"{answer.membership}, network {answer.network}"),
+        ("membership", _membership_told(answer)),
         ("home", answer.home),
         ("store", _store_told(answer.store)),
         ("incarnation", answer.incarnation),
         ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
         *(("notice", f"{date_time(notice.time)} {notice.text}") for notice in answer.notices),
-        ("note", answer.warning),
+        *([("note", answer.warning)] if answer.warning else []),
     ]
     facts(told)
+
+
+def _membership_told(status: schema.Status) -> str:
+    """Who takes part, and whether this node does."""
+    if status.membership == "open":
+        return f"open, network {status.network}"
+    where = status.federation_name or status.federation
+    return f"{where}: {status.member or 'nobody'}, {'a member' if status.takes_part else 'no member'} ({status.why})"
 
 
 def _store_told(store: schema.StoreStatus) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from covm.cli.demo_node import DemoNode
-from covm.cli.lifecycle import Ready
 from covm.cli.output import as_text, safe
 from covm.cli.rendering import duration, size
 from covm.control import schema
@@ -14,6 +13,11 @@ from covm.control.failures import Failed
 
 PROPOSAL_TYPE = "governance.proposal"
 PRIVATE_TYPE = "private.message"
+
+FEDERATION = "Three Valleys"
+
+INVITED_MS = 10 * 60 * 1000
+"""How long the invite is good for."""
 
 ARRIVAL_S = 10.0
 """How long anything may take to arrive; it takes milliseconds."""
@@ -32,8 +36,9 @@ class Story:
 
     def tell_all(self, proposal: Mapping[str, Any]) -> None:
         """The whole story. Raises the `ControlError` of what did not happen."""
-        ready = self._both_ready()
-        self._connected(ready)
+        self._founded()
+        self._joined()
+        self._connected()
         self._proposal_travels(proposal)
         self._message_acknowledged()
         self._peers()
@@ -41,18 +46,33 @@ class Story:
         self._stats()
         self._both_stop()
 
-    def _both_ready(self) -> Ready:
-        publisher, receiver = self._publisher.wait_ready(), self._receiver.wait_ready()
-        for ready in (publisher, receiver):
-            address = ready.addresses[0].split("/p2p/")[0]
-            self._tell(f"{safe(ready.name)} runs as process {ready.pid}: peer {ready.peer_id} at {address}")
-        return receiver
+    def _founded(self) -> None:
+        self._publisher.create(FEDERATION)
+        self._start(self._publisher)
+        self._tell(f"{self._publisher.name} founded the federation {FEDERATION} and is its only member so far")
 
-    def _connected(self, receiver: Ready) -> None:
-        answer = self._publisher.client.connect(receiver.addresses[0])
+    def _joined(self) -> None:
+        link = self._publisher.client.invite(["member"], INVITED_MS, 1).link
+        self._tell(f"{self._publisher.name} invites one more: {link[:28]}…")
+        self._receiver.join(link)
+        names = [member.name for member in self._publisher.client.members().members if member.member]
+        if self._receiver.name not in names:
+            raise Failed(f"{self._receiver.name} was not let in", code="demo_not_joined")
+        self._tell(f"{self._receiver.name} joined with the invite; members now: {', '.join(map(safe, names))}")
+        self._start(self._receiver)
+
+    def _start(self, node: DemoNode) -> None:
+        node.start()
+        ready = node.wait_ready()
+        address = ready.addresses[0].split("/p2p/")[0]
+        self._tell(f"{safe(ready.name)} runs as process {ready.pid}: peer {ready.peer_id} at {address}")
+
+    def _connected(self) -> None:
+        address = self._publisher.client.status().addresses[0]
+        answer = self._receiver.client.connect(address)
         self._tell(
-            f"{self._publisher.name} connected to {safe(answer.name)} in {duration(answer.elapsed_ms)}; "
-            "each proved its key to the other"
+            f"{self._receiver.name} connected to {safe(answer.name)} in {duration(answer.elapsed_ms)}; each proved its "
+            "key, and that it is a member's"
         )
 
     def _proposal_travels(self, proposal: Mapping[str, Any]) -> None:

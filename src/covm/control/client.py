@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from covm.control import delivery, schema
+from covm.control import delivery, membership, schema
 from covm.control.failures import Failed
 from covm.control.transport import Transport
 
@@ -60,9 +60,9 @@ class ControlClient:
         """Closes every connection to the peer."""
         return self._node.ask(schema.Done, "POST", "/v1/disconnect", schema.OnPeer(peer=peer))
 
-    def ban(self, peer: str, duration_ms: int | None, reason: str) -> schema.Done:
-        """Bans the peer, for a time or until it is lifted."""
-        request = schema.BanPeer(peer=peer, duration_ms=duration_ms, reason=reason)
+    def ban(self, peer: str, duration_ms: int | None, reason: str, *, member: bool = False) -> schema.Done:
+        """Bans the peer, or the member with all its nodes, for a time or until it is lifted."""
+        request = schema.BanPeer(peer=peer, duration_ms=duration_ms, reason=reason, member=member)
         return self._node.ask(schema.Done, "POST", "/v1/ban", request)
 
     def unban(self, peer: str) -> schema.Done:
@@ -156,6 +156,46 @@ class ControlClient:
         """How far a file is, again and again until it has ended."""
         path = f"/v1/transfers/{quote(transfer_id, safe='')}"
         yield from self._node.lines(delivery.TransferLine, "GET", path, silence_s=TRANSFER_SILENCE_S)
+
+    def members(self) -> membership.Members:
+        """Everyone who is or was a member."""
+        return self._node.ask(membership.Members, "GET", "/v1/members")
+
+    def requests(self) -> list[membership.Decision]:
+        """What waits for approvals."""
+        return self._node.ask(membership.Requests, "GET", "/v1/members/requests").requests
+
+    def roles(self) -> list[membership.Role]:
+        """The charter's roles."""
+        return self._node.ask(membership.Roles, "GET", "/v1/members/roles").roles
+
+    def whoami(self) -> membership.WhoAmI:
+        """Whose the node is."""
+        return self._node.ask(membership.WhoAmI, "GET", "/v1/whoami")
+
+    def invite(self, roles: list[str], expires_ms: int, uses: int) -> membership.Invited:
+        """A link that lets members in."""
+        request = membership.AskInvite(roles=roles, expires_ms=expires_ms, uses=uses)
+        return self._node.ask(membership.Invited, "POST", "/v1/members/invite", request)
+
+    def approve(self, request: str) -> membership.Decision:
+        """Approves what waits."""
+        asked = membership.Approve(request=request)
+        return self._node.ask(membership.Decided, "POST", "/v1/members/approve", asked).decision
+
+    def remove(self, member: str, reason: str) -> membership.Decision:
+        """Proposes to remove a member, and approves it."""
+        asked = membership.Remove(member=member, reason=reason)
+        return self._node.ask(membership.Decided, "POST", "/v1/members/remove", asked).decision
+
+    def identity(self) -> list[bytes]:
+        """The identity log of the node's member, entry by entry."""
+        return self._node.ask(membership.IdentityEntries, "GET", "/v1/identity").entries
+
+    def take_identity(self, entries: list[bytes]) -> None:
+        """Gives the node entries of its member's identity log."""
+        asked = membership.IdentityEntries(entries=entries)
+        self._node.ask(membership.IdentityEntries, "POST", "/v1/identity", asked)
 
     def back_up(self, path: Path, *, passphrase: str | None, recipient: str | None) -> delivery.BackedUp:
         """Writes a backup of the node while it runs, encrypted with a passphrase or for an age recipient."""

@@ -72,6 +72,7 @@ _KIND_OF: Mapping[str, str] = {
     "UnusableHome": "invalid",
     "UnknownPeer": "not_found",
     "UnknownMessage": "not_found",
+    "UnknownMember": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
     "NotRetriable": "refused",

@@ -121,6 +121,14 @@ class Status(Versioned, kw_only=True, frozen=True):
     membership: str
     network: str
     federation: str
+    federation_name: str
+    """What its founders called it; empty in `open` mode."""
+    member: str
+    """The member whose node this is; empty for none."""
+    takes_part: bool
+    """Whether this node may take part, as far as it knows."""
+    why: str
+    """Why it may, or may not."""
     warning: str
     connected_peers: int
     started_at: int
@@ -205,9 +213,10 @@ class OnPeer(Versioned, kw_only=True, frozen=True):
 
 
 class BanPeer(Versioned, kw_only=True, frozen=True):
-    """Bans a peer, for a time or (None) until it is lifted."""
+    """Bans a peer, or (`member`) a member with all its nodes, for a time or (None) until it is lifted."""
 
     peer: str
+    member: bool = False
     duration_ms: Annotated[int, Meta(gt=0, le=BAN_MOST_MS)] | None = None
     reason: str = ""
 

@@ -83,9 +83,17 @@ class RunningNode:
     def names(self) -> dict[str, str]:
         """The name that each known peer goes by, or went by, by peer id; "" for those that gave none."""
         remembered = self.acquaintances.names()
-        return remembered | {
-            peer.peer_id: peer.name or remembered.get(peer.peer_id, "") for peer in self.service.peers()
-        }
+        now = {peer.peer_id: peer.name or remembered.get(peer.peer_id, "") for peer in self.service.peers()}
+        return remembered | now | {peer: name for peer, name in self._signed_names().items() if peer != self.peer_id}
+
+    @property
+    def peer_id(self) -> str:
+        """The node's peer id."""
+        return self.service.peer_id
+
+    def _signed_names(self) -> dict[str, str]:
+        """What members call their nodes, by peer id; none in `open` mode."""
+        return self.service.members.node_names() if self.service.config.membership == "members" else {}
 
     def name_of(self, peer: str) -> str:
         """The name that a peer goes by, or went by when it was last here; "" if it has none here."""
@@ -95,6 +103,8 @@ class RunningNode:
         """The name that a peer goes by now, "" if it has none here."""
         if peer == self.service.peer_id:
             return self.name
+        if (signed := self._signed_names().get(peer)) is not None:
+            return signed
         try:
             return self.service.get_peer_info(peer).name
         except UnknownPeer:
@@ -109,8 +119,8 @@ class RunningNode:
         return find_peer(text, self.names())
 
     def find_banned(self, text: str) -> str:
-        """The full id of the banned peer that `text` means. Raises `NotFound`, also for a peer that is not banned."""
-        names = self.names()
+        """The full id of the banned peer or member that `text` means. Raises `NotFound` for what is not banned."""
+        names = self.names() | self._member_names()
         try:
             return find_peer(text, {ban.peer: names.get(ban.peer, "") for ban in self.service.bans()})
         except NotFound:
@@ -120,6 +130,15 @@ class RunningNode:
             code="not_banned",
             details={"peer": peer},
         )
+
+    def find_member(self, text: str) -> str:
+        """The id of the member that `text` means. Raises `UnknownMember`, `NotAMember` in `open` mode."""
+        return self.service.members.show(text).id
+
+    def _member_names(self) -> dict[str, str]:
+        if self.service.config.membership != "members":
+            return {}
+        return {each.id: each.name for each in self.service.members.listed()}
 
     def find_anyone(self, text: str) -> str:
         """As `find`; a whole peer id needs nobody to know it."""

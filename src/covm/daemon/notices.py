@@ -47,6 +47,12 @@ class Notices:
                     f"{self._name(peer)} says that this node acknowledged {acknowledged} of its messages, and {stored} "
                     "are known here: this node's store may have gone back in time"
                 )
+            case events.PeerRefused(peer=peer, by=by, reason=reason) if by == peer:
+                return f"{self._name(peer)} refused this node: {reason}"
+            case events.InviteRefused(peer=peer, reason=reason):
+                return f"{self._name(peer)} showed an invite that was not taken: {reason}"
+            case events.MemberRemoved(name=name, reason=reason):
+                return f"{name} is no member any more: {reason}"
             case _:
                 return ""
 

@@ -1,6 +1,7 @@
 """The control API: one function a request, each a line or two around the service.
 
-What is under way has its functions in `delivery_routes`, files in `file_routes`, the store in `store_routes`.
+What is under way has its functions in `delivery_routes`, files in `file_routes`, the store in `store_routes`,
+who is a member in `membership_routes`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from covm.control import schema
-from covm.daemon import answers, delivery_routes, failures, file_routes, store_routes
+from covm.daemon import answers, delivery_routes, failures, file_routes, membership_routes, store_routes
 from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, answer_lines, log_query, node_of, read, since, until
 from covm.federation.wire.names import check_type_name
@@ -48,6 +49,7 @@ def control_app(node: RunningNode) -> ASGIApp:
         *delivery_routes.ROUTES,
         *file_routes.ROUTES,
         *store_routes.ROUTES,
+        *membership_routes.ROUTES,
     ]
     app = Starlette(routes=routes, exception_handlers=failures.HANDLERS)
     app.state.node = node
@@ -87,7 +89,7 @@ async def bans(request: Request) -> Response:
 
 async def ban(request: Request) -> Response:
     node, asked = node_of(request), await read(request, schema.BanPeer)
-    peer = node.find_anyone(asked.peer)
+    peer = node.find_member(asked.peer) if asked.member else node.find_anyone(asked.peer)
     duration = None if asked.duration_ms is None else timedelta(milliseconds=asked.duration_ms)
     await node.service.ban_peer(peer, duration, reason=asked.reason)
     return answer(schema.Done(peer=peer))

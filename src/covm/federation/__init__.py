@@ -8,15 +8,17 @@
 
 The map of the house:
 
-    service     `FederationService`, the public face              node       its life, in order
-    wiring      puts its parts together                           life       whose store it is, its incarnation, bans
+    service     `FederationService`, the public face              life       whose store it is, its incarnation, bans
+    wiring      puts its parts together                           node       its life, in order
     peers/      who is let in, dialled, connected, banned         dispatch/  messages to handlers and to one peer
     gossip/     messages to everyone                              blobs/     files, and what is too large for gossip
     network/    libp2p · simulated                                store/     SQLite · PostgreSQL
     wire/       what travels: types, bodies, frames, limits       identity/  who is who and who may what: the rules
+    membership/ who may what, now; invites                        publishing everyone, or those who may read
     config/     how a node is set up                              ports      how components see each other
     router      the network's events to their components          home       the folder and its lock
     supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop
+    allowed     what may be sent, asked before it is
     counters · status · version: what a node says of itself       errors · events · clock
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from covm.federation import life, wiring
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
-from covm.federation.errors import AlreadyStarted, NodeFailed, NotStarted
+from covm.federation.errors import AlreadyStarted, NodeFailed, NotAMember, NotStarted, UnknownMember
 from covm.federation.events import AddressesUpdated, StoreRecovered, StoreTroubled
 from covm.federation.events import NodeFailed as NodeFailedEvent
 from covm.federation.identity import Identity
@@ -18,11 +18,17 @@ from covm.federation.network.interface import AddressesChanged, Network, Network
 from covm.federation.router import Router
 from covm.federation.store.interface import Store, StoreHealth
 from covm.federation.wire.join import encode_join_hello
+from covm.federation.wire.member_id import is_member_id
 
 if TYPE_CHECKING:
     import msgspec
 
 logger = logging.getLogger("covm.federation")
+
+NO_FEDERATION = (
+    "this node is of no federation yet: found one with `covm federation create NAME`, join one with `covm federation "
+    "join LINK`, or, for a trial, set membership to open"
+)
 
 CLOSING_S = 5.0
 """How long a node that stops waits for its store to take the last word: a store that works takes milliseconds."""
@@ -44,7 +50,14 @@ class Node(wiring.Parts):
         super().__init__(identity, config, types, network, clock, random, store)
         self.store.on_health = self._store_changed
         self.router = Router(
-            self.peers, self.direct, self.gossip, self.blobs, self._addresses_changed, self._failed, self.supervisor
+            self.peers,
+            self.hearings,
+            self.direct,
+            self.gossip,
+            self.blobs,
+            self._addresses_changed,
+            self._failed,
+            self.supervisor,
         )
         self.started_s: float | None = None
         self._main: asyncio.Task[None] | None = None
@@ -57,6 +70,20 @@ class Node(wiring.Parts):
     @property
     def is_running(self) -> bool:
         return self._phase == "running" and self._failure is None
+
+    def recipient(self, to: str) -> str:
+        """The node to which a message goes: the one named, or one of a member's, a connected one before others.
+
+        Raises `UnknownMember`.
+        """
+        standing = self.members.standing if self.members is not None else None
+        if standing is None or to in standing.nodes or not is_member_id(to):
+            return to
+        nodes = sorted(peer for peer, membership in standing.nodes.items() if str(membership.member) == to)
+        if not nodes:
+            raise UnknownMember(to)
+        connected = set(self.peers.connected_peers())
+        return next((node for node in nodes if node in connected), nodes[0])
 
     def require_running(self) -> None:
         """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
@@ -121,6 +148,8 @@ class Node(wiring.Parts):
                 self.hub.close()
 
     async def _start(self) -> None:
+        if self.members is not None and not self.config.federation:
+            raise NotAMember(NO_FEDERATION)
         self.home.open()
         await self.store.open()
         if not self.store.is_durable:
@@ -129,6 +158,10 @@ class Node(wiring.Parts):
         for ban in await life.stored_bans(self.store):
             self.bans.add(ban)
         self.peers.recall(await life.known_peers(self.store))
+        self.pen.incarnation = incarnation
+        if self.members is not None:
+            await self.members.load()
+        invite = await self.hearings.load() if self.hearings is not None else None
         self._require_starting()
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self.supervisor.run(ready), name=f"node {self.name}")
@@ -136,6 +169,8 @@ class Node(wiring.Parts):
         # Who stops the node now may cancel the main task before its first step, which says that it is ready.
         await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
         self._require_starting()
+        if self.members is not None:
+            self.members.start()
         await self.direct.start(incarnation)
         self._require_starting()
         await self.blobs.start()
@@ -148,7 +183,8 @@ class Node(wiring.Parts):
         await self.gossip.start(incarnation)
         self._require_starting()
         self.started_s = self.clock.monotonic_s()
-        self.peers.start(self.config.bootstrap_peers)
+        invited = [f"{address}" for address in invite.addresses] if invite is not None else []
+        self.peers.start([*self.config.bootstrap_peers, *invited])
 
     def _require_starting(self) -> None:
         if self._failure is not None:

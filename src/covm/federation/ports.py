@@ -3,6 +3,7 @@
     gossip ──Inbound──> dispatch <──Control── peers
     gossip <──Publisher── dispatch
     gossip ──Access──> peers <──Presence── dispatch
+    gossip, dispatch, peers ──Membership──> membership ──Gate──> peers
     gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
@@ -10,13 +11,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 from covm._native import Link
+from covm.federation.identity.roles import Action
+from covm.federation.identity.verdicts import Verdict
 from covm.federation.wire.frames import Frame
+from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.message import MessageBody
 from covm.federation.wire.received import Via
 from covm.federation.wire.system import Heartbeat, PeerInfo
@@ -60,6 +64,68 @@ class Access(Protocol):
     def is_banned(self, peer: str) -> bool: ...
 
     def is_connected(self, peer: str) -> bool: ...
+
+
+class Membership(Protocol):
+    """Who is a member, and who may what. (Members; Everyone in `open` mode)"""
+
+    @property
+    def digest(self) -> bytes | None:
+        """Of everything that is known of it: nodes of equal digests judge alike. None when there is nothing to know."""
+
+    def node_verdict(self, peer: str) -> Verdict:
+        """Whether a node may take part."""
+
+    def may(self, peer: str, action: Action, type_name: str) -> Verdict:
+        """Whether a node may do this with a type."""
+
+    def everyone_may_read(self, type_name: str) -> bool:
+        """Whether a type may be gossiped."""
+
+    def readers(self, type_name: str) -> list[str]:
+        """The nodes that may read a type, this one left out."""
+
+    def member_of(self, peer: str) -> str | None:
+        """The id of the member whose a node is; None in `open` mode, and of nobody's."""
+
+    def nodes_of(self, member: str) -> list[str]:
+        """The nodes of a member; none of one that is not known."""
+
+    def heard_digest(self, peer: str, digest: bytes | None) -> None:
+        """What a connected peer says of its own."""
+
+    def received(self, peer: str, frame: MembershipFrame) -> None:
+        """A frame of an admitted peer."""
+
+    def wanted(self, peer: str) -> None:
+        """Something came by way of a peer that is of nobody known here: the peer may know more."""
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Has somebody called whenever it changed who may what."""
+
+
+class Hearing(Protocol):
+    """Hears who knocks and is not known, before the gate opens. (Hearings)"""
+
+    def begin(self, connection: int, peer: str) -> None: ...
+
+
+class Gate(Protocol):
+    """Lets peers in and sends them away. (PeerManager)"""
+
+    def connected_peers(self) -> list[str]: ...
+
+    def let_in(self, connection: int, peer: str) -> None:
+        """The peer of a connection that was heard is a member's; it gets in if there is a place."""
+
+    def turn_away(self, connection: int, peer: str, reason: str) -> None:
+        """It is not, or not yet: it is told why."""
+
+    def reconsider(self) -> None:
+        """It changed who may take part: who may not any more is sent away."""
+
+    def misbehaved(self, peer: str, reason: str) -> None:
+        """An admitted peer said what no honest one says."""
 
 
 class Presence(Protocol):

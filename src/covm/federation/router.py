@@ -9,6 +9,7 @@ from covm.federation.blobs.protocol import BlobProtocol
 from covm.federation.dispatch.direct import DirectProtocol
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.gossip.protocol import GossipProtocol
+from covm.federation.membership.hearing import Hearings
 from covm.federation.network import interface as net
 from covm.federation.peers.manager import PeerManager
 from covm.federation.supervisor import Supervisor
@@ -20,6 +21,7 @@ class Router:
     def __init__(
         self,
         peers: PeerManager,
+        hearings: Hearings | None,
         direct: DirectProtocol,
         gossip: GossipProtocol,
         blobs: BlobProtocol,
@@ -33,16 +35,19 @@ class Router:
         self._failed = failed
         self._supervisor = supervisor
         self._is_open = True
+        hear_closed: tuple[Callable[[Any], None], ...] = ()
+        if hearings is not None:
+            hear_closed = (lambda event: hearings.on_closed(event.connection),)
         self._routes: dict[type, tuple[Callable[[Any], None], ...]] = {
             net.AddressesChanged: (addresses_changed,),
             net.ConnectionOpened: (peers.on_opened,),
-            net.ConnectionClosed: (peers.on_closed,),
+            net.ConnectionClosed: (*hear_closed, peers.on_closed),
             net.HelloReceived: (peers.on_hello,),
-            net.JoinTalked: (peers.on_talked,),
+            net.JoinTalked: (hearings.on_event if hearings is not None else peers.door.on_talked,),
             net.JoinTalkSent: (),
             net.JoinRefused: (peers.on_join_refused,),
             net.JoinFailed: (peers.on_join_failed,),
-            net.PeerAdmitted: (peers.on_admitted, direct.on_admitted, blobs.on_admitted),
+            net.PeerAdmitted: (*hear_closed, peers.on_admitted, direct.on_admitted, blobs.on_admitted),
             net.PeerUnadmitted: (direct.on_unadmitted, blobs.on_unadmitted, peers.on_unadmitted),
             net.TopicJoined: (peers.on_topic_joined,),
             net.TopicLeft: (peers.on_topic_left,),

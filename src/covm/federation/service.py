@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import msgspec
 
 from covm.federation import status
+from covm.federation.allowed import require, require_recipient
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
 from covm.federation.dispatch.subscriptions import Handler, Subscription
-from covm.federation.errors import InvalidMessage
+from covm.federation.errors import InvalidMessage, NotAMember
 from covm.federation.events import EventStream
 from covm.federation.identity import Identity
+from covm.federation.identity.roles import Action
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
 from covm.federation.peers.record import PeerStatus
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from covm.federation.dispatch.transaction import Tx
     from covm.federation.gossip.log import GossipLogEntry, GossipLogStream
     from covm.federation.gossip.protocol import PublishedMessage
+    from covm.federation.membership.desk import MembershipDesk
     from covm.federation.store.interface import Store
 
 T = TypeVar("T")
@@ -132,7 +135,7 @@ class FederationService:
         node = self._node
         node.require_running()
         name, payload = self._payload(type, value)
-        return await node.gossip.publish(name, payload, node.registry.size_limit(name))
+        return await node.publishing.publish(name, payload, node.registry.size_limit(name))
 
     async def send_direct(
         self,
@@ -157,6 +160,9 @@ class FederationService:
             raise ValueError(f"a message cannot live {time_to_live}; give a positive duration, or none at all")
         lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
         limit_bytes = min(node.registry.size_limit(name), self.config.max_message_size)
+        peer = node.recipient(peer)
+        require(node.membership, self.peer_id, Action.SEND, name)
+        require_recipient(node.membership, peer, name)
         return await node.direct.send(peer, name, payload, lifetime_s, limit_bytes)
 
     async def receipt(self, message_id: str) -> Receipt:
@@ -299,6 +305,16 @@ class FederationService:
     def bans(self) -> list[Ban]:
         """The standing bans, the oldest first."""
         return self._node.peers.bans()
+
+    # --- members ---
+
+    @property
+    def members(self) -> MembershipDesk:
+        """Who is a member: to list, show, invite, approve, remove. Raises `NotAMember` in `open` mode."""
+        desk = self._node.desk
+        if desk is None:
+            raise NotAMember("membership is open here: nobody is a member, and everybody takes part")
+        return desk
 
     # --- what happens ---
 

@@ -42,12 +42,17 @@ def types(registry: TypeRegistry) -> list[TypeInfo]:
 
 
 def status(node: Node) -> dict[str, Any]:
+    own = node.desk.own() if node.desk is not None else None
     return {
         "peer_id": node.identity.peer_id,
         "name": node.name,
         "addresses": list(node.network.addresses) if node.is_running else [],
         "membership": node.config.membership,
-        "warning": OPEN_WARNING,
+        "warning": OPEN_WARNING if node.members is None else "",
+        "federation_name": node.desk.federation_name if node.desk is not None else "",
+        "member": own.name if own is not None else "",
+        "takes_part": node.membership.node_verdict(node.identity.peer_id).holds,
+        "why": node.membership.node_verdict(node.identity.peer_id).reason,
         "network": node.config.network,
         "federation": str(node.federation.cid),
         "uptime_s": _uptime_s(node),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from covm._native import Link
 from covm.federation import life
 from covm.federation.blobs.offer import HANDLER, OFFER_TYPE
 from covm.federation.blobs.protocol import BlobProtocol
@@ -26,18 +27,26 @@ from covm.federation.events import EventHub
 from covm.federation.gossip.protocol import GossipProtocol
 from covm.federation.home import Home
 from covm.federation.identity import Identity
+from covm.federation.membership.desk import MembershipDesk
+from covm.federation.membership.everyone import Everyone
+from covm.federation.membership.hearing import Hearings
+from covm.federation.membership.members import Members
+from covm.federation.membership.own import Pen
 from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.dialler import Dialler
+from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.warden import Warden
+from covm.federation.ports import Membership
+from covm.federation.publishing import Publishing
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.version import agent, software_version
-from covm.federation.wire.federation_id import FederationId, open_federation
+from covm.federation.wire.federation_id import FederationId, federation_of, open_federation
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.join import JoinHello
 from covm.federation.wire.kinds import Kind
@@ -71,7 +80,7 @@ class Parts:
         self.identity = identity
         self.config = config
         self.name = (config.name or identity.peer_id[-SHORT_ID:])[:MAX_NAME]
-        self.federation: FederationId = open_federation(config.network)
+        self.federation: FederationId = _federation(config)
         self.registry = TypeRegistry(types)
         self.network: Network = network or _libp2p(identity, config, self.federation)
         # A network that is simulated has a time of its own, which threads would not keep.
@@ -84,16 +93,24 @@ class Parts:
         self.home = Home(config.home_path)
         self.store: Store = store or make_store(config.home_path, config.store_url)
         self.hello = JoinHello(federation=self.federation.cid, agent=agent(), name=self.name)
-        self.bans = Bans()
+        self.members = self._make_members() if config.membership == "members" else None
+        self.membership: Membership = self.members or Everyone()
+        self.bans = Bans(member_of=self.membership.member_of)
+        self.pen = Pen(identity.keypair, self.clock, self.random)
         self.dispatcher, composer = self._make_dispatcher()
         self.peers = self._make_peers()
         self.post = self._make_post()
         self.direct = DirectProtocol(self.post, self._begin_anew)
         self.blobs = self._make_blobs()
         self.gossip = self._make_gossip()
+        self.publishing = self._make_publishing()
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve)
         self.peers.meet(self.direct)
-        self.dispatcher.meet(self.gossip, self.direct.take_staged, self.peers.clock_is_doubtful)
+        self.dispatcher.meet(self.publishing, self.direct.take_staged, self.peers.clock_is_doubtful)
+        self.desk: MembershipDesk | None = None
+        self.hearings: Hearings | None = None
+        if self.members is not None:
+            self.desk, self.hearings = self._open_to_members(self.members)
         self.dispatcher.subscribe(Subscription(OFFER_TYPE, self.blobs.take_offer, HANDLER, hands_over=True))
 
     def _make_dispatcher(self) -> tuple[MessageDispatcher, MessageComposer]:
@@ -119,11 +136,12 @@ class Parts:
             random=self.random,
             counters=self.counters,
             hub=self.hub,
+            member_of=self.membership.member_of,
         )
         return dispatcher, composer
 
     def _make_peers(self) -> PeerManager:
-        roster = Roster(self.clock)
+        roster = self._roster = Roster(self.clock)
         dialler = Dialler(
             network=self.network,
             roster=roster,
@@ -146,20 +164,49 @@ class Parts:
             heartbeat_interval_s=self.config.heartbeat_interval.total_seconds(),
             describe=self._describe,
             load=lambda: FULL_LOAD * self.dispatcher.running // SLOTS,
-            warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub),
+            warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub, self.membership.nodes_of),
+            membership=self.membership,
             supervisor=self.supervisor,
             clock=self.clock,
             hub=self.hub,
             counters=self.counters,
         )
 
+    def _make_members(self) -> Members:
+        return Members(
+            federation=self.federation.cid,
+            peer_id=self.identity.peer_id,
+            store=self.store,
+            offload=self._offload,
+            supervisor=self.supervisor,
+            counters=self.counters,
+            clock=self.clock,
+            hub=self.hub,
+        )
+
+    def _open_to_members(self, members: Members) -> tuple[MembershipDesk, Hearings]:
+        """The gate asks the membership, and the membership moves the gate."""
+        desk = MembershipDesk(members, self.pen, self.clock, self.random)
+        gate = Gatekeeper(self.peers, self._roster, self.peers.door, members, self.network, self.counters, self.hub)
+        hearings = Hearings(members, self.network, gate, desk.redeem, self.supervisor, self.counters)
+        self.peers.door.meet(hearings)
+        members.meet(self.direct, gate)
+        return desk, hearings
+
     def _make_post(self) -> Post:
         inbox = Incomings(
-            self.dispatcher, self.supervisor, self.clock, self.counters, self.hub, self.config.max_message_size
+            self.dispatcher,
+            self.supervisor,
+            self.clock,
+            self.counters,
+            self.hub,
+            self.membership,
+            self.config.max_message_size,
         )
         return Post(
             network=self.network,
             presence=self.peers,
+            membership=self.membership,
             inbox=inbox,
             supervisor=self.supervisor,
             counters=self.counters,
@@ -195,6 +242,7 @@ class Parts:
             network=self.network,
             federation=self.federation,
             access=self.peers,
+            membership=self.membership,
             inbound=self.dispatcher,
             contents=self.blobs,
             store=self.store,
@@ -208,7 +256,21 @@ class Parts:
             log_size=self.config.gossip_log_size,
         )
 
+    def _make_publishing(self) -> Publishing:
+        return Publishing(
+            gossip=self.gossip,
+            courier=self.direct,
+            inbound=self.dispatcher,
+            membership=self.membership,
+            federation=self.federation,
+            peer_id=self.identity.peer_id,
+            incarnation=lambda: self.post.own_incarnation,
+            clock=self.clock,
+            random=self.random,
+        )
+
     async def _begin_anew(self, incarnation: Incarnation) -> None:
+        self.pen.incarnation = incarnation
         await self.gossip.begin(incarnation)
 
     def _terms(self) -> Terms:
@@ -223,6 +285,8 @@ class Parts:
         )
 
     def _is_own_rule(self, digest: bytes) -> bool:
+        if digest == self.membership.digest:
+            return True
         return any(self.registry.rule_digest(name) == digest for name in self.registry.names())
 
     @property
@@ -241,6 +305,13 @@ class Parts:
             capabilities=["direct", "gossip", "blob"],
             types_digest=self.registry.digest(),
         )
+
+
+def _federation(config: FederationConfig) -> FederationId:
+    """The one of the configuration; of a node that has none yet, one that nobody else is of."""
+    if config.membership == "open":
+        return open_federation(config.network)
+    return federation_of(Link(config.federation)) if config.federation else open_federation("")
 
 
 def _libp2p(identity: Identity, config: FederationConfig, federation: FederationId) -> Network:

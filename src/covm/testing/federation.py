@@ -67,14 +67,14 @@ async def simulated_federation(
 
     Nodes are named `node-0`, `node-1` and so on; their keys, and all chance, follow from `seed`. `types` are registered
     at each. `connect` is `all` (each with each), `line` (each with the next) or `none`; once this yields, connected
-    nodes are each other's `connected_peers()`. `config` changes fields of the preset `local`; `faults` hold on every
-    link; the nodes share `clock`, by default one that follows the event loop. Raises `ValueError` for a count outside
-    1 to 256, `ConfigError`, and what `FederationService.start` raises.
+    nodes are each other's `connected_peers()`. `config` changes fields of the preset `local` with `open` membership;
+    `faults` hold on every link; the nodes share `clock`, by default one that follows the event loop. Raises
+    `ValueError` for a count outside 1 to 256, `ConfigError`, and what `FederationService.start` raises.
     """
     if not 1 <= count <= MOST_NODES:
         raise ValueError(f"a simulated federation has 1 to {MOST_NODES} nodes, not {count}")
     fabric = SimulatedFabric(random=SeededRandom(seed), faults=faults)
-    changes = {"max_connections": max(count, 50), **(config or {})}
+    changes = {"membership": "open", "max_connections": max(count, 50), **(config or {})}
     shared_clock = clock or LoopClock()
     made = [_make_node(fabric, index, seed, changes, types, shared_clock) for index in range(count)]
     async with AsyncExitStack() as started:

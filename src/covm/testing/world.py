@@ -46,8 +46,9 @@ FIRST_PORT = 9_001
 class World:
     """Machines, the `fabric` between them, and the `trace` of what happens.
 
-    Every machine knows all others' addresses and keeps dialling them. `config` changes fields of the preset `local`.
-    Use it in `async with`, on a loop with virtual time: at the end the nodes that still run are stopped.
+    Every machine knows all others' addresses and keeps dialling them. `config` changes fields of the preset `local`
+    with `open` membership. Use it in `async with`, on a loop with virtual time: at the end the nodes that still run
+    are stopped.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class World:
                         "bootstrap_peers": [
                             f"{addresses[other]}/p2p/{identities[other].peer_id}" for other in names if other != name
                         ],
+                        "membership": "open",
                         **(config or {}),
                     },
                 ),

@@ -42,8 +42,11 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The node's directory, 0700; None: everything in memory, nothing outlives the process."""
     name: str = ""
     """The node's shown name, not unique; empty: the short form of its peer id."""
-    membership: Literal["open"] = "open"
-    """Who takes part. `open`: every node that states the same `network`; for trials."""
+    membership: Literal["members", "open"] = "members"
+    """Who takes part. `members`: those whom the founders of the `federation` let in. `open`: every node that states the
+    same `network`; for trials."""
+    federation: str = ""
+    """The id of the federation: of its charter. `covm federation create` and `join` write it."""
     network: str = "covm"
     """The name that nodes of one open federation share. It is stated, no secret."""
     listen_addresses: list[str] = msgspec.field(

@@ -87,10 +87,19 @@ def _network_rule(network: str) -> str | None:
     return None
 
 
+def _federation_rule(federation: str) -> str | None:
+    try:
+        fits = not federation or str(_native.Link(federation)) == federation
+    except ValueError:
+        fits = False
+    return None if fits else "must be empty, or the id of a federation, which begins with bafyrei"
+
+
 SETTINGS: Final[Mapping[str, Kind]] = {
     "home": Text(_home_rule, optional=True),
     "name": Text(_name_rule),
-    "membership": Choice(("open",)),
+    "membership": Choice(("members", "open")),
+    "federation": Text(_federation_rule),
     "network": Text(_network_rule),
     "listen_addresses": Texts(_listen_rule, MAX_ADDRESSES),
     "announce_addresses": Texts(_announce_rule, MAX_ADDRESSES),

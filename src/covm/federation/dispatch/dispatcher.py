@@ -44,6 +44,10 @@ logger = logging.getLogger("covm.federation.dispatch")
 T = TypeVar("T")
 
 
+def nobody(_author: str) -> None:
+    """Whose an author is where nobody is a member."""
+
+
 class MessageDispatcher:
     """The shell around `Shelf` and `Subscriptions`; its lanes are run by a `LaneRunner`."""
 
@@ -60,6 +64,7 @@ class MessageDispatcher:
         random: Random,
         counters: Counters,
         hub: EventHub,
+        member_of: Callable[[str], str | None] = nobody,
     ) -> None:
         self.subscriptions = Subscriptions()
         self.journal = InboxJournal(store, supervisor)
@@ -70,7 +75,15 @@ class MessageDispatcher:
         self._runner = LaneRunner(
             subscriptions=self.subscriptions,
             handling=Handling(
-                registry, self.subscriptions, self._transactions, self.journal, self._watch, clock, counters, hub
+                registry,
+                self.subscriptions,
+                self._transactions,
+                self.journal,
+                self._watch,
+                clock,
+                counters,
+                hub,
+                member_of,
             ),
             journal=self.journal,
             shelf=self.shelf,

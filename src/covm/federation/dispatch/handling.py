@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from covm.federation.clock import Clock
@@ -66,7 +66,9 @@ class Handling:
         clock: Clock,
         counters: Counters,
         hub: EventHub,
+        member_of: Callable[[str], str | None],
     ) -> None:
+        self._member_of = member_of
         self._registry = registry
         self._subscriptions = subscriptions
         self._transactions = transactions
@@ -212,9 +214,11 @@ class Handling:
                 self._tell_mismatch(arrival, error)
             reason = f"it does not fit {body.type} there: {error.path}: {error.why}"
             return Attempt(REFUSED, reason, self._registry.rule_digest(body.type))
-        if isinstance(arrival, Durable):
-            return received(body, payload, arrival.via, attempt=arrival.attempts + 1, out_of_order=arrival.out_of_order)
-        return received(body, payload, arrival.via)
+        member = self._member_of(body.author)
+        if not isinstance(arrival, Durable):
+            return received(body, payload, arrival.via, member=member)
+        attempt, late = arrival.attempts + 1, arrival.out_of_order
+        return received(body, payload, arrival.via, member=member, attempt=attempt, out_of_order=late)
 
     def _tell_mismatch(self, arrival: Arrival, error: InvalidMessage) -> None:
         """Anyone can send what does not fit: the log and the listeners hear of it once in a while."""

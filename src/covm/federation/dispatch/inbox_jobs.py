@@ -64,7 +64,10 @@ class LineRow(NamedTuple):
 
 
 class NewRow(NamedTuple):
-    """A message to store. `refused`: it is not kept, and its sender is told why."""
+    """A message to store.
+
+    `refused`: it is not kept, and its sender is told why; `rule`: by what, if others may judge by something else.
+    """
 
     inbox_id: int
     seq: int
@@ -75,6 +78,7 @@ class NewRow(NamedTuple):
     forget_at_ms: int
     state: int
     refused: str = ""
+    rule: bytes | None = None
 
 
 class Batch(NamedTuple):
@@ -182,7 +186,7 @@ def store_batch(tx: Transaction, batch: Batch) -> Stored:
             stored.repeated.add(row.inbox_id)
             again.append((row, known))
         elif row.refused:
-            settled.append(Settled(row.seq, row.mid, OutcomeState.REFUSED.value, row.refused, None))
+            settled.append(Settled(row.seq, row.mid, OutcomeState.REFUSED.value, row.refused, row.rule))
         else:
             before[row.mid] = row.inbox_id
             seen_rows.append((author_id, row.mid, row.forget_at_ms, row.inbox_id))

@@ -25,6 +25,7 @@ from covm.federation.dispatch.inbox_journal import FIRST_PAUSE_S, LAST_PAUSE_S
 from covm.federation.dispatch.incoming_stream import Greeting, Stream, trouble_of
 from covm.federation.errors import NotStarted, StoreError
 from covm.federation.events import EventHub, ReceivedLess
+from covm.federation.ports import Membership
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.frames import Hello, Outcome, Position
 from covm.federation.wire.incarnation import Incarnation
@@ -278,15 +279,7 @@ class Incoming:
             if line is None or not judgement.moves:
                 stream.took(judgement, size_bytes)
                 return
-            batch = make_batch(
-                self._owner.dispatcher,
-                line,
-                self._author_id,
-                self.peer,
-                judgement,
-                self._owner.max_message_size,
-                self._owner.clock.now_ms(),
-            )
+            batch = make_batch(self._owner, line, self._author_id, self.peer, judgement)
             try:
                 stored = await self._journal.store.write(partial(inbox_jobs.store_batch, batch=batch))
             except StoreError as error:
@@ -373,6 +366,7 @@ class Incomings:
         clock: Clock,
         counters: Counters,
         hub: EventHub,
+        membership: Membership,
         max_message_size: int,
     ) -> None:
         self.dispatcher = dispatcher
@@ -380,6 +374,7 @@ class Incomings:
         self.clock = clock
         self.counters = counters
         self.hub = hub
+        self.membership = membership
         self.max_message_size = max_message_size
         self._of: dict[str, Incoming] = {}
 

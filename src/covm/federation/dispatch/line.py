@@ -12,7 +12,7 @@ from covm.federation.counters import Counters
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
-from covm.federation.ports import Presence
+from covm.federation.ports import Membership, Presence
 from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
@@ -59,6 +59,7 @@ class Post:
 
     network: Network
     presence: Presence
+    membership: Membership
     inbox: Incomings
     supervisor: Supervisor
     counters: Counters

@@ -34,6 +34,7 @@ from covm.federation.wire.frames import (
 )
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
+from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.message import MessageBody, decode_body
 from covm.federation.wire.system import PROTOCOL_VERSION, Heartbeat, PeerInfo
 
@@ -196,6 +197,8 @@ class Receiver:
             presence.heartbeat_received(peer, frame)
         elif isinstance(frame, PeerInfo):
             presence.peer_info_received(peer, frame)
+        elif isinstance(frame, MembershipFrame):
+            self._post.membership.received(peer, frame)
         elif isinstance(frame, Ack):
             self._post.violation(peer, "ack_of_ack")
         return []

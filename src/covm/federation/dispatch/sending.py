@@ -32,6 +32,7 @@ from covm.federation.wire.frames import (
     encode_frame,
 )
 from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.system import PROTOCOL_VERSION, Heartbeat, PeerInfo
 
 FRAME_MESSAGES = 256
@@ -334,6 +335,8 @@ class Sender:
             self._post.presence.heartbeat_received(self.line.peer, frame)
         elif isinstance(frame, PeerInfo):
             self._post.presence.peer_info_received(self.line.peer, frame)
+        elif isinstance(frame, MembershipFrame):
+            self._post.membership.received(self.line.peer, frame)
         elif not isinstance(frame, Unknown):
             raise Violation("message_on_acknowledging_half")
         return False

@@ -12,9 +12,11 @@ from covm.federation.errors.access import (
     AccessError,
     IdentityError,
     NotAdmitted,
+    NotAMember,
     NotAuthorized,
     PassphraseNeeded,
     PeerBanned,
+    UnknownMember,
     WrongPassphrase,
 )
 from covm.federation.errors.message import (
@@ -70,6 +72,7 @@ __all__ = [
     "MessageTooLarge",
     "NetworkError",
     "NodeFailed",
+    "NotAMember",
     "NotAdmitted",
     "NotAuthorized",
     "NotRetriable",
@@ -84,6 +87,7 @@ __all__ = [
     "StoreTooNew",
     "StoreUnavailable",
     "TransferFailed",
+    "UnknownMember",
     "UnknownMessage",
     "UnknownMessageType",
     "UnknownPeer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from covm.federation.errors.root import FederationError
+from covm.federation.wire.display import shown
 
 
 class AccessError(FederationError):
@@ -46,6 +47,31 @@ class NotAuthorized(AccessError):
 
     def __str__(self) -> str:
         return f"{self.what} is not allowed: {self.why}"
+
+
+@dataclass(eq=False)
+class NotAMember(AccessError):
+    """This node, or who is meant, is no member of the federation."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(eq=False)
+class UnknownMember(AccessError):
+    """No member, or no request, is called so; or several are (`fitting`: their ids)."""
+
+    member: str
+    fitting: tuple[str, ...] = ()
+    what: str = "member"
+
+    def __str__(self) -> str:
+        if self.fitting:
+            several = ", ".join(self.fitting)
+            return f"{len(self.fitting)} of them fit {shown(self.member)!r}: {several}; give more of the id"
+        return f"no {self.what} is called {shown(self.member)!r} here; see `covm federation {self.what}s`"
 
 
 @dataclass(eq=False)

@@ -20,12 +20,13 @@ from covm.federation.counters import Counters
 from covm.federation.errors import FederationError, NotStarted
 from covm.federation.events import EventHub
 from covm.federation.gossip.announced import Announced, Announcement
+from covm.federation.gossip.held import Held
 from covm.federation.gossip.journal import WindowJournal
 from covm.federation.gossip.log import GossipLog, GossipLogEntry
 from covm.federation.gossip.numbers import OwnNumbers
-from covm.federation.gossip.verdicts import Judge, Judgement
+from covm.federation.gossip.verdicts import UNKNOWN_MEMBER, Judge, Judgement
 from covm.federation.network.interface import GossipReceived, GossipRejected, Network, Verdict
-from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Contents, Inbound
+from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Contents, Inbound, Membership
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
@@ -76,6 +77,7 @@ class GossipProtocol:
         network: Network,
         federation: FederationId,
         access: Access,
+        membership: Membership,
         inbound: Inbound,
         contents: Contents,
         store: Store,
@@ -98,7 +100,12 @@ class GossipProtocol:
         self._clock = clock
         self._random = random
         self._peer_id = network.peer_id
-        self._judge = Judge(federation, network.peer_id, allowance_per_s, access.is_banned, access.is_connected)
+        self._judge = Judge(
+            federation, network.peer_id, allowance_per_s, access.is_banned, membership, access.is_connected
+        )
+        self._membership = membership
+        self._held = Held(self._judge_batch)
+        membership.on_change(self._held.release)
         self._incarnation: Incarnation | None = None
         self._max_message_bytes = max_message_bytes
         self._numbers = OwnNumbers(store, federation.topic)
@@ -148,6 +155,7 @@ class GossipProtocol:
         for pending in self._pending:
             _fail(pending, NotStarted())
         self._pending.clear()
+        self._held.close()
         self._incarnation = None
         self._room.set()
         self.log.close()
@@ -193,12 +201,19 @@ class GossipProtocol:
 
     def on_gossip(self, batch: Sequence[GossipReceived]) -> None:
         """Judges a batch in one call and hands the accepted on."""
+        self._judge_batch(batch)
+
+    def _judge_batch(self, batch: Sequence[GossipReceived], is_last: bool = False) -> None:
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         verdicts: list[tuple[int, Verdict]] = []
         arrivals: list[Arrival] = []
         in_person: Counter[str] = Counter()
         for received in batch:
             judgement = self._judge.judge(received, now_ms, now_s)
+            if judgement.reason is UNKNOWN_MEMBER and not is_last:
+                self._membership.wanted(received.source)
+                if self._held.hold(received):
+                    continue
             verdicts.append((received.handle, judgement.verdict))
             self._note(received, judgement, now_ms)
             body = judgement.body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,7 +25,7 @@ class Ban(msgspec.Struct, frozen=True):
     """One ban. `until_ms` is wall-clock time; None means until it is lifted."""
 
     peer: str
-    """The banned peer's id, base58."""
+    """The banned peer's id, base58; or the id of a member, with all nodes that it has or gets."""
     reason: Annotated[str, msgspec.Meta(max_length=MAX_BAN_REASON)]
     """Why, in the operator's words, at most `MAX_BAN_REASON` characters."""
     since_ms: TimeMs
@@ -46,10 +46,12 @@ class Ban(msgspec.Struct, frozen=True):
 
 
 class Bans:
-    """The standing bans, at most one a peer."""
+    """The standing bans, at most one a peer or member."""
 
-    def __init__(self, bans: Iterable[Ban] = ()) -> None:
+    def __init__(self, bans: Iterable[Ban] = (), member_of: Callable[[str], str | None] | None = None) -> None:
+        """`member_of` says whose node a peer is: who comes with a new key is banned as its member is."""
         self._bans = {ban.peer: ban for ban in bans}
+        self._member_of = member_of or (lambda _: None)
 
     def __len__(self) -> int:
         return len(self._bans)
@@ -61,10 +63,13 @@ class Bans:
         return self._bans.pop(peer, None)
 
     def get(self, peer: str) -> Ban | None:
-        return self._bans.get(peer)
+        """The ban of a peer, or of the member whose node it is."""
+        if not self._bans:
+            return None
+        return self._bans.get(peer) or self._bans.get(self._member_of(peer) or "")
 
     def __contains__(self, peer: str) -> bool:
-        return peer in self._bans
+        return self.get(peer) is not None
 
     def expired(self, now_ms: int) -> list[Ban]:
         """The bans whose time is over."""

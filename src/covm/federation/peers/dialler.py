@@ -37,8 +37,11 @@ MAX_HINT_DIALS = 8
 DIAL_DEADLINE_S = 30.0
 """For all of a peer's addresses together; the network's own deadlines for each are shorter."""
 
+JOIN_DEADLINE_S = 30.0
+"""The longest that a join may take: where one side shows the other who is a member. The network ends it by itself."""
+
 SETTLE_DEADLINE_S = 15.0
-"""From connection to *connected*: the join exchange has 5 s, HELLO on the direct stream 10."""
+"""From being let in to *connected*: HELLO on the direct streams has 10 s."""
 
 
 class Dialler:
@@ -279,10 +282,10 @@ class Dialler:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         record.waiters.append(waiter)
         try:
-            async with asyncio.timeout(SETTLE_DEADLINE_S):
+            async with asyncio.timeout(JOIN_DEADLINE_S + SETTLE_DEADLINE_S):
                 await waiter
         except TimeoutError:
-            why = f"it answered, but was not ready within {SETTLE_DEADLINE_S:g} s"
+            why = f"it answered, but was not ready within {JOIN_DEADLINE_S + SETTLE_DEADLINE_S:g} s"
             raise ConnectionFailed(record.peer, dict.fromkeys(addresses, why)) from None
         finally:
             if waiter in record.waiters:

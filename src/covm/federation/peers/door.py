@@ -6,10 +6,11 @@ from covm.federation.counters import Counters
 from covm.federation.errors import ConnectionFailed, NotAdmitted
 from covm.federation.events import EventHub, PeerRefused
 from covm.federation.network import interface as net
-from covm.federation.peers.admission import Ground, refusal
+from covm.federation.peers.admission import no_place, refusal
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
+from covm.federation.ports import Hearing
 from covm.federation.wire.display import shown
 from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
 
@@ -38,10 +39,15 @@ class Door:
         self._bans = bans
         self._hello = hello
         self._max_connections = max_connections
+        self._hearing: Hearing | None = None
         self._hub = hub
         self._counters = counters
         self._silenced = 0
         """The connection whose talk was refused last: what it still says is no news."""
+
+    def meet(self, hearing: Hearing) -> None:
+        """Takes who hears what peers have to say for themselves; without, everybody is let in."""
+        self._hearing = hearing
 
     def on_hello(self, event: net.HelloReceived) -> None:
         record = self._roster.obtain(event.peer)
@@ -53,18 +59,27 @@ class Door:
             return
         record.name, record.agent = theirs.name, theirs.agent
         ban = self._bans.get(event.peer)
-        ground = Ground(
-            banned=ban.reason if ban is not None else None,
-            pinned=record.kept or bool(record.waiters),
-            known=record.admitted,
-            taken=self._roster.places_taken,
-            places=self._max_connections,
-        )
-        reason = refusal(self._hello, theirs, ground)
-        if reason is None:
-            self._network.admit(event.connection)
-        else:
+        reason = refusal(self._hello, theirs, ban.reason if ban is not None else None)
+        if reason is not None:
             self._refuse(event.connection, record, reason)
+        elif self._hearing is None:
+            self.let_in(event.connection, event.peer)
+        else:
+            self._hearing.begin(event.connection, event.peer)
+
+    def let_in(self, connection: int, peer: str) -> None:
+        """Whoever this is may take part, and does if there is a place."""
+        record = self._roster.obtain(peer)
+        known, pinned = record.admitted, record.kept or bool(record.waiters)
+        reason = no_place(self._roster.places_taken, self._max_connections, known=known, pinned=pinned)
+        if reason is None:
+            self._network.admit(connection)
+        else:
+            self._refuse(connection, record, reason)
+
+    def turn_away(self, connection: int, peer: str, reason: str) -> None:
+        """Whoever this is may not take part."""
+        self._refuse(connection, self._roster.obtain(peer), reason)
 
     def on_talked(self, event: net.JoinTalked) -> None:
         if event.connection != self._silenced:

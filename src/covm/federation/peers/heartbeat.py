@@ -15,7 +15,7 @@ from typing import Protocol
 from covm.federation.clock import Clock
 from covm.federation.peers.health import Health, Pulse, judge, next_doubt
 from covm.federation.peers.record import PeerRecord
-from covm.federation.ports import Control
+from covm.federation.ports import Control, Membership
 from covm.federation.wire.system import FULL_LOAD, Heartbeat
 
 ANSWERS_PER_INTERVAL = 4
@@ -37,9 +37,18 @@ class Ward(Protocol):
 class Heartbeats:
     """The shell around `health`."""
 
-    def __init__(self, ward: Ward, control: Control, clock: Clock, interval_s: float, load: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ward: Ward,
+        control: Control,
+        membership: Membership,
+        clock: Clock,
+        interval_s: float,
+        load: Callable[[], int],
+    ) -> None:
         self._ward = ward
         self._control = control
+        self._membership = membership
         self._clock = clock
         self._interval_s = interval_s
         self._load = load
@@ -73,7 +82,10 @@ class Heartbeats:
             return
         sequence = next(self._sequence)
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
-        if self._control.send_control(record.peer, Heartbeat(sequence=sequence, sent_at=now_ms, load=self._bounded())):
+        heartbeat = Heartbeat(
+            sequence=sequence, sent_at=now_ms, load=self._bounded(), membership=self._membership.digest
+        )
+        if self._control.send_control(record.peer, heartbeat):
             record.pulse.note_sent(sequence, now_ms, now_s)
 
     def heard(self, record: PeerRecord) -> None:
@@ -88,6 +100,7 @@ class Heartbeats:
 
     def received(self, record: PeerRecord, heartbeat: Heartbeat) -> None:
         self.heard(record)
+        self._membership.heard_digest(record.peer, heartbeat.membership)
         now_ms = self._clock.now_ms()
         if heartbeat.reply_to is None:
             self._answer(record, heartbeat, now_ms)
@@ -109,6 +122,7 @@ class Heartbeats:
                 reply_to=heartbeat.sequence,
                 received_at=now_ms,
                 load=self._bounded(),
+                membership=self._membership.digest,
             ),
         )
 

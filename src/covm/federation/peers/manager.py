@@ -35,7 +35,7 @@ from covm.federation.events import (
 from covm.federation.network import interface as net
 from covm.federation.peers.bans import Ban, Bans
 from covm.federation.peers.book import MAX_ADDRESSES, Source
-from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
+from covm.federation.peers.dialler import JOIN_DEADLINE_S, SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door, broken_off
 from covm.federation.peers.health import Pulse, clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
@@ -43,7 +43,7 @@ from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.target import parse_address
 from covm.federation.peers.warden import Warden
-from covm.federation.ports import Control
+from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.display import shown
 from covm.federation.wire.join import JoinHello
@@ -77,6 +77,7 @@ class PeerManager:
         describe: Callable[[], PeerInfo],
         load: Callable[[], int],
         warden: Warden,
+        membership: Membership,
         supervisor: Supervisor,
         clock: Clock,
         hub: EventHub,
@@ -94,14 +95,17 @@ class PeerManager:
         self._supervisor = supervisor
         self._clock = clock
         self._hub = hub
-        self._door = Door(network, roster, bans, hello, max_connections, hub, counters)
+        self._membership = membership
+        self.door = Door(network, roster, bans, hello, max_connections, hub, counters)
+        self.on_join_refused = self.door.on_join_refused
+        self.on_join_failed = self.door.on_join_failed
         self._control: Control
         self._heartbeats: Heartbeats
 
     def meet(self, control: Control) -> None:
         """Takes the port to the direct streams, which in turn need this manager's."""
         self._control = control
-        self._heartbeats = Heartbeats(self, control, self._clock, self._interval_s, self._load)
+        self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
 
     def start(self, bootstrap: Iterable[str]) -> None:
         """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
@@ -189,7 +193,7 @@ class PeerManager:
     def may_write_to(self, peer: str) -> None:
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
-        if not self._roster.knows(peer):
+        if not self._roster.knows(peer) and self._membership.member_of(peer) is None:
             raise UnknownPeer(peer)
 
     def clock_is_doubtful(self) -> bool:
@@ -259,7 +263,7 @@ class PeerManager:
                 return
             record.parked = False
         if not record.is_connected and record.deadline_s is None:
-            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
+            record.deadline_s = self._clock.monotonic_s() + JOIN_DEADLINE_S + SETTLE_DEADLINE_S
         if event.outbound:
             self._note_addresses(event.peer, [event.address], Source.CONNECTED)
 
@@ -267,20 +271,13 @@ class PeerManager:
         record = self._roster.obtain(event.peer)
         # Who was sent away and did not come by itself is not let in; who is banned is told so.
         if not record.parked or event.peer in self._bans:
-            self._door.on_hello(event)
-
-    def on_talked(self, event: net.JoinTalked) -> None:
-        self._door.on_talked(event)
-
-    def on_join_refused(self, event: net.JoinRefused) -> None:
-        self._door.on_join_refused(event)
-
-    def on_join_failed(self, event: net.JoinFailed) -> None:
-        self._door.on_join_failed(event)
+            self.door.on_hello(event)
 
     def on_admitted(self, event: net.PeerAdmitted) -> None:
         record = self._roster.obtain(event.peer)
         record.admitted = True
+        if record.deadline_s is not None:
+            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
         self._note_addresses(record.peer, record.claimed, Source.PEER_INFO)
         self._settle(record)
 
@@ -390,7 +387,7 @@ class PeerManager:
         for record in self._roster:
             if record.deadline_s is not None and record.deadline_s <= now_s:
                 record.deadline_s = None
-                why = f"not ready within {SETTLE_DEADLINE_S:g} s of connecting"
+                why = "not ready in time after connecting"
                 self._supervisor.launch(self._drop(record, why), f"disconnect of {record.peer}")
 
 

@@ -17,6 +17,7 @@ from covm.federation.peers.roster import Roster
 from covm.federation.peers.target import parse_peer_id
 from covm.federation.wire.display import shown
 from covm.federation.wire.limits import MAX_TIME_MS
+from covm.federation.wire.member_id import is_member_id
 
 logger = logging.getLogger("covm.federation.peers")
 
@@ -39,7 +40,10 @@ class Warden:
         save: Callable[[Sequence[Ban]], Awaitable[None]],
         clock: Clock,
         hub: EventHub,
+        nodes_of: Callable[[str], list[str]] | None = None,
     ) -> None:
+        """`nodes_of` gives the nodes of a member by its id."""
+        self._nodes_of = nodes_of or (lambda _: [])
         self._network = network
         self._roster = roster
         self._bans = bans
@@ -58,8 +62,8 @@ class Warden:
 
     async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
         """Raises `NotAuthorized` for this node itself, `InvalidAddress` for what is no peer id."""
-        peer = parse_peer_id(peer)
-        if peer == self._network.peer_id:
+        peer = peer if is_member_id(peer) else parse_peer_id(peer)
+        if self._network.peer_id in self._banned_by(peer):
             raise NotAuthorized("banning this node itself", "a node needs itself")
         if duration is not None and duration <= timedelta(0):
             raise ValueError(f"a ban cannot last {duration}; give a positive duration, or none at all")
@@ -117,19 +121,29 @@ class Warden:
         if ban.until_ms is not None:
             left_s = (ban.until_ms - self._clock.now_ms()) / 1000
             self._ends_s[ban.peer] = self._clock.monotonic_s() + left_s
-        record = self._roster.obtain(ban.peer)
+        for peer in self._banned_by(ban.peer):
+            self._send_away(peer, ban)
+
+    def _send_away(self, peer: str, ban: Ban) -> None:
+        record = self._roster.obtain(peer)
         record.let_go()
         record.parked = True
         record.resolve(ban.as_error())
         if record.is_connected:
-            self._hub.emit(PeerDisconnected(ban.peer, "banned"))
+            self._hub.emit(PeerDisconnected(peer, "banned"))
         record.become(PeerState.BANNED, ban.reason, self._clock.now_ms())
         record.pulse = None
-        self._network.block(ban.peer)
+        self._network.block(peer)
+
+    def _banned_by(self, peer: str) -> list[str]:
+        """The nodes that a ban is about; a member may have more, which the door knows."""
+        return self._nodes_of(peer) if is_member_id(peer) else [peer]
 
     def _release(self, peer: str, why: str) -> None:
         self._bans.lift(peer)
         self._ends_s.pop(peer, None)
-        self._network.unblock(peer)
-        self._roster.obtain(peer).become(PeerState.KNOWN, f"the ban was {why}", self._clock.now_ms())
+        for node in self._banned_by(peer):
+            if node not in self._bans:
+                self._network.unblock(node)
+                self._roster.obtain(node).become(PeerState.KNOWN, f"the ban was {why}", self._clock.now_ms())
         self._hub.emit(PeerWasUnbanned(peer, why))

@@ -1,4 +1,7 @@
-"""Which federation this is. In `open` mode: the CID of `{network: name}` in DAG-CBOR, stated and no secret."""
+"""Which federation this is: the CID of its charter.
+
+In `open` mode that of `{network: name}` in DAG-CBOR, stated and no secret.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ class FederationId(msgspec.Struct, frozen=True):
     """A federation's id and the names on the network that follow from it."""
 
     network: str
+    """The name that nodes share in `open` mode; empty otherwise."""
     cid: _native.Link
     topic: str
     """The gossip topic, `/covm/<cid>`."""
@@ -19,6 +23,11 @@ class FederationId(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return str(self.cid)
+
+
+def federation_of(cid: _native.Link) -> FederationId:
+    """The federation with this charter."""
+    return FederationId(network="", cid=cid, topic=f"/covm/{cid}", kademlia=f"/covm/kad/{cid}")
 
 
 def open_federation(network: str) -> FederationId:

@@ -17,6 +17,7 @@ acceptor, who acknowledges them on its half of the same stream:
     proof      acceptor  incarnation · envelope or null
     heartbeat  both      body: `system.heartbeat`
     peer_info  both      body: `system.peer_info`
+    members_*  both      who is a member; see `wire.membership`
 
 Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
 """
@@ -40,6 +41,15 @@ from covm.federation.wire.limits import (
     MID_SIZE,
 )
 from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.membership import (
+    JoinRequest,
+    MembersAsk,
+    MembersGive,
+    MembersHave,
+    MembershipFrame,
+    MembersKnown,
+    MembersWant,
+)
 from covm.federation.wire.system import Count, Digest, Heartbeat, PeerInfo, Version
 
 __all__ = [
@@ -47,8 +57,14 @@ __all__ = [
     "Confirm",
     "Frame",
     "Hello",
+    "JoinRequest",
     "KnownFrame",
     "Malformed",
+    "MembersAsk",
+    "MembersGive",
+    "MembersHave",
+    "MembersKnown",
+    "MembersWant",
     "Messages",
     "Outcome",
     "OutcomeState",
@@ -158,7 +174,7 @@ class Unknown(Struct, frozen=True):
     t: str
 
 
-KnownFrame = Hello | Messages | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo
+KnownFrame = Hello | Messages | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo | MembershipFrame
 Frame = KnownFrame | Unknown
 
 _KINDS: Final[dict[type, str]] = {
@@ -168,6 +184,12 @@ _KINDS: Final[dict[type, str]] = {
     Confirm: "confirm",
     Prove: "prove",
     Proof: "proof",
+    MembersAsk: "members_ask",
+    MembersHave: "members_have",
+    MembersWant: "members_want",
+    MembersGive: "members_give",
+    MembersKnown: "members_known",
+    JoinRequest: "join_request",
 }
 _BODIES: Final[dict[type, str]] = {Heartbeat: "heartbeat", PeerInfo: "peer_info"}
 _DIRECT: Final[dict[str, type]] = {kind: struct for struct, kind in _KINDS.items()}
@@ -211,7 +233,7 @@ def decode_frame(data: bytes) -> Frame:
     return Unknown(kind[:MAX_UNKNOWN_KIND])
 
 
-def _fields(frame: Hello | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo) -> dict[str, Any]:
+def _fields(frame: KnownFrame) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(frame, builtin_types=_PLAIN)
     # Once a frame, not once a message. (A `ValidationError` is a `ValueError`.)
     msgspec.convert(plain, type(frame), builtin_types=_PLAIN)

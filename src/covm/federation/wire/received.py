@@ -29,7 +29,7 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     author: str
     """The author's peer id, proven by the signature, whoever carried the message."""
     member: str | None = None
-    """The author's organisation; None while the federation is open to everyone."""
+    """The id of the author's member; None while the federation is open to everyone."""
     to: str | None
     """The recipient's peer id; None for a published message."""
     via: Via
@@ -54,13 +54,20 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 def received(
-    body: MessageBody, payload: Any, via: Via, *, attempt: int = 1, out_of_order: bool = False
+    body: MessageBody,
+    payload: Any,
+    via: Via,
+    *,
+    member: str | None = None,
+    attempt: int = 1,
+    out_of_order: bool = False,
 ) -> Message[Any]:
     """The message that a body carries, with its payload already typed."""
     return Message(
         id=body.mid.hex(),
         type=body.type,
         author=body.author,
+        member=member,
         to=body.to,
         via=via,
         attempt=attempt,

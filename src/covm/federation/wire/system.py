@@ -50,6 +50,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     """When that one came, by the clock that `sent_at` is read from."""
     load: Annotated[int, Meta(ge=0, le=FULL_LOAD)] = 0
     """How busy the node is, in thousandths."""
+    membership: Digest | None = None
+    """Of what it knows of who is a member: two nodes that differ exchange what one of them lacks."""
 
 
 @message_type("system.peer_info")

@@ -23,8 +23,10 @@ def upgrade() -> None:
     _gossip_numbers()
     _gossip_windows()
     _inbox()
+    _invites()
     _lines_in()
     _lines_out()
+    _membership()
     _meta()
     _outbox()
     _outcomes()
@@ -155,6 +157,22 @@ def _inbox() -> None:
     op.create_index("covm_inbox_lane", "covm_inbox", ["author_id", "type", "id"])
 
 
+def _invites() -> None:
+    op.create_table(
+        "covm_invites",
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("roles", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("uses", sa.Integer(), nullable=False),
+        sa.Column("used_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_covm_invites")),
+    )
+
+
 def _lines_in() -> None:
     op.create_table(
         "covm_lines_in",
@@ -188,6 +206,18 @@ def _lines_out() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_covm_lines_out")),
         sa.UniqueConstraint("peer_id", "number", "nonce", name=op.f("uq_covm_lines_out_peer_id_number_nonce")),
     )
+
+
+def _membership() -> None:
+    op.create_table(
+        "covm_membership",
+        sa.Column("number", _Id, nullable=False),
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_covm_membership")),
+    )
+    op.create_index("covm_membership_id", "covm_membership", ["id"], unique=True)
 
 
 def _meta() -> None:

@@ -1,0 +1,209 @@
+"""`covm federation create` and `charter`: a federation begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from cyclopts import Parameter
+
+from covm.cli.config_file import put
+from covm.cli.federation_errors import as_failures
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import safe, say, say_json
+from covm.control.failures import Invalid
+from covm.control.home import prepare_home
+from covm.control.schema import Versioned
+
+if TYPE_CHECKING:
+    from covm.daemon.homestead import Homestead
+    from covm.federation.membership.papers import OpenedCharter
+
+
+class Founded(Versioned, kw_only=True, frozen=True):
+    """A federation, or a charter on its way to be one. `federation` is empty until every founder has signed."""
+
+    name: str
+    federation: str
+    member: str
+    member_id: str
+    charter: str
+    """The file to be signed by the others; empty when nobody else is to sign."""
+    lacking: list[str]
+    """Founders that have not signed, by name."""
+
+
+def create(
+    name: str,
+    /,
+    *,
+    as_: Annotated[str | None, Parameter(name="--as")] = None,
+    founder: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    k: int = 1,
+    charter: Path | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Found a federation. This node's member is a founder, alone or with others whose identities are given.
+
+    No node may run on this home. With other founders a charter is written, for each of them to sign with
+    `covm federation charter sign`; then the file comes back here and is signed once more, which makes it count.
+
+    Parameters
+    ----------
+    name
+        What the federation is called, such as "Three Valleys".
+    as_
+        What this node's member is called, such as "Mill Bakery"; without it, the node's name.
+    founder
+        The identity of another founder, from `covm identity export` on its machine. May be given several times.
+    k
+        How many founders admit a new member.
+    charter
+        Where the charter is written when others have to sign it; without it, charter.json here.
+    """
+    from covm.federation.membership.papers import read_identity
+
+    others = [_read(path, read_identity) for path in founder or []]
+
+    async def work(home: Homestead) -> _Done:
+        paper = await home.draft(name, as_ or home.config.name or home.identity.peer_id[-8:], others, k)
+        return await _go_on(home, paper_bytes(paper))
+
+    _tell(_at_home(common, work, charter or Path("charter.json")), common)
+
+
+def sign(file: Path, /, *, common: Common = DEFAULT) -> None:
+    """Sign a charter for this node's member, or, once all founders have, make it this node's federation.
+
+    No node may run on this home. The file is written again with the signature; give it to the next founder.
+
+    Parameters
+    ----------
+    file
+        The charter, as the founder who drafted it wrote it.
+    """
+
+    data = _read(file, bytes)
+    _tell(_at_home(common, lambda home: _go_on(home, data), file), common)
+
+
+def show(file: Path, /, *, common: Common = DEFAULT) -> None:
+    """Show what a charter says, and who has signed it; changes nothing.
+
+    Parameters
+    ----------
+    file
+        The charter.
+    """
+    from covm.federation.membership.papers import read_charter
+
+    opened = _read(file, read_charter)
+    if common.json:
+        say_json(_founded(opened, "", "", "", str(file)))
+        return
+    charter = opened.charter
+    say(f"federation   {safe(charter.name)}")
+    for each in charter.founders:
+        has = opened.signed is not None and each.key in opened.signed.signers
+        state = "signed" if has else "has not signed"
+        say(f"founder      {safe(_name(opened, each.member))}  {each.member}  {state}")
+    say(f"admission    {charter.k} of {len(charter.founders)} founders admit a member")
+    say(f"roles        {', '.join(sorted(charter.roles))}")
+
+
+def paper_bytes(paper: Any) -> bytes:
+    """A paper as a file has it."""
+    from covm.federation.membership.papers import write_paper
+
+    return write_paper(paper)
+
+
+async def _go_on(home: Homestead, data: bytes) -> _Done:
+    """Signs, and adopts what everybody has signed."""
+    opened = await home.sign(data)
+    own = await home.own_log()
+    if own is None or own.head is None:
+        raise Invalid("this node is of no member yet", code="no_member")
+    federation = "" if _lacking(opened) else await home.adopt(opened)
+    return _Done(opened, federation, own.head.name, str(own.member))
+
+
+class _Done(NamedTuple):
+    """What was done at home, before files are written."""
+
+    opened: OpenedCharter
+    federation: str
+    member: str
+    member_id: str
+
+
+def _at_home(common: Common, work: Callable[[Homestead], Awaitable[_Done]], file: Path) -> Founded:
+    from covm.daemon import home_key
+    from covm.daemon.homestead import homestead
+
+    prepare_home(common.folder)
+
+    async def run() -> _Done:
+        async with homestead(common.folder, home_key.obtain(common.folder)) as home:
+            return await work(home)
+
+    with as_failures():
+        try:
+            done = asyncio.run(run())
+        except ValueError as error:
+            raise Invalid(str(error), code="bad_charter") from error
+    if done.federation:
+        put(common.folder, {"membership": "members", "federation": done.federation})
+    goes_round = len(done.opened.charter.founders) > 1
+    if goes_round:
+        file.write_bytes(paper_bytes(done.opened.paper))
+    return _founded(done.opened, done.federation, done.member, done.member_id, str(file) if goes_round else "")
+
+
+def _founded(opened: OpenedCharter, federation: str, member: str, member_id: str, file: str) -> Founded:
+    return Founded(
+        name=opened.charter.name,
+        federation=federation,
+        member=member,
+        member_id=member_id,
+        charter=file,
+        lacking=_lacking(opened),
+    )
+
+
+def _lacking(opened: OpenedCharter) -> list[str]:
+    signers = opened.signed.signers if opened.signed is not None else frozenset()
+    return [_name(opened, each.member) for each in opened.charter.founders if each.key not in signers]
+
+
+def _name(opened: OpenedCharter, member: Any) -> str:
+    from covm.federation.identity.identities import Identities
+
+    head = Identities(opened.logs).head(member)
+    return head.name if head is not None else str(member)
+
+
+def _tell(founded: Founded, common: Common) -> None:
+    if common.json:
+        say_json(founded)
+        return
+    if founded.federation:
+        say(f"founded {safe(founded.name)}: {founded.federation}")
+        say(f"this node is of its founder {safe(founded.member)} ({founded.member_id})")
+        if founded.charter:
+            say(f"the charter with all signatures is in {safe(founded.charter)}: the other founders sign it once more")
+        say("next: covm federation start, then covm federation invite")
+        return
+    say(f"signed the charter of {safe(founded.name)} for {safe(founded.member)}: {safe(founded.charter)}")
+    say(f"to sign: {', '.join(map(safe, founded.lacking))}, with covm federation charter sign")
+
+
+def _read(path: Path, read: Any) -> Any:
+    try:
+        return read(path.read_bytes())
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", code="unreadable_file") from error
+    except ValueError as error:
+        raise Invalid(f"{path}: {error}", code="bad_file") from error

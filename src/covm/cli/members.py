@@ -1,0 +1,181 @@
+"""`covm federation members`, `requests`, `approve`, `remove`, `roles`, `whoami` and `invite`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from covm.cli.durations import milliseconds
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import note, safe, say, say_json
+from covm.cli.rendering import date_time, sentence, table
+from covm.control import membership
+from covm.control.client import ControlClient
+
+
+def members(*, common: Common = DEFAULT) -> None:
+    """List the members of the federation, and who was one."""
+    answer = ControlClient(common.folder).members()
+    if common.json:
+        say_json(answer)
+        return
+    rows = [
+        (
+            each.name + (" (this node's)" if each.own else ""),
+            each.short_id,
+            ", ".join(each.roles) if each.member else "-",
+            "founder" if each.founder else "",
+            sum(node.connected for node in each.nodes),
+            len(each.nodes),
+            _state(each),
+        )
+        for each in answer.members
+    ]
+    table(("MEMBER", "ID", "ROLES", "", "CONNECTED", "NODES", "STATE"), rows, empty="nobody is known yet")
+
+
+def requests(*, common: Common = DEFAULT) -> None:
+    """List what waits for the approval of founders."""
+    waiting = ControlClient(common.folder).requests()
+    if common.json:
+        say_json(membership.Requests(requests=waiting))
+        return
+    rows = [
+        (
+            each.kind,
+            each.name,
+            each.short_id,
+            ", ".join(each.roles) or sentence(each.reason),
+            f"{len(each.approved_by)} of {each.needed}",
+            ", ".join(each.approved_by) or "-",
+            date_time(each.proposed_at),
+        )
+        for each in waiting
+    ]
+    table(("WHAT", "WHO", "ID", "AS / WHY", "APPROVED", "BY", "SINCE"), rows, empty="nothing waits for approval")
+
+
+def approve(request: str, /, *, common: Common = DEFAULT) -> None:
+    """Approve what waits, for this node's member, which is a founder.
+
+    Parameters
+    ----------
+    request
+        The id of what waits, the beginning of it, or the name of whom it is about; see `covm federation requests`.
+    """
+    decision = ControlClient(common.folder).approve(request)
+    if common.json:
+        say_json(membership.Decided(decision=decision))
+    else:
+        say(_told(decision))
+
+
+def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
+    """Remove a member: over half of the other founders have to approve it. What it wrote up to now stays.
+
+    Parameters
+    ----------
+    member
+        A member's name or id, or the beginning of the id; see `covm federation members`.
+    reason
+        Why, for everybody to read.
+    """
+    decision = ControlClient(common.folder).remove(member, reason)
+    if common.json:
+        say_json(membership.Decided(decision=decision))
+    else:
+        say(_told(decision))
+
+
+def roles(*, common: Common = DEFAULT) -> None:
+    """List the roles of the charter, with what each may do by type."""
+    known = ControlClient(common.folder).roles()
+    if common.json:
+        say_json(membership.Roles(roles=known))
+        return
+    rows = [
+        (each.name, *(", ".join(patterns) or "-" for patterns in (each.publish, each.send, each.read, each.write)))
+        for each in known
+    ]
+    table(("ROLE", "PUBLISH", "SEND", "READ", "WRITE"), rows, empty="there is no charter here yet")
+
+
+def whoami(*, common: Common = DEFAULT) -> None:
+    """Show whose this node is, and in which federation."""
+    answer = ControlClient(common.folder).whoami()
+    if common.json:
+        say_json(answer)
+        return
+    mine = answer.member
+    say(f"node         {safe(answer.node_name)}  {answer.peer_id}")
+    say(f"federation   {safe(answer.federation_name) or '(not known yet)'}  {answer.federation}")
+    if mine is None:
+        say(f"member       none: {safe(answer.why)}")
+        return
+    say(f"member       {safe(mine.name)}  {mine.id}{'  (founder)' if mine.founder else ''}")
+    say(f"roles        {', '.join(mine.roles) or '-'}")
+    say(f"state        {_state(mine)}: {safe(answer.why)}")
+
+
+def invite(
+    *,
+    role: Annotated[list[str] | None, Parameter(negative=())] = None,
+    expires: str = "24h",
+    uses: int = 1,
+    no_qr: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = DEFAULT,
+) -> None:
+    """Make a link that lets somebody in. Who has it can use it: give it to one person, in confidence.
+
+    Parameters
+    ----------
+    role
+        The role that the new member gets; may be given several times. Without it: member.
+    expires
+        How long the link is good for, such as 30m, 24h or 7d; 90 days at most.
+    uses
+        How many members it lets in.
+    no_qr
+        Do not draw the link as a QR code, also on a terminal.
+    """
+    answer = ControlClient(common.folder).invite(role or ["member"], milliseconds(expires, "--expires"), uses)
+    if common.json:
+        say_json(answer)
+        return
+    say(answer.link)
+    if not no_qr:
+        _draw(answer.link)
+    many = "one member" if uses == 1 else f"{uses} members"
+    note(f"lets in {many} until {date_time(answer.expires_at)}; on their machine: covm federation join LINK")
+
+
+def _draw(link: str) -> None:
+    """The link as a QR code, where somebody can see it."""
+    import sys
+
+    if not sys.stdout.isatty():
+        return
+    import segno
+
+    segno.make(link, error="l").terminal(compact=True, border=2)
+
+
+def _state(member: membership.Member) -> str:
+    if member.contested:
+        return "contested: two hold its key"
+    return "member" if member.member else sentence(member.why)
+
+
+def _told(decision: membership.Decision) -> str:
+    who = safe(decision.name)
+    what = {"admission": f"{who} is admitted", "removal": f"{who} is removed", "type": f"the type {who} counts"}
+    done = what.get(decision.kind, who)
+    have, needed = len(decision.approved_by), decision.needed
+    if decision.status == "valid":
+        return f"{done}: approved by {', '.join(map(safe, decision.approved_by))}"
+    return (
+        f"{done} once {needed} founders have approved it; {have} have"
+        + (f": {', '.join(map(safe, decision.approved_by))}" if have else "")
+        + f". The others: covm federation approve {decision.short_id}"
+    )

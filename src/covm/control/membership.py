@@ -1,0 +1,151 @@
+"""The control API's requests and answers about who is a member, version 1; see `covm.control.schema`.
+
+| request | body | answer |
+|---|---|---|
+| GET /v1/members | | `Members` |
+| GET /v1/members/requests | | `Requests` |
+| GET /v1/members/roles | | `Roles` |
+| GET /v1/whoami | | `WhoAmI` |
+| POST /v1/members/invite | `AskInvite` | `Invited` |
+| POST /v1/members/approve | `Approve` | `Decided` |
+| POST /v1/members/remove | `Remove` | `Decided` |
+| GET /v1/identity | | `IdentityEntries` |
+| POST /v1/identity | `IdentityEntries` | `IdentityEntries` |
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from covm.control.schema import BAN_MOST_MS, Versioned
+
+
+class MemberNode(Struct, kw_only=True, frozen=True):
+    """A node of a member."""
+
+    peer_id: str
+    name: str
+    approver: bool
+    connected: bool
+
+
+class Member(Struct, kw_only=True, frozen=True):
+    """A member, present or former."""
+
+    id: str
+    short_id: str
+    """The part of the id that tells it from others; it stands for the id in commands."""
+    name: str
+    member: bool
+    why: str
+    founder: bool
+    roles: list[str]
+    nodes: list[MemberNode]
+    contested: bool
+    """Two hold its key, and say different things: its identity log ends until it recovers."""
+    own: bool
+
+
+class Members(Versioned, kw_only=True, frozen=True):
+    """Everyone who is or was a member."""
+
+    federation: str
+    name: str
+    members: list[Member]
+
+
+class Decision(Struct, kw_only=True, frozen=True):
+    """An admission, a removal or a type, and who has approved it."""
+
+    id: str
+    short_id: str
+    kind: str
+    subject: str
+    name: str
+    roles: list[str]
+    reason: str
+    proposed_by: str
+    proposed_at: int
+    approved_by: list[str]
+    needed: int
+    status: str
+    why: str
+
+
+class Requests(Versioned, kw_only=True, frozen=True):
+    """What waits for approvals, the oldest first."""
+
+    requests: list[Decision]
+
+
+class Decided(Versioned, kw_only=True, frozen=True):
+    """How it stands now."""
+
+    decision: Decision
+
+
+class Role(Struct, kw_only=True, frozen=True):
+    """What the members in a role may do, by type patterns."""
+
+    name: str
+    publish: list[str]
+    send: list[str]
+    read: list[str]
+    write: list[str]
+
+
+class Roles(Versioned, kw_only=True, frozen=True):
+    """The charter's roles."""
+
+    roles: list[Role]
+
+
+class WhoAmI(Versioned, kw_only=True, frozen=True):
+    """Whose this node is. `member` is None for a node that is nobody's here."""
+
+    peer_id: str
+    did_key: str
+    node_name: str
+    federation: str
+    federation_name: str
+    member: Member | None
+    why: str
+
+
+class AskInvite(Versioned, kw_only=True, frozen=True):
+    """An invite that lets in `uses` members in these roles; how long and how many is the node's to say."""
+
+    roles: Annotated[list[str], Meta(max_length=64)]
+    expires_ms: Annotated[int, Meta(ge=1, le=BAN_MOST_MS)]
+    uses: Annotated[int, Meta(ge=1)]
+
+
+class Invited(Versioned, kw_only=True, frozen=True):
+    """The link. Who has it can use it."""
+
+    link: str
+    expires_at: int
+
+    def __repr__(self) -> str:
+        return f"Invited(expires_at={self.expires_at})"
+
+
+class Approve(Versioned, kw_only=True, frozen=True):
+    """Approves what waits: its id, the beginning of that, or the name of whom it is about."""
+
+    request: str
+
+
+class Remove(Versioned, kw_only=True, frozen=True):
+    """Proposes to remove a member."""
+
+    member: str
+    reason: str
+
+
+class IdentityEntries(Versioned, kw_only=True, frozen=True):
+    """The identity log of the node's member, signed entry by entry; of a request, entries to be taken."""
+
+    entries: list[bytes]

@@ -1,0 +1,211 @@
+"""What is done to a home while no node runs on it: a member begins, a federation is founded, an invite is taken up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from covm._native import Keypair, Link
+from covm.daemon.process import load_config
+from covm.federation import FederationConfig, Identity
+from covm.federation.errors import IdentityError, NotAMember, NotAuthorized
+from covm.federation.home import Home
+from covm.federation.identity.charter import charter_verdict, encode_charter, sign_charter
+from covm.federation.identity.identities import Identities
+from covm.federation.identity.log import IdentityLog
+from covm.federation.identity.member_keys import MemberKeys
+from covm.federation.identity.update import SignedUpdate, member_of, open_updates
+from covm.federation.membership import tables
+from covm.federation.membership.founding import begin_member, draft_charter
+from covm.federation.membership.invites import Invite
+from covm.federation.membership.papers import (
+    CharterPaper,
+    OpenedCharter,
+    charter_paper,
+    read_charter,
+)
+from covm.federation.store import make_store
+from covm.federation.store.interface import Store
+from covm.federation.wire.limits import SALT_SIZE
+from covm.federation.wire.malformed import Malformed
+
+KEYS_FOLDER = "member"
+"""Where the member's keys lie in the home, unless they live on another machine."""
+
+
+@asynccontextmanager
+async def homestead(home: Path, identity: Identity) -> AsyncIterator[Homestead]:
+    """The home and its store, while no node runs there. Raises `HomeInUse`, `StoreError`."""
+    config = load_config(home, {})
+    place = Home(config.home_path)
+    place.open()
+    try:
+        store = make_store(config.home_path, config.store_url)
+        await store.open()
+        try:
+            yield Homestead(home, identity, config, store)
+        finally:
+            await store.close()
+    finally:
+        place.close()
+
+
+class Homestead:
+    """A home in which something is begun."""
+
+    def __init__(self, home: Path, identity: Identity, config: FederationConfig, store: Store) -> None:
+        self.home = home
+        self.identity = identity
+        self.config = config
+        self._store = store
+
+    @property
+    def keys_folder(self) -> Path:
+        return self.home / KEYS_FOLDER
+
+    async def federation(self) -> str | None:
+        """The federation that this home belongs to, if it does."""
+        return await self._store.read(tables.load_federation)
+
+    async def own_log(self) -> IdentityLog | None:
+        """The identity log of this node's member; None for a node that is nobody's yet."""
+        own = await self._store.read(tables.load_own)
+        if own is None:
+            return None
+        log = IdentityLog(own)
+        rows = await self._store.read(tables.load_items)
+        for update in open_updates([envelope for kind, envelope in rows if kind == tables.ENTRY]):
+            if not isinstance(update, Malformed) and member_of(update) == own:
+                log.add(update)
+        return log
+
+    async def obtain_member(self, name: str) -> IdentityLog:
+        """The member whose node this is; one begins, under this name, if there is none yet. Its keys come to the home.
+
+        Raises `ValueError` for what can be no name, `IdentityError`.
+        """
+        log = await self.own_log()
+        if log is not None:
+            return log
+        keys = obtain_keys(self.keys_folder)
+        current = keys.current
+        if current is None:
+            raise NotAMember(f"the member's key is not in {self.keys_folder}; bring it there")
+        inception = begin_member(
+            name,
+            current,
+            next_key=_peer_id(keys.next, "next"),
+            recovery_key=_peer_id(keys.recovery, "recovery"),
+            node=self.identity.keypair,
+            node_name=self.config.name or name,
+        )
+        own = member_of(inception)
+        await self._store.write(partial(_keep_member, entries=[inception], own=own))
+        log = IdentityLog(own)
+        log.add(inception)
+        return log
+
+    async def take_identity(self, updates: Sequence[SignedUpdate]) -> None:
+        """Takes entries of the own member's log; a node that is nobody's yet becomes the member's that names it.
+
+        Raises `ValueError` for the log of another, `NotAuthorized` for one that does not name this node.
+        """
+        member = member_of(updates[0])
+        log = await self.own_log() or IdentityLog(member)
+        if log.member != member:
+            raise ValueError("it is the identity of another member than the one whose node this is")
+        for update in updates:
+            placement = log.add(update)
+            if not placement.placed and update.id not in log:
+                raise ValueError(placement.verdict.reason)
+        if log.head is None or self.identity.peer_id not in log.head.nodes:
+            raise NotAuthorized("taking this identity", "it does not name this node: add it first")
+        await self._store.write(partial(_keep_member, entries=list(log.updates()), own=member))
+
+    async def draft(
+        self, name: str, member_name: str, others: Sequence[Sequence[SignedUpdate]], k: int
+    ) -> CharterPaper:
+        """A charter with this node's member and others as founders, signed by this one. Raises `ValueError`."""
+        await self._require_none()
+        own = await self.obtain_member(member_name)
+        logs: list[Sequence[SignedUpdate]] = [list(own.updates()), *others]
+        identities = Identities(update for log in logs for update in log)
+        heads = [identities.head(member_of(log[0])) for log in logs]
+        charter = draft_charter(
+            name, [head for head in heads if head is not None], salt=secrets.token_bytes(SALT_SIZE), k=k
+        )
+        paper = charter_paper(encode_charter(charter), name, logs)
+        return (await self._signed(_opened(paper))).paper
+
+    async def sign(self, data: bytes) -> OpenedCharter:
+        """A charter paper with this node's member's signature. Raises `ValueError`, `NotAuthorized`."""
+        await self._require_none()
+        return await self._signed(read_charter(data))
+
+    async def adopt(self, opened: OpenedCharter) -> str:
+        """Takes a charter that all founders have signed; returns the federation's id. Raises `ValueError`."""
+        signed, own = opened.signed, await self.own_log()
+        if signed is None or own is None:
+            raise ValueError("nobody has signed the charter yet")
+        verdict = charter_verdict(signed, Identities(opened.logs))
+        if not verdict.holds:
+            raise ValueError(verdict.reason)
+        job = partial(tables.save_founded, charter=signed, entries=opened.logs, own=own.member)
+        await self._store.write(job)
+        return str(signed.id)
+
+    async def take_invite(self, link: str, invite: Invite, member_name: str) -> None:
+        """Notes an invite, to be redeemed by the node when it starts. Raises `NotAuthorized` for another federation."""
+        federation = await self.federation()
+        if federation is not None and federation != str(invite.federation):
+            raise NotAuthorized(
+                f"joining {invite.name}", f"this node is of another federation, {federation}; use another --home"
+            )
+        own = await self.obtain_member(member_name)
+        await self._store.write(partial(tables.save_invited, link=link, entries=list(own.updates()), own=own.member))
+
+    async def _require_none(self) -> None:
+        federation = await self.federation()
+        if federation is not None:
+            raise NotAuthorized("founding", f"this node is of the federation {federation} already; use another --home")
+
+    async def _signed(self, opened: OpenedCharter) -> OpenedCharter:
+        own = await self.own_log()
+        founder = opened.charter.founder(own.member) if own is not None else None
+        if founder is None:
+            raise NotAuthorized("signing the charter", "the member of this node is none of its founders")
+        key = MemberKeys.open(self.keys_folder).current
+        if key is None or key.peer_id != founder.key:
+            raise NotAuthorized("signing the charter", f"the key that the charter names is not in {self.keys_folder}")
+        return _opened(opened.with_signature(sign_charter(key, opened.charter)))
+
+
+def _opened(paper: CharterPaper) -> OpenedCharter:
+    from covm.federation.membership.papers import write_paper
+
+    return read_charter(write_paper(paper))
+
+
+def _keep_member(tx: Any, entries: Sequence[SignedUpdate], own: Link) -> None:
+    tables.save_items(tx, entries)
+    tables.save_own(tx, own)
+
+
+def obtain_keys(folder: Path) -> MemberKeys:
+    """The member's keys, made where there are none. Raises `IdentityError`."""
+    try:
+        return MemberKeys.create(folder)
+    except IdentityError as error:
+        if error.code != "exists":
+            raise
+    return MemberKeys.open(folder)
+
+
+def _peer_id(key: Keypair | None, which: str) -> str:
+    if key is None:
+        raise ValueError(f"the member's {which} key is not in its folder, and the identity has to commit to it")
+    return key.peer_id

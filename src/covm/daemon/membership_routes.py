@@ -1,0 +1,166 @@
+"""The control API about who is a member."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from covm.control import membership as said
+from covm.control.failures import Invalid
+from covm.daemon.node import RunningNode
+from covm.daemon.requests import answer, node_of, read
+from covm.federation import FederationService
+from covm.federation.membership.views import MemberView, RequestView
+from covm.federation.wire.member_id import distinct
+
+
+async def members(request: Request) -> Response:
+    service = node_of(request).service
+    desk = service.members
+    return answer(
+        said.Members(
+            federation=str(service.federation_id.cid),
+            name=desk.federation_name,
+            members=[_member(service, each) for each in desk.listed()],
+        )
+    )
+
+
+async def requests(request: Request) -> Response:
+    return answer(said.Requests(requests=[_decision(each) for each in node_of(request).service.members.requests()]))
+
+
+async def roles(request: Request) -> Response:
+    charter = node_of(request).service.members.roles()
+    return answer(
+        said.Roles(
+            roles=[
+                said.Role(
+                    name=name,
+                    publish=list(role.publish),
+                    send=list(role.send),
+                    read=list(role.read),
+                    write=list(role.write),
+                )
+                for name, role in charter.items()
+            ]
+        )
+    )
+
+
+async def who_am_i(request: Request) -> Response:
+    return answer(whoami(node_of(request)))
+
+
+async def invite(request: Request) -> Response:
+    service, asked = node_of(request).service, await read(request, said.AskInvite)
+    expires = timedelta(milliseconds=asked.expires_ms)
+    addresses = [*service.config.announce_addresses, *service.addresses]
+    addressed = [each if "/p2p/" in each else f"{each}/p2p/{service.peer_id}" for each in addresses]
+    try:
+        link = await service.members.invite(addressed, asked.roles, expires, asked.uses)
+    except ValueError as error:
+        raise Invalid(str(error), code="bad_invite") from error
+    return answer(said.Invited(link=link, expires_at=time.time_ns() // 1_000_000 + asked.expires_ms))
+
+
+async def approve(request: Request) -> Response:
+    desk, asked = node_of(request).service.members, await read(request, said.Approve)
+    return answer(said.Decided(decision=_decision(await desk.approve(asked.request))))
+
+
+async def remove(request: Request) -> Response:
+    desk, asked = node_of(request).service.members, await read(request, said.Remove)
+    try:
+        removed = await desk.remove(asked.member, asked.reason)
+    except ValueError as error:
+        raise Invalid(str(error), code="bad_removal") from error
+    return answer(said.Decided(decision=_decision(removed)))
+
+
+def whoami(node: RunningNode) -> said.WhoAmI:
+    """Whose the node is."""
+    service = node.service
+    desk = service.members
+    own = desk.own()
+    return said.WhoAmI(
+        peer_id=service.peer_id,
+        did_key=node.did_key,
+        node_name=node.name,
+        federation=str(service.federation_id.cid),
+        federation_name=desk.federation_name,
+        member=None if own is None else _member(service, own),
+        why=desk.own_verdict.reason,
+    )
+
+
+def _member(service: FederationService, view: MemberView) -> said.Member:
+    connected = set(service.connected_peers())
+    return said.Member(
+        id=view.id,
+        short_id=distinct(view.id)[:8],
+        name=view.name,
+        member=view.is_member,
+        why=view.reason,
+        founder=view.is_founder,
+        roles=list(view.roles),
+        nodes=[
+            said.MemberNode(
+                peer_id=each.peer_id,
+                name=each.name,
+                approver=each.approver,
+                connected=each.peer_id in connected or each.peer_id == service.peer_id,
+            )
+            for each in view.nodes
+        ],
+        contested=view.is_contested,
+        own=view.is_own,
+    )
+
+
+def _decision(view: RequestView) -> said.Decision:
+    return said.Decision(
+        id=view.id,
+        short_id=distinct(view.id)[:8],
+        kind=view.kind,
+        subject=view.subject,
+        name=view.name,
+        roles=list(view.roles),
+        reason=view.reason,
+        proposed_by=view.proposed_by,
+        proposed_at=view.proposed_at_ms,
+        approved_by=list(view.approved_by),
+        needed=view.needed,
+        status=view.status,
+        why=view.why,
+    )
+
+
+async def identity(request: Request) -> Response:
+    return answer(said.IdentityEntries(entries=node_of(request).service.members.own_entries()))
+
+
+async def take_identity(request: Request) -> Response:
+    desk, asked = node_of(request).service.members, await read(request, said.IdentityEntries)
+    try:
+        await desk.take_entries(asked.entries)
+    except ValueError as error:
+        raise Invalid(str(error), code="bad_identity") from error
+    return answer(said.IdentityEntries(entries=desk.own_entries()))
+
+
+ROUTES = [
+    Route("/v1/identity", identity),
+    Route("/v1/identity", take_identity, methods=["POST"]),
+    Route("/v1/members", members),
+    Route("/v1/members/requests", requests),
+    Route("/v1/members/roles", roles),
+    Route("/v1/whoami", who_am_i),
+    Route("/v1/members/invite", invite, methods=["POST"]),
+    Route("/v1/members/approve", approve, methods=["POST"]),
+    Route("/v1/members/remove", remove, methods=["POST"]),
+]

@@ -1,0 +1,137 @@
+"""Who listens: a bounded queue for each, and what is summed up so that an attack is one event a second."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import Counter, deque
+
+from covm.federation.events.happened import Event, EventsDropped, MessageRejected, MessagesDropped
+
+EVENT_QUEUE = 1_000
+"""Events that wait for one listener: some seconds of a busy node, well under a megabyte."""
+
+TALLIES_AT_ONCE = 256
+"""Pairs (peer and reason, type and author) that one second's summed-up events tell apart; the rest is `many`."""
+
+TALLY_PERIOD_S = 1.0
+"""How long is summed up: an attack of any rate makes one event a second for each pair."""
+
+
+class EventStream:
+    """One listener's view of the events, from the moment it was made. Iterate it; it ends when the node stops.
+
+    Several tasks may share it: each event goes to one of them, the end to all.
+    """
+
+    def __init__(self, limit: int = EVENT_QUEUE) -> None:
+        self._events: deque[Event] = deque()
+        self._limit = limit
+        self._dropped = 0
+        self._closed = False
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events and not self._dropped:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._changed()
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            return EventsDropped(dropped)
+        return self._events.popleft()
+
+    def push(self, event: Event) -> None:
+        """Queues an event for this listener; the oldest makes room. (The hub's side)"""
+        if len(self._events) >= self._limit:
+            self._events.popleft()
+            self._dropped += 1
+        self._events.append(event)
+        self._wake()
+
+    def close(self) -> None:
+        """Ends the iteration once what is queued has been read."""
+        self._closed = True
+        self._wake()
+
+    async def aclose(self) -> None:
+        """As `close`, for `contextlib.aclosing`."""
+        self.close()
+
+    async def _changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._wake()  # what this reader was woken for is another's now
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if not self._closed:
+                    return
+
+
+class EventHub:
+    """Hands each event to every listener. A listener that nobody holds any more disappears by itself."""
+
+    def __init__(self) -> None:
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._tally: Counter[tuple[type[MessageRejected | MessagesDropped], str, str]] = Counter()
+        self._flush: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def emit(self, event: Event) -> None:
+        """Hands an event to every listener, now."""
+        for stream in tuple(self._streams):
+            stream.push(event)
+
+    def listen(self) -> EventStream:
+        """A new listener; one that ends at once when the node has stopped."""
+        stream = EventStream()
+        if self._closed:
+            stream.close()
+        else:
+            self._streams.add(stream)
+        return stream
+
+    def reject(self, peer: str, reason: str, count: int = 1) -> None:
+        """Counts messages that were turned away; the event follows within a second, summed up."""
+        self._sum_up(MessageRejected, peer, reason, count)
+
+    def drop(self, type_name: str, author: str) -> None:
+        """Counts a message that handlers were too slow for; the event follows within a second, summed up."""
+        self._sum_up(MessagesDropped, type_name, author, 1)
+
+    def _sum_up(self, kind: type[MessageRejected | MessagesDropped], first: str, second: str, count: int) -> None:
+        key = (kind, first, second)
+        if key not in self._tally and len(self._tally) >= TALLIES_AT_ONCE:
+            key = (kind, "", "many")
+        self._tally[key] += count
+        if self._flush is None and not self._closed:
+            self._flush = asyncio.get_running_loop().call_later(TALLY_PERIOD_S, self._flush_tally)
+
+    def close(self) -> None:
+        """Says what is still to be said and ends every listener's iteration."""
+        self._flush_tally()
+        self._closed = True
+        for stream in tuple(self._streams):
+            stream.close()
+
+    def _flush_tally(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        tally, self._tally = self._tally, Counter()
+        for (kind, first, second), count in tally.items():
+            self.emit(kind(first, second, count))

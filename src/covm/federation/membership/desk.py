@@ -1,0 +1,346 @@
+"""What people do with a membership: look who is in, invite, approve, remove."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from covm import _native
+from covm.federation.clock import Clock, Random
+from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
+from covm.federation.identity.charter import roles_problem
+from covm.federation.identity.credentials import Admission, Removal, SignedCredential, misfit
+from covm.federation.identity.log import IdentityLog
+from covm.federation.identity.roles import Role
+from covm.federation.identity.standing import Standing
+from covm.federation.identity.update import SignedUpdate, member_of, open_updates
+from covm.federation.identity.verdicts import Verdict
+from covm.federation.membership import tables
+from covm.federation.membership.founding import MEMBER_ROLE
+from covm.federation.membership.invites import MAX_LINK_ADDRESSES, MAX_USES, Invite, encode_invite, invite_row, refusal
+from covm.federation.membership.ledger import Item, Ledger
+from covm.federation.membership.members import Members
+from covm.federation.membership.own import Pen
+from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
+from covm.federation.store.interface import Transaction
+from covm.federation.wire.limits import MAX_REASON, clamped_ms
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.member_id import distinct
+from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_JOIN_BYTES, SECRET_SIZE, JoinRequest
+
+DEFAULT_EXPIRY: Final = timedelta(hours=24)
+
+MAX_EXPIRY: Final = timedelta(days=90)
+"""The longest that an invite is good for: who has the link is let in."""
+
+SHOWN_ID: Final = 8
+"""Characters of an id that are shown beside a name."""
+
+MIN_PREFIX: Final = 4
+"""Characters of an id that may stand for all of it, where no other has the same."""
+
+
+class MembershipDesk:
+    """Every method that changes something raises `StoreError`, with nothing said to anybody."""
+
+    def __init__(self, members: Members, pen: Pen, clock: Clock, random: Random) -> None:
+        self._members = members
+        self._pen = pen
+        self._clock = clock
+        self._random = random
+        self._acting = asyncio.Lock()
+
+    # --- looking
+
+    def listed(self) -> list[MemberView]:
+        """Everyone who is or was a member, those who are in first."""
+        ledger = self._members.ledger
+        return members_of(ledger, self._own()) if ledger is not None else []
+
+    def show(self, member: str) -> MemberView:
+        """One member, by its id, the beginning of it (behind what all ids begin with), or its name, if only one has it.
+
+        Raises `UnknownMember`.
+        """
+        return self._found(member)
+
+    def own(self) -> MemberView | None:
+        """The member whose node this is; None when it is nobody's here."""
+        mine = self._own()
+        return None if mine is None else next((each for each in self.listed() if each.id == str(mine)), None)
+
+    def requests(self) -> list[RequestView]:
+        """What waits for approvals, the oldest first."""
+        ledger = self._members.ledger
+        return requests_of(ledger) if ledger is not None else []
+
+    def roles(self) -> dict[str, Role]:
+        """The charter's roles, with what each may do by type pattern."""
+        ledger = self._members.ledger
+        return dict(ledger.charter.charter.roles) if ledger is not None else {}
+
+    @property
+    def federation_name(self) -> str:
+        """What the founders called the federation; empty before its charter is here."""
+        ledger = self._members.ledger
+        return ledger.charter.charter.name if ledger is not None else ""
+
+    @property
+    def own_verdict(self) -> Verdict:
+        """Whether this node takes part, and why."""
+        return self._members.node_verdict(self._pen.peer_id)
+
+    def node_names(self) -> dict[str, str]:
+        """What each member's node is called, by peer id: as its member, and as itself where that one has several.
+
+        Two members of one name are told apart by the beginnings of their ids. These names are signed, unlike those that
+        peers give themselves.
+        """
+        views = [each for each in self.listed() if each.is_member]
+        taken = Counter(each.name.casefold() for each in views)
+        names: dict[str, str] = {}
+        for view in views:
+            name = view.name if taken[view.name.casefold()] == 1 else f"{view.name} {distinct(view.id)[:SHOWN_ID]}"
+            for node in view.nodes:
+                names[node.peer_id] = name if len(view.nodes) == 1 else f"{name}/{node.name}"
+        return names
+
+    # --- deciding
+
+    async def invite(
+        self,
+        addresses: Sequence[str],
+        roles: Iterable[str] = (MEMBER_ROLE,),
+        expires: timedelta = DEFAULT_EXPIRY,
+        uses: int = 1,
+    ) -> str:
+        """A link that lets `uses` members in, in these roles. Whoever has it can use it: send it in confidence.
+
+        `addresses` are those at which this node is reached. Raises `NotAuthorized`, and `ValueError` for roles that
+        the charter does not have, and other values that do not fit.
+        """
+        ledger, standing = self._ground()
+        self._pen.own(standing)
+        listed = tuple(sorted(set(roles)))
+        if not listed or (why := roles_problem(listed, ledger.charter.charter.roles)):
+            raise ValueError(why if listed else "an invite gives at least one role")
+        if not timedelta(0) < expires <= MAX_EXPIRY:
+            raise ValueError(f"an invite is good for up to {MAX_EXPIRY.days} days, not {expires}")
+        if not 1 <= uses <= MAX_USES:
+            raise ValueError(f"an invite lets in 1 to {MAX_USES:,} members, not {uses:,}")
+        now_ms, incarnation = clamped_ms(self._clock.now_ms()), self._pen.incarnation
+        if incarnation is None:
+            raise NotAuthorized("inviting", "the node has not started")
+        invite = Invite(
+            federation=ledger.federation,
+            node=self._pen.peer_id,
+            addresses=tuple(addresses[:MAX_LINK_ADDRESSES]),
+            id=self._random.bytes(INVITE_ID_SIZE),
+            secret=self._random.bytes(SECRET_SIZE),
+            expires_at=clamped_ms(now_ms + int(expires.total_seconds() * 1000)),
+            name=ledger.charter.charter.name,
+        )
+        row = invite_row(invite, listed, uses, incarnation, now_ms)
+        await self._members.store.write(partial(_keep_invite, row=row, now_ms=now_ms))
+        return encode_invite(invite)
+
+    async def approve(self, request: str) -> RequestView:
+        """Approves what waits, by its id, the beginning of that, or the name of whom it is about.
+
+        Raises `NotAuthorized`, and `UnknownMember` for what is not here or fits several.
+        """
+        async with self._acting:
+            ledger, standing = self._ground()
+            credential = self._request(ledger, request)
+            record = self._pen.approval(ledger, standing, credential)
+            mine = self._own()
+            if mine not in standing.approvers(credential.id):
+                if isinstance(credential.body, Removal) and credential.body.member == mine:
+                    raise NotAuthorized("approving", "nobody has a say in its own removal")
+                await self._members.commit([record])
+            return requests_of(ledger, [credential])[0]
+
+    async def remove(self, member: str, reason: str) -> RequestView:
+        """Proposes to remove a member, and approves it where this node may. What it wrote up to now stays.
+
+        Raises `UnknownMember`, `NotAuthorized`, also for one's own member and the only founder.
+        """
+        async with self._acting:
+            ledger, standing = self._ground()
+            found = self._found(member)
+            self._pen.own(standing)
+            if found.is_own:
+                raise NotAuthorized("removing one's own member", "others decide that; ask one of the founders")
+            if not found.is_member:
+                raise NotAuthorized(f"removing {found.name}", f"it is no member now: {found.reason}")
+            if len(reason) > MAX_REASON:
+                raise ValueError(f"a reason has at most {MAX_REASON} characters, this has {len(reason):,}")
+            subject = _native.Link(found.id)
+            credential = self._open_removal(ledger, standing, subject)
+            items: list[Item] = []
+            if credential is None:
+                credential = self._pen.removal(ledger, subject, reason)
+                if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
+                    raise NotAuthorized(f"removing {found.name}", why)
+                items.append(credential)
+            if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
+                items.append(self._pen.approval(ledger, standing, credential))
+            if items:
+                await self._members.commit(items)
+            return requests_of(ledger, [credential])[0]
+
+    async def redeem(self, peer: str, request: JoinRequest) -> str | None:
+        """Lets in who shows an invite of this node. Why not, as a sentence that it is told; None when it is in."""
+        async with self._acting:
+            ledger = self._members.ledger
+            standing = self._members.standing
+            if ledger is None or standing is None or self._pen.incarnation is None:
+                return "this node does not know yet who is a member; try again later"
+            entries = _log_of(request, peer)
+            if isinstance(entries, str):
+                return entries
+            member = member_of(entries[0])
+            row = await self._members.store.read(partial(tables.load_invite, invite=request.invite))
+            now_ms = self._clock.now_ms()
+            why = refusal(row, request.secret, str(member), self._pen.incarnation, now_ms)
+            if why is not None or row is None:
+                self._members.refused_invite(peer, why or "")
+                return why
+            if not standing.node_verdict(self._pen.peer_id).holds:
+                return "this node is no member any more, and cannot let anybody in"
+            return await self._admit(ledger, standing, row, member, entries)
+
+    async def _admit(
+        self,
+        ledger: Ledger,
+        standing: Standing,
+        row: tables.InviteRow,
+        member: _native.Link,
+        entries: list[SignedUpdate],
+    ) -> str | None:
+        membership = standing.membership(member)
+        items: list[Item] = []
+        credential = _open_admission(ledger, standing, member)
+        if not membership.verdict.holds:
+            if credential is None:
+                credential = self._pen.admission(ledger, member, row.roles, membership.removals)
+                items.append(credential)
+            if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
+                items.append(self._pen.approval(ledger, standing, credential))
+        used_by = row.used_by if str(member) in row.used_by else (*row.used_by, str(member))
+        await self._members.commit([*items, *entries], partial(tables.use_invite, invite=row.id, used_by=used_by))
+        now = self._members.standing
+        if now is None or now.membership(member).verdict.holds or credential is None:
+            return None
+        have, needed = len(now.approvers(credential.id)), now.threshold(credential.id)
+        return f"your request is noted and waits for approval: {have} of {needed} founders have approved it"
+
+    # --- the identity of this node's member
+
+    def own_entries(self) -> list[bytes]:
+        """The entries in force of the own member's identity log. Raises `NotAMember`."""
+        log = self._members.own_log_now()
+        if log is None:
+            raise NotAMember("this node is of no member yet: create or join a federation")
+        return [update.envelope for update in log.updates()]
+
+    async def take_entries(self, envelopes: Sequence[bytes]) -> None:
+        """Takes entries of the own member's identity log that were signed by its keys, wherever those live.
+
+        Raises `NotAMember`, and `ValueError` for what does not verify, belongs to another, or has no place.
+        """
+        async with self._acting:
+            log = self._members.own_log_now()
+            if log is None:
+                raise NotAMember("this node is of no member yet: create or join a federation")
+            entries: list[Item] = []
+            for each in open_updates(envelopes):
+                if isinstance(each, Malformed):
+                    raise ValueError(each.reason)  # noqa: TRY004 - it is no question of types
+                placement = log.add(each)
+                if not placement.placed and each.id not in log:
+                    raise ValueError(placement.verdict.reason)
+                entries += placement.placed
+            await self._members.commit(entries)
+
+    # --- inside
+
+    def _own(self) -> _native.Link | None:
+        return self._members.owner_of(self._pen.peer_id)
+
+    def _ground(self) -> tuple[Ledger, Standing]:
+        ledger, standing = self._members.ledger, self._members.standing
+        if ledger is None or standing is None:
+            raise NotAMember("this node is of no federation yet: found one, or join one with an invite")
+        return ledger, standing
+
+    def _found(self, member: str) -> MemberView:
+        everyone = self.listed()
+        found = matching(member, [(each.id, each.name) for each in everyone])
+        if len(found) != 1:
+            raise UnknownMember(member, tuple(found))
+        return next(each for each in everyone if each.id == found[0])
+
+    @staticmethod
+    def _request(ledger: Ledger, request: str) -> SignedCredential:
+        views = requests_of(ledger)
+        found = matching(request, [(each.id, each.name) for each in views])
+        if len(found) != 1:
+            raise UnknownMember(request, tuple(found), what="request")
+        return ledger.credentials[_native.Link(found[0])]
+
+    @staticmethod
+    def _open_removal(ledger: Ledger, standing: Standing, member: _native.Link) -> SignedCredential | None:
+        """A removal of it that waits already: approvals gather at one."""
+        open_ones = [
+            each
+            for each in ledger.credentials.values()
+            if isinstance(each.body, Removal) and each.body.member == member and not standing.verdict(each.id).holds
+        ]
+        return max(open_ones, key=lambda each: len(standing.approvers(each.id)), default=None)
+
+
+def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
+    """Ids that a text stands for: a whole id, a name that fits exactly, or the beginning of an id's distinct part."""
+    pairs = list(known)
+    exact = [each for each, _ in pairs if each == text]
+    named = [each for each, name in pairs if name.casefold() == text.casefold()]
+    if exact or named or len(text) < MIN_PREFIX:
+        return exact or named
+    return [each for each, _ in pairs if each.startswith(text) or distinct(each).startswith(text)]
+
+
+def _open_admission(ledger: Ledger, standing: Standing, member: _native.Link) -> SignedCredential | None:
+    removals = set(standing.membership(member).removals)
+    for each in ledger.credentials.values():
+        body = each.body
+        if isinstance(body, Admission) and body.member == member and removals <= set(body.after):
+            return each
+    return None
+
+
+def _log_of(request: JoinRequest, peer: str) -> list[SignedUpdate] | str:
+    """The identity log of who knocks, in order; or why it is none of its."""
+    if sum(map(len, request.entries)) > MAX_JOIN_BYTES:
+        return "your identity log is too long to be shown at the door"
+    opened = open_updates(request.entries)
+    entries = [each for each in opened if not isinstance(each, Malformed)]
+    if len(entries) != len(opened):
+        return "your identity log does not verify"
+    log = IdentityLog(member_of(entries[0]))
+    for entry in entries:
+        log.add(entry)
+    if len(log) != len(entries) or log.head is None:
+        return "your identity log is not one log from its inception on"
+    if peer not in log.head.nodes:
+        return "you are no node of the member whose identity log you show"
+    return entries
+
+
+def _keep_invite(tx: Transaction, row: tables.InviteRow, now_ms: int) -> None:
+    tables.forget_invites(tx, now_ms - int(MAX_EXPIRY.total_seconds() * 1000))
+    tables.save_invite(tx, row)

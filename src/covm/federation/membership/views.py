@@ -1,0 +1,139 @@
+"""What is shown of a membership to people. Rules: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from covm import _native
+from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.verdicts import Status
+from covm.federation.membership.ledger import Ledger
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a member."""
+
+    peer_id: str
+    name: str
+    approver: bool
+    """Whether it may approve for its member, where that one is a founder."""
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A member, present or former. Show names through `covm.federation.wire.display.shown`."""
+
+    id: str
+    """The CID of its inception."""
+    name: str
+    is_member: bool
+    reason: str
+    """Why it is one, or why not any more."""
+    is_founder: bool
+    roles: tuple[str, ...]
+    nodes: tuple[NodeView, ...]
+    is_contested: bool
+    """Whether its identity log ends at a fork that nothing decides: two hold its key."""
+    is_own: bool
+    """Whether this node is one of its."""
+
+
+class RequestView(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that waits for approvals, or has them: an admission, a removal, a type."""
+
+    id: str
+    """The credential's id."""
+    kind: str
+    """`admission`, `removal` or `type`."""
+    subject: str
+    """The member's id, or the type's name."""
+    name: str
+    """The member's name, or the type's."""
+    roles: tuple[str, ...]
+    reason: str
+    """Why it is to be removed, in its proposer's words."""
+    proposed_by: str
+    """Peer id of the node that proposed it."""
+    proposed_at_ms: int
+    """Milliseconds since 1970-01-01 UTC, by the proposer's clock."""
+    approved_by: tuple[str, ...]
+    """Names of the founders who approved it."""
+    needed: int
+    """How many approvals it takes."""
+    status: str
+    """`waiting`, `valid`, `ended` or `refused`."""
+    why: str
+
+
+def members_of(ledger: Ledger, own: _native.Link | None) -> list[MemberView]:
+    """Everyone who is or was a member: those who are in first, by name."""
+    standing = ledger.standing
+    if standing is None:
+        return []
+    shown = []
+    for each in standing.memberships.values():
+        log = ledger.identities.log(each.member)
+        head = log.head if log is not None else None
+        nodes = head.nodes.items() if head is not None else ()
+        shown.append(
+            MemberView(
+                id=str(each.member),
+                name=head.name if head is not None else "",
+                is_member=each.verdict.holds,
+                reason=each.verdict.reason,
+                is_founder=each.member in ledger.charter.charter.electors,
+                roles=tuple(sorted(each.roles)),
+                nodes=tuple(NodeView(peer_id=peer, name=node.name, approver=node.approver) for peer, node in nodes),
+                is_contested=log is not None and log.is_contested,
+                is_own=each.member == own,
+            )
+        )
+    return sorted(shown, key=lambda view: (not view.is_member, view.name.casefold(), view.id))
+
+
+def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None = None) -> list[RequestView]:
+    """Credentials that wait for approvals, the oldest first; or these, however they stand."""
+    standing = ledger.standing
+    if standing is None:
+        return []
+    listed = []
+    for each in ledger.credentials.values() if credentials is None else credentials:
+        verdict = standing.verdict(each.id)
+        if credentials is None and verdict.status is not Status.WAITING:
+            continue
+        kind, subject, name, roles, reason = _subject(ledger, each)
+        listed.append(
+            RequestView(
+                id=str(each.id),
+                kind=kind,
+                subject=subject,
+                name=name,
+                roles=roles,
+                reason=reason,
+                proposed_by=each.author,
+                proposed_at_ms=each.body.proposed_at,
+                approved_by=tuple(sorted(name_of(ledger, member) for member in standing.approvers(each.id))),
+                needed=standing.threshold(each.id) or 0,
+                status=verdict.status.value,
+                why=verdict.reason,
+            )
+        )
+    return sorted(listed, key=lambda view: (view.proposed_at_ms, view.id))
+
+
+def name_of(ledger: Ledger, member: _native.Link) -> str:
+    """A member's name; its id's beginning when there is none."""
+    head = ledger.identities.head(member)
+    return head.name if head is not None else str(member)[:16]
+
+
+def _subject(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, str, tuple[str, ...], str]:
+    body = credential.body
+    match body:
+        case Admission(member=member, roles=roles):
+            return "admission", str(member), name_of(ledger, member), roles, ""
+        case Removal(member=member, reason=reason):
+            return "removal", str(member), name_of(ledger, member), (), reason
+        case TypeCredential(name=name):
+            return "type", name, name, (), ""

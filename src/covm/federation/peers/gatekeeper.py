@@ -1,0 +1,58 @@
+"""The gatekeeper: lets members in and sends away who is one no more. It is the `Gate` of the membership."""
+
+from __future__ import annotations
+
+import logging
+
+from covm.federation.counters import Counters
+from covm.federation.events import EventHub
+from covm.federation.network.interface import Network
+from covm.federation.peers.door import Door
+from covm.federation.peers.manager import PeerManager
+from covm.federation.peers.roster import Roster
+from covm.federation.ports import Membership
+
+logger = logging.getLogger("covm.federation.peers")
+
+CHARGE_VIOLATION = 10.0
+"""What a frame that no honest node sends costs its sender in gossip."""
+
+
+class Gatekeeper:
+    """The shell around what the membership decides."""
+
+    def __init__(
+        self,
+        peers: PeerManager,
+        roster: Roster,
+        door: Door,
+        membership: Membership,
+        network: Network,
+        counters: Counters,
+        hub: EventHub,
+    ) -> None:
+        self._peers = peers
+        self._roster = roster
+        self._membership = membership
+        self._network = network
+        self._counters = counters
+        self._hub = hub
+        self.let_in = door.let_in
+        self.turn_away = door.turn_away
+        self.connected_peers = peers.connected_peers
+
+    def reconsider(self) -> None:
+        """Who may not take part any more is sent away, and told why when it knocks again."""
+        for record in list(self._roster):
+            if not record.admitted:
+                continue
+            verdict = self._membership.node_verdict(record.peer)
+            if not verdict.holds:
+                logger.warning("%s may not take part any more: %s", record.peer, verdict.reason)
+                self._peers.give_up(record.peer, verdict.reason)
+
+    def misbehaved(self, peer: str, reason: str) -> None:
+        """Counts, tells and charges what no honest peer does."""
+        self._counters.drop(reason)
+        self._hub.reject(peer, reason)
+        self._network.charge(peer, CHARGE_VIOLATION)
