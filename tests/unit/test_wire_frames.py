@@ -12,7 +12,13 @@ from covm.federation.wire.frames import (
     Ack,
     Confirm,
     Hello,
+    JoinRequest,
     Malformed,
+    MembersAsk,
+    MembersGive,
+    MembersHave,
+    MembersKnown,
+    MembersWant,
     Messages,
     Outcome,
     OutcomeState,
@@ -52,6 +58,14 @@ FRAMES: list[Any] = [
     Proof(incarnation=LIFE, envelope=b"signed"),
     Proof(incarnation=LIFE),
     Ack(trouble="its disk is full"),
+    Heartbeat(sequence=1, sent_at=2, membership=DIGEST),
+    MembersAsk(buckets=bytes(4096)),
+    MembersAsk(buckets=bytes(4096), after=DIGEST, charter=True),
+    MembersHave(ids=[DIGEST], more=True, charter=[b"signed"]),
+    MembersWant(ids=[DIGEST]),
+    MembersGive(entries=[b"one"], credentials=[b"two"], approvals=[b"three"]),
+    MembersKnown(),
+    JoinRequest(invite=MID, secret=DIGEST, entries=[b"signed"]),
 ]
 
 
@@ -94,6 +108,16 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(Proof(incarnation=LIFE), envelope="text"),
         changed(FRAMES[5], body={"sequence": 0, "sent_at": 1, "load": 1001}),
         changed(FRAMES[7], body={"name": "x" * 65}),
+        changed(MembersAsk(buckets=bytes(4096)), buckets=bytes(4095)),
+        changed(MembersAsk(buckets=bytes(4096)), after=bytes(31)),
+        changed(MembersHave(), ids=[bytes(33)]),
+        changed(MembersHave(), ids=[DIGEST] * 4097),
+        changed(MembersWant(ids=[DIGEST]), ids=[]),
+        changed(MembersWant(ids=[DIGEST]), ids=[DIGEST] * 513),
+        changed(MembersGive(), entries=[b""]),
+        changed(MembersGive(), approvals=[b"x"] * 513),
+        changed(JoinRequest(invite=MID, secret=DIGEST, entries=[b"x"]), secret=bytes(31)),
+        changed(JoinRequest(invite=MID, secret=DIGEST, entries=[b"x"]), entries=[b"x"] * 65),
     ],
     ids=lambda data: data[:24].hex(),
 )
@@ -164,3 +188,10 @@ def test_another_network_is_refused_naming_both() -> None:
 def test_a_hello_that_does_not_fit_is_refused(data: bytes) -> None:
     with pytest.raises(Malformed):
         decode_join_hello(data)
+
+
+def test_a_join_request_shows_no_secret() -> None:
+    secret = b"never to be seen, not in any way"
+    request = JoinRequest(invite=MID, secret=secret, entries=[b"signed"])
+    assert repr(secret)[2:20] not in repr(request)
+    assert secret.hex() not in repr(request)
