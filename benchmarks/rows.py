@@ -57,6 +57,14 @@ def gossip(nodes: int, messages: int, per_s: int, *, is_goal: bool = False) -> R
     return Row(f"gossip-{nodes}-{messages}-{per_s}", title, words, figures)
 
 
+def gossip_of_members(nodes: int, messages: int, per_s: int) -> Row:
+    """The same with members, beside the same floor: what looking each author up costs is the difference."""
+    row = gossip(nodes, messages, per_s)
+    words = ("gossip-members", *row.words[1:])
+    title = row.title.replace("gossip", "gossip of members")
+    return replace(row, name=f"members-{row.name}", title=title, words=words, beside_words=row.words)
+
+
 def codec(count: int) -> Row:
     """Bodies and envelopes without a network."""
     what = ("encode", "decode", "seal", "open", "seal_batch", "open_batch")
@@ -67,7 +75,7 @@ def codec(count: int) -> Row:
 def every_row(*, quick: bool) -> list[Row]:
     """All rows, in the order of the table."""
     if quick:
-        small = [gossip(2, 200, 400), gossip(4, 50, 50)]
+        small = [gossip(2, 200, 400), gossip(4, 50, 50), gossip_of_members(4, 50, 50)]
         rows = [connect(3), direct(100, 1, 1_500), direct(2_000, WINDOW, 10_000), chunks(50), *small, codec(2_000)]
         return [_without_goals(row) for row in [*rows, *durable_rows.rows(quick=True)]]
     big = [gossip(*each, is_goal=each == (10, 2000, 200)) for each in GOSSIP]
@@ -77,6 +85,7 @@ def every_row(*, quick: bool) -> list[Row]:
         direct(50_000, WINDOW, 10_000),
         chunks(4_000),
         *big,
+        gossip_of_members(10, 2000, 200),
         codec(50_000),
         *durable_rows.rows(quick=False),
     ]

@@ -1,5 +1,5 @@
-"""One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE`, `codec COUNT`; `serve`, which prints
-its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process; `serve-durable
+"""One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE` and `gossip-members`, `codec COUNT`;
+`serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process; `serve-durable
 HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which starts its own."""
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Command = Callable[..., Coroutine[None, None, Figures]]
 COMMANDS: dict[str, Command] = {
     "connect": lambda runs: connect.connect(int(runs)),
     "gossip": lambda nodes, messages, rate: gossip.gossip(int(nodes), int(messages), int(rate)),
+    "gossip-members": lambda nodes, messages, rate: gossip.gossip_of_members(int(nodes), int(messages), int(rate)),
     "codec": lambda count: codec.codec(int(count)),
     "serve": direct.serve,
     "direct": lambda address, messages, window: direct.acknowledged(address, int(messages), int(window)),

@@ -7,6 +7,7 @@ import contextlib
 import time
 
 from benchmarks.service.figures import Figures, cpu_s, milliseconds_since, percentile, rss_mib
+from benchmarks.service.members import federation
 from benchmarks.service.node import Sample, connect_both, new_service
 from covm.federation import FederationService, Message
 
@@ -37,9 +38,20 @@ class Tally:
 
 
 async def gossip(nodes: int, messages: int, per_s: int) -> Figures:
+    return await _among([new_service() for _ in range(nodes)], messages, per_s)
+
+
+async def gossip_of_members(nodes: int, messages: int, per_s: int) -> Figures:
+    """The same among nodes of members, each of whose messages is looked up."""
+    return await _among(federation(nodes), messages, per_s)
+
+
+async def _among(services: list[FederationService], messages: int, per_s: int) -> Figures:
+    nodes = len(services)
     tally = Tally(messages * (nodes - 1))
     async with contextlib.AsyncExitStack() as stack:
-        services = [await stack.enter_async_context(new_service()) for _ in range(nodes)]
+        for service in services:
+            await stack.enter_async_context(service)
         for service in services:
             service.subscribe(Sample, tally.take)
         for i in range(1, nodes):

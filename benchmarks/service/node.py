@@ -33,7 +33,7 @@ class Chunk(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def new_service(home: Path | None = None, **changes: Any) -> FederationService:
+def new_service(home: Path | None = None, identity: Identity | None = None, **changes: Any) -> FederationService:
     """A node that listens on loopback over TCP and knows the benchmark's types; durable where it has a home."""
     fields: dict[str, Any] = {
         "network": "benchmark",
@@ -45,7 +45,7 @@ def new_service(home: Path | None = None, **changes: Any) -> FederationService:
         "outbox_max_messages": 2_000_000,
     }
     if home is None:
-        identity = Identity.generate()
+        identity = identity or Identity.generate()
     else:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = Identity.load_or_create(home / "identity.key")

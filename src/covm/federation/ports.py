@@ -66,6 +66,10 @@ class Access(Protocol):
     def is_connected(self, peer: str) -> bool: ...
 
 
+UNKNOWN_MEMBER: Final = "unknown_member"
+"""Nobody's node, as far as is known here: whoever brings what it says may know more."""
+
+
 class Membership(Protocol):
     """Who is a member, and who may what. (Members; Everyone in `open` mode)"""
 
@@ -81,6 +85,9 @@ class Membership(Protocol):
 
     def everyone_may_read(self, type_name: str) -> bool:
         """Whether a type may be gossiped."""
+
+    def why_not_gossip(self, author: str, type_name: str) -> str:
+        """Why what an author published of a type is not taken, as a name for counters; empty to take it."""
 
     def readers(self, type_name: str) -> list[str]:
         """The nodes that may read a type, this one left out."""

@@ -24,9 +24,9 @@ from covm.federation.gossip.held import Held
 from covm.federation.gossip.journal import WindowJournal
 from covm.federation.gossip.log import GossipLog, GossipLogEntry
 from covm.federation.gossip.numbers import OwnNumbers
-from covm.federation.gossip.verdicts import UNKNOWN_MEMBER, Judge, Judgement
+from covm.federation.gossip.verdicts import Judge, Judgement
 from covm.federation.network.interface import GossipReceived, GossipRejected, Network, Verdict
-from covm.federation.ports import GOSSIP, LOCAL, Access, Arrival, Contents, Inbound, Membership
+from covm.federation.ports import GOSSIP, LOCAL, UNKNOWN_MEMBER, Access, Arrival, Contents, Inbound, Membership
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
@@ -210,7 +210,7 @@ class GossipProtocol:
         in_person: Counter[str] = Counter()
         for received in batch:
             judgement = self._judge.judge(received, now_ms, now_s)
-            if judgement.reason is UNKNOWN_MEMBER and not is_last:
+            if judgement.reason == UNKNOWN_MEMBER and not is_last:
                 self._membership.wanted(received.source)
                 if self._held.hold(received):
                     continue

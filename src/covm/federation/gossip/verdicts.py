@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from covm.federation.gossip.allowance import Allowances
 from covm.federation.gossip.authors import nobody_is_connected
 from covm.federation.gossip.replay import ReplayWindows, Seen
-from covm.federation.identity.roles import Action
-from covm.federation.identity.verdicts import Status
 from covm.federation.network.interface import GossipReceived, Verdict
 from covm.federation.ports import Membership
 from covm.federation.wire.federation_id import FederationId
@@ -25,11 +22,6 @@ from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_GOSSIP_BODY
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.message import MessageBody, decode_body, payload_size
 from covm.federation.wire.names import SYSTEM_PREFIX
-
-UNKNOWN_MEMBER: Final = "unknown_member"
-"""Nobody's node, as far as is known here: whoever brought it may know more, and it is judged again."""
-
-REMOVED_MEMBER: Final = "removed_member"
 
 
 @dataclass(slots=True)
@@ -93,17 +85,13 @@ class Judge:
             return "own"
         if self._is_banned(author):
             return "banned_author"
-        verdict = self._membership.node_verdict(author)
-        if not verdict.holds:
-            return REMOVED_MEMBER if verdict.status is Status.ENDED else UNKNOWN_MEMBER
+        unfit = self._membership.why_not_gossip(author, body.type)
+        if unfit:
+            return unfit
         if body.type.startswith(SYSTEM_PREFIX):
             return "system_type"
         if body.expires_at is not None and body.expires_at <= now_ms:
             return "expired"
-        if not self._membership.may(author, Action.PUBLISH, body.type).holds:
-            return "not_allowed"
-        if not self._membership.everyone_may_read(body.type):
-            return "not_for_everyone"
         # Before the allowance: whoever repeats an author's old messages must not use up what it may say now.
         seen = self.windows.check(author, body.incarnation, body.seq)
         if seen is not Seen.NEW:

@@ -29,6 +29,9 @@ class Everyone:
     def everyone_may_read(self, type_name: str) -> bool:
         return True
 
+    def why_not_gossip(self, author: str, type_name: str) -> str:
+        return ""
+
     def readers(self, type_name: str) -> list[str]:
         return []
 

@@ -31,7 +31,7 @@ from covm.federation.membership import tables
 from covm.federation.membership.exchange import MAX_NEWS, Exchange
 from covm.federation.membership.ledger import Item, Ledger, Taken, give_of, opened_items
 from covm.federation.offload import Offload
-from covm.federation.ports import Control, Gate
+from covm.federation.ports import UNKNOWN_MEMBER, Control, Gate
 from covm.federation.store.interface import Job, Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.malformed import Malformed
@@ -42,6 +42,9 @@ from covm.federation.wire.membership import (
 from covm.federation.wire.names import is_system_type
 
 logger = logging.getLogger("covm.federation.membership")
+
+MAX_ANSWERS_KEPT: Final = 16_384
+"""Authors and types of which it is remembered whether their gossip is taken."""
 
 MAX_TYPES_KEPT: Final = 4096
 """Types of which it is remembered whether everyone may read them."""
@@ -83,6 +86,7 @@ class Members:
         self._standing: Standing | None = None
         self.exchange = Exchange(self, clock, counters)
         self._for_everyone: dict[str, bool] = {}
+        self._gossip: dict[tuple[str, str], str] = {}
         self._unsaved: list[Taken] = []
         self._save = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -160,6 +164,23 @@ class Members:
                 self._for_everyone.clear()
             self._for_everyone[type_name] = known
         return known
+
+    def why_not_gossip(self, author: str, type_name: str) -> str:
+        """As the port says. Every message that arrives asks, and the answers are few."""
+        known = self._gossip.get((author, type_name))
+        if known is None:
+            if len(self._gossip) >= MAX_ANSWERS_KEPT:
+                self._gossip.clear()
+            known = self._gossip[author, type_name] = self._gossip_problem(author, type_name)
+        return known
+
+    def _gossip_problem(self, author: str, type_name: str) -> str:
+        verdict = self.node_verdict(author)
+        if not verdict.holds:
+            return "removed_member" if verdict.status is Status.ENDED else UNKNOWN_MEMBER
+        if not self.may(author, Action.PUBLISH, type_name).holds:
+            return "not_allowed"
+        return "" if self.everyone_may_read(type_name) else "not_for_everyone"
 
     def readers(self, type_name: str) -> list[str]:
         """Nodes that may read a type, this one left out."""
@@ -289,6 +310,7 @@ class Members:
             return
         self._standing = after
         self._for_everyone.clear()
+        self._gossip.clear()
         was = {each.member for each in before.members()} if before is not None else set()
         now = {each.member: each for each in after.members()}
         for member in sorted(now.keys() - was, key=lambda link: link.bytes):
