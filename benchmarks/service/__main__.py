@@ -1,6 +1,7 @@
 """One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE` and `gossip-members`, `codec COUNT`;
-`serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another process; `serve-durable
-HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which starts its own."""
+`serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another
+process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
+starts its own."""
 
 from __future__ import annotations
 

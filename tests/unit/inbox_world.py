@@ -186,7 +186,7 @@ class InboxWorld:
         random = SeededRandom(7)
         self.registry = TypeRegistry()
         composer = MessageComposer(
-            self.registry, open_federation("test"), "ben", random, timedelta(days=7), 1024 * 1024
+            self.registry, open_federation("test"), "ben", random, timedelta(days=7), 1024 * 1024, Everyone()
         )
         composer.meet(AnyPresence(), lambda: LIFE, lambda peer, size_bytes: None)  # type: ignore[arg-type]
         self.dispatcher = MessageDispatcher(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.unit.members_world import draft_add_node, in_time, sees, valley
+from tests.unit.members_world import Coop, draft_add_node, in_time, sees, valley
 from tests.unit.membership_world import key_of
 from tests.unit.outbox_world import virtually
 
-from covm.federation.errors import NotAMember, NotAuthorized, PeerBanned, UnknownMember
+from covm.federation.errors import NotAMember, NotAuthorized, PeerBanned, StoreError, StoreUnavailable, UnknownMember
 from covm.federation.identity.consent import seal_consent
 from covm.federation.identity.log import IdentityLog
+from covm.federation.identity.member import MemberState
 from covm.federation.identity.roles import Role
 from covm.federation.identity.update import NodeEntry, SignedUpdate, open_updates, seal_update
+from covm.federation.membership import tables
+from covm.federation.membership.founding import draft_charter, found
 
 NOTE = "notes.note"
 
@@ -273,3 +277,63 @@ async def test_two_members_of_one_name_are_told_apart() -> None:
         with pytest.raises(UnknownMember, match="2 of them fit 'shop'"):
             v.desk("mill").show("shop")
         assert v.desk("mill").show(str(v.coops["SHOP"].member)[7:15]).id == str(v.coops["SHOP"].member)
+
+
+@virtually
+async def test_an_approval_that_the_store_took_without_saying_so_is_not_contradicted_later() -> None:
+    async with valley(others=("shop", "smith")) as v:
+        members = v["mill"].service._node.members
+        assert members is not None
+        write = members.store.write
+
+        async def commits_and_fails(job: Any) -> Any:
+            await write(job)
+            raise StoreUnavailable("of the mill", "the connection was lost at COMMIT")
+
+        link = await v.desk("mill").invite(v["mill"].service.addresses, uses=2)
+        members.store.write = commits_and_fails  # type: ignore[method-assign]
+        await v.invited("shop", link)
+        await v.world.sleep(timedelta(seconds=10))
+        members.store.write = write  # type: ignore[method-assign]
+        await v.invited("smith", link)
+        await in_time(lambda: v.is_in("shop", seen_by="farm") and v.is_in("smith", seen_by="farm"))
+        rows = v["mill"].disk.query("SELECT count(*) FROM covm_membership WHERE kind = 3")
+        assert rows == [(2,)], "one approval for each, and no fork"
+
+
+@virtually
+async def test_a_home_of_another_federation_does_not_start() -> None:
+    async with valley() as v:
+        await v["mill"].stop()
+        other = draft_charter("Elsewhere", [head_of(v.coops["mill"])], salt=bytes(16))
+        signed = found(other, [v.coops["mill"].key], [v.coops["mill"].inception])
+        v["mill"].disk.query("DELETE FROM covm_membership WHERE kind = 0")
+        await v.write("mill", partial(tables.save_charter, charter=signed))
+        with pytest.raises(StoreError, match="set federation to the store's"):
+            await v["mill"].start()
+
+
+@virtually
+async def test_what_a_transaction_sends_is_checked_as_well() -> None:
+    roles = {
+        "member": Role(publish=("*",), send=("*",), read=("*",), write=("*",)),
+        "observer": Role(read=("notes.*",)),
+    }
+    async with valley(roles=roles) as v:
+        await v.joined("shop", by="mill", roles=["observer"])
+        mill, shop = v["mill"].service, v["shop"].service
+        with pytest.raises(NotAuthorized, match="may not read it"):
+            await mill.transaction(lambda tx: tx.send_direct(shop.peer_id, "accounts.entry", 1))
+        with pytest.raises(NotAuthorized, match="may publish"):
+            await shop.transaction(lambda tx: tx.publish(NOTE, 1))
+        got: list[Any] = []
+        v["farm"].service.subscribe("accounts.entry", lambda message: got.append(message.payload))
+        await mill.transaction(lambda tx: tx.publish("accounts.entry", 7))
+        await in_time(lambda: got == [7])
+
+
+def head_of(coop: Coop) -> MemberState:
+    log = IdentityLog(coop.member)
+    log.add(coop.inception)
+    assert log.head is not None
+    return log.head

@@ -122,6 +122,7 @@ class Parts:
             self.random,
             config.message_time_to_live,
             config.max_message_size,
+            self.membership,
         )
         dispatcher = MessageDispatcher(
             registry=self.registry,

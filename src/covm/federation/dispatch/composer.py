@@ -6,15 +6,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from covm.federation.allowed import require, require_recipient
 from covm.federation.clock import Random
 from covm.federation.dispatch.transaction import Staged
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotStarted
+from covm.federation.identity.roles import Action
 from covm.federation.wire.limits import MAX_GOSSIP_BODY, MAX_TIME_TO_LIVE, MID_SIZE, clamped_ms
 from covm.federation.wire.message import MessageBody, encode_body, payload_size
 from covm.federation.wire.registry import TypeRegistry
 
 if TYPE_CHECKING:
-    from covm.federation.ports import Presence
+    from covm.federation.ports import Membership, Presence
     from covm.federation.wire.federation_id import FederationId
     from covm.federation.wire.incarnation import Incarnation
 
@@ -30,7 +32,9 @@ class MessageComposer:
         random: Random,
         time_to_live: timedelta,
         max_message_size: int,
+        membership: Membership,
     ) -> None:
+        self._membership = membership
         self._registry = registry
         self._federation = federation
         self._peer_id = peer_id
@@ -56,6 +60,8 @@ class MessageComposer:
         name, payload = self._registry.to_payload(type, value)
         if peer == self._peer_id:
             raise InvalidMessage(name, "", "the recipient is this node itself; publish reaches its own handlers")
+        require(self._membership, self._peer_id, Action.SEND, name)
+        require_recipient(self._membership, peer, name)
         self._presence.may_write_to(peer)
         lifetime = self._time_to_live if time_to_live is None else time_to_live
         if lifetime <= timedelta(0):
@@ -84,6 +90,7 @@ class MessageComposer:
     def check_publication(self, type: Any, value: Any) -> tuple[str, Any]:
         """The type's name and the payload. Raises as `FederationService.publish` does."""
         name, payload = self._registry.to_payload(type, value)
+        require(self._membership, self._peer_id, Action.PUBLISH, name)
         limit, size = min(self._registry.size_limit(name), MAX_GOSSIP_BODY), payload_size(payload)
         if size > limit:
             raise MessageTooLarge(f"the payload of {name}", size, limit)

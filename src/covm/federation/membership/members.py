@@ -29,7 +29,7 @@ from covm.federation.identity.update import SignedUpdate, member_of
 from covm.federation.identity.verdicts import Status, Verdict, refused
 from covm.federation.membership import tables
 from covm.federation.membership.exchange import MAX_NEWS, Exchange
-from covm.federation.membership.ledger import Item, Ledger, Taken, give_of, opened_items
+from covm.federation.membership.ledger import Item, Ledger, Taken, give_of, item_id, opened_items
 from covm.federation.offload import Offload
 from covm.federation.ports import UNKNOWN_MEMBER, Control, Gate
 from covm.federation.store.interface import Job, Store, Transaction
@@ -88,6 +88,8 @@ class Members:
         self._for_everyone: dict[str, bool] = {}
         self._gossip: dict[tuple[str, str], str] = {}
         self._unsaved: list[Taken] = []
+        self._doubtful: Sequence[Item] = ()
+        """What this node would have said, and the store failed to take."""
         self._save = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
@@ -107,7 +109,13 @@ class Members:
         own = await self.store.read(tables.load_own)
         charter = [envelope for kind, envelope in rows if kind == tables.CHARTER]
         if charter:
-            self.ledger = Ledger(open_charter(charter))
+            signed = open_charter(charter)
+            if signed.id != self.federation:
+                raise StoreError(
+                    f"the store is of the federation {signed.id} ({signed.charter.name}), and the configuration says "
+                    f"{self.federation}: set federation to the store's, or use another home"
+                )
+            self.ledger = Ledger(signed)
         by_kind = {kind: [each for at, each in rows if at == kind] for kind in (1, 2, 3)}
         items = await self._offload.run(
             lambda: opened_items(MembersGive(entries=by_kind[1], credentials=by_kind[2], approvals=by_kind[3]))
@@ -286,8 +294,22 @@ class Members:
             if also is not None:
                 also(tx)
 
+        await self._settle_doubt()
+        self._doubtful = items
         await self.store.write(job)
-        if self.ledger is not None:
+        self._doubtful = ()
+        self._committed(items)
+
+    async def _settle_doubt(self) -> None:
+        """What the store failed to take may be there all the same: then it was said, and nothing contradicts it."""
+        if self._doubtful:
+            there = await self.store.read(partial(tables.which_of, ids=[item_id(each) for each in self._doubtful]))
+            kept = [each for each in self._doubtful if item_id(each) in there]
+            self._doubtful = ()
+            self._committed(kept)
+
+    def _committed(self, items: Sequence[Item]) -> None:
+        if self.ledger is not None and items:
             self.ledger.take(items)
             self.changed()
             self.tell(items)

@@ -138,6 +138,12 @@ def save_items(tx: Transaction, items: Iterable[Item], dropped: Sequence[bytes] 
         tx.execute("DELETE FROM covm_membership WHERE id = :id", {"id": each})
 
 
+def which_of(tx: Transaction, ids: Iterable[bytes]) -> set[bytes]:
+    """Those of these items that are kept."""
+    query = "SELECT 1 FROM covm_membership WHERE id = :id"
+    return {each for each in ids if tx.execute(query, {"id": each}).first() is not None}
+
+
 def load_items(tx: Transaction) -> list[tuple[int, bytes]]:
     """Kinds and envelopes, in the order in which they were kept."""
     rows = tx.execute("SELECT kind, envelope FROM covm_membership ORDER BY number").all()

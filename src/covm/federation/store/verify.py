@@ -18,6 +18,9 @@ BODIES: Final = {"covm_inbox": "body", "covm_staged": "body"}
 """Columns with bodies whose signature was checked before they were stored."""
 
 
+ITEMS: Final = {0: Kind.CHARTER, 1: Kind.IDENTITY, 2: Kind.CREDENTIAL, 3: Kind.RECORD}
+"""What the envelopes in `covm_membership` are, by the column `kind`."""
+
 CHECKSUM: Final = "checksum"
 """The CRC-32 of a body, beside it."""
 
@@ -26,6 +29,9 @@ def wrong_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     """The rows that do not verify: index in `rows`, and why."""
     if (name := ENVELOPES.get(table)) in columns:
         return _wrong_envelopes([row[columns.index(name)] for row in rows])
+    if table == "covm_membership" and {"kind", "envelope"} <= set(columns):
+        at = columns.index("kind"), columns.index("envelope")
+        return _wrong_items([(row[at[0]], bytes(row[at[1]])) for row in rows])
     if (name := BODIES.get(table)) in columns:
         wrong = _wrong_bodies([row[columns.index(name)] for row in rows])
         if CHECKSUM in columns:
@@ -44,6 +50,19 @@ def _wrong_envelopes(values: Sequence[bytes | None]) -> dict[int, str]:
             found[index] = f"its envelope does not open: {each}"
         elif (why := _not_a_body(each[1])) is not None:
             found[index] = why
+    return found
+
+
+def _wrong_items(items: Sequence[tuple[int, bytes]]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for kind, signed_as in ITEMS.items():
+        those = [index for index, (each, _) in enumerate(items) if each == kind]
+        opened = _native.open_envelopes(signed_as.value, [items[index][1] for index in those])
+        found.update(
+            (index, f"its envelope does not open: {each}")
+            for index, each in zip(those, opened, strict=True)
+            if isinstance(each, str)
+        )
     return found
 
 
