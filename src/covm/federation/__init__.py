@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from covm.federation.gossip.log import GossipLogStream as GossipLogStream
     from covm.federation.gossip.protocol import PublishedMessage as PublishedMessage
     from covm.federation.identity import Identity as Identity
+    from covm.federation.membership.views import MemberView as MemberView
+    from covm.federation.membership.views import RequestView as RequestView
     from covm.federation.peers.bans import Ban as Ban
     from covm.federation.peers.record import PeerStatus as PeerStatus
     from covm.federation.ports import Refusal as Refusal
@@ -68,6 +70,7 @@ _HOMES = {
     "Identity": "covm.federation.identity",
     "InboxEntry": "covm.federation.dispatch.inbox_queries",
     "Link": "covm._native",
+    "MemberView": "covm.federation.membership.views",
     "Message": "covm.federation.wire.received",
     "PeerStatus": "covm.federation.peers.record",
     "PublishedMessage": "covm.federation.gossip.protocol",
@@ -75,6 +78,7 @@ _HOMES = {
     "SentMessage": "covm.federation.dispatch.outbox_queries",
     "Subscription": "covm.federation.dispatch.subscriptions",
     "Refusal": "covm.federation.ports",
+    "RequestView": "covm.federation.membership.views",
     "Tx": "covm.federation.dispatch.transaction",
     "TypeInfo": "covm.federation.status",
     "errors": "",
@@ -95,11 +99,13 @@ __all__ = [
     "Identity",
     "InboxEntry",
     "Link",
+    "MemberView",
     "Message",
     "PeerStatus",
     "PublishedMessage",
     "Receipt",
     "Refusal",
+    "RequestView",
     "SentMessage",
     "Subscription",
     "Tx",

@@ -22,7 +22,11 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
-    """A member, present or former. Show names through `covm.federation.wire.display.shown`."""
+    """A member, present or former. Show names through `covm.federation.wire.display.shown`.
+
+    `name` is what it calls itself, not unique; `is_member` whether it is in; `is_founder` whether the charter names it;
+    `roles` those that it has now, `nodes` its machines now.
+    """
 
     id: str
     """The CID of its inception."""
@@ -40,7 +44,10 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that waits for approvals, or has them: an admission, a removal, a type."""
+    """Something that waits for approvals, or has them: an admission, a removal, a type.
+
+    `roles` are those that an admission gives; `why` is the verdict's reason.
+    """
 
     id: str
     """The credential's id."""
