@@ -8,8 +8,9 @@ from tests.unit.membership_world import Coop, World
 
 from covm.federation.identity.update import SignedUpdate
 from covm.federation.membership import tables
+from covm.federation.membership.aside import Item
 from covm.federation.membership.invites import hash_of
-from covm.federation.membership.ledger import Item, Ledger, opened_items
+from covm.federation.membership.ledger import Ledger, opened_items
 from covm.federation.store.interface import Store
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.membership import MembersGive
@@ -59,7 +60,9 @@ async def test_what_is_dropped_is_gone(store: Store) -> None:
 
 
 async def test_an_invite_is_kept_and_used(store: Store) -> None:
-    row = tables.InviteRow(b"i" * 16, hash_of(b"s" * 32), ("member",), 7, b"nonce-00", 1, 2**40, 2, ())
+    row = tables.InviteRow(
+        b"i" * 16, hash_of(b"s" * 32), ("member",), 7, b"nonce-00", 1, 2**40, 2, (), frozenset({"removal"})
+    )
     await store.write(partial(tables.save_invite, row=row))
     assert await store.read(partial(tables.load_invite, invite=row.id)) == row
     await store.write(partial(tables.use_invite, invite=row.id, used_by=["me"]))

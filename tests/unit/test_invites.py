@@ -101,7 +101,7 @@ def test_an_invite_shows_no_secret() -> None:
 
 
 def row(**changes: Any) -> InviteRow:
-    made = invite_row(invite(), ["member"], 1, LIFE, 1_000)
+    made = invite_row(invite(), ["member"], 1, LIFE, 1_000, ["before"])
     return made._replace(**changes)
 
 
@@ -121,14 +121,20 @@ def row(**changes: Any) -> InviteRow:
 def test_an_invite_is_redeemed_only_where_and_while_it_is_good(
     found: InviteRow | None, secret: bytes, now_ms: int, why: str | None
 ) -> None:
-    told = refusal(found, secret, "me", LIFE, now_ms)
+    told = refusal(found, secret, "me", LIFE, now_ms, ())
     assert (told is None) == (why is None)
     assert why is None or (told is not None and why in told)
 
 
+def test_an_invite_overrides_the_removals_that_its_maker_knew_of_and_no_later_one() -> None:
+    assert refusal(row(), SECRET, "me", LIFE, 1_500, ["before"]) is None
+    told = refusal(row(used_by=("me",)), SECRET, "me", LIFE, 1_500, ["before", "after"])
+    assert told == "the invite was made before you were removed; ask for another"
+
+
 def test_a_wrong_secret_is_told_nothing_about_the_invite() -> None:
     guesses = {
-        refusal(each, b"x" * 32, "me", LIFE, 9_999) for each in (None, row(), row(used_by=("a",)), row(number=8))
+        refusal(each, b"x" * 32, "me", LIFE, 9_999, ()) for each in (None, row(), row(used_by=("a",)), row(number=8))
     }
     assert len(guesses) == 1
 

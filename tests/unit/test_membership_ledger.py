@@ -8,8 +8,9 @@ import pytest
 from tests.unit.membership_world import Coop, Desk, World
 
 from covm.federation.membership import ledger as ledger_rules
+from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
-from covm.federation.membership.ledger import Item, Ledger, item_id, opened_items
+from covm.federation.membership.ledger import Ledger, opened_items
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.membership import MembersAsk, MembersGive, MembersHave, MembersWant
 

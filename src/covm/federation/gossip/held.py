@@ -6,7 +6,7 @@ gossipsub forgets a message without a verdict after a few seconds, so this is a 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,6 +14,9 @@ from covm.federation.network.interface import GossipReceived
 
 MAX_HELD: Final = 1024
 """Messages that wait, 64 KiB each at most: what finds no room is ignored, and comes again from nobody."""
+
+MAX_HELD_OF_ONE: Final = 256
+"""Of these what one peer brought: whoever floods with strangers leaves room for what others bring."""
 
 MAX_HELD_BYTES: Final = 8 * 1024 * 1024
 
@@ -29,12 +32,16 @@ class Held:
         self._judge_again = judge_again
         self._waiting: deque[tuple[float, GossipReceived]] = deque()
         self._size_bytes = 0
+        self._brought: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def hold(self, received: GossipReceived) -> bool:
         """Keeps a message for a moment; False when there is no room."""
         if len(self._waiting) >= MAX_HELD or self._size_bytes + received.size_bytes > MAX_HELD_BYTES:
             return False
+        if self._brought[received.source] >= MAX_HELD_OF_ONE:
+            return False
+        self._brought[received.source] += 1
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + HELD_S, received))
         self._size_bytes += received.size_bytes
@@ -46,11 +53,13 @@ class Held:
         """It changed who is a member: everything that waits is judged again."""
         if self._waiting:
             waiting, self._waiting, self._size_bytes = [each for _, each in self._waiting], deque(), 0
+            self._brought.clear()
             self._judge_again(waiting, False)
 
     def close(self) -> None:
         """Nothing is judged any more."""
         self._waiting.clear()
+        self._brought.clear()
         self._size_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
@@ -63,6 +72,8 @@ class Held:
         while self._waiting and self._waiting[0][0] <= loop.time():
             over.append(self._waiting.popleft()[1])
             self._size_bytes -= over[-1].size_bytes
+            self._brought[over[-1].source] -= 1
+        self._brought = +self._brought
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self._over)
         if over:

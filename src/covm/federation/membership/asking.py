@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from covm.federation.membership.ledger import Item, Ledger, give_of, item_id
+from covm.federation.membership.aside import Item, item_id
+from covm.federation.membership.ledger import Ledger, give_of
 from covm.federation.wire.membership import (
     MAX_GIVEN_BYTES,
     MAX_IDS,
@@ -30,7 +31,7 @@ MAX_PAGES: Final = 1024
 
 
 class Asker:
-    """What this node lacks, asked of one peer. After a `Violation` the exchange is over."""
+    """What this node lacks, asked of one peer. After a `ValueError` the exchange is over."""
 
     def __init__(self, ledger: Ledger, *, charter: bool = False) -> None:
         self._ledger = ledger
@@ -40,8 +41,12 @@ class Asker:
         self._after: bytes | None = None
         self._more = True
         self._pages = 0
+        self.awaits_ids = False
+        """Whether the question under way is one for ids: an answer that nobody asked for is none."""
         self.gained = 0
         """Items of this exchange that were new."""
+        self.nowhere = 0
+        """Items of this exchange that belong nowhere, or not yet."""
         self.their_digest = b""
         """What the other side said that it holds, when this began."""
 
@@ -51,6 +56,9 @@ class Asker:
 
     def on_have(self, have: MembersHave) -> MembersAsk | MembersWant | None:
         """The next question; None at the end. Raises `ValueError` for an answer that makes no sense."""
+        if not self.awaits_ids:
+            raise ValueError("ids that nobody asked for")
+        self.awaits_ids = False
         if have.ids != sorted(set(have.ids)) or (self._after is not None and have.ids and have.ids[0] <= self._after):
             raise ValueError("ids out of order")
         if have.more and not have.ids:
@@ -59,6 +67,11 @@ class Asker:
         self._more = have.more
         self._after = have.ids[-1] if have.ids else self._after
         return self._following()
+
+    @property
+    def awaits_items(self) -> bool:
+        """Whether the question under way is one for items."""
+        return bool(self._asked)
 
     def was_asked(self, items: Sequence[Item]) -> bool:
         """Whether an answer is due, and this can be it."""
@@ -83,6 +96,7 @@ class Asker:
 
     def _page(self) -> MembersAsk:
         self._pages += 1
+        self.awaits_ids = True
         return MembersAsk(buckets=self._ledger.buckets(), after=self._after, charter=self._charter and self._pages == 1)
 
 

@@ -20,9 +20,10 @@ from covm.federation.identity.standing import Standing
 from covm.federation.identity.update import SignedUpdate, member_of, open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
+from covm.federation.membership.aside import Item
 from covm.federation.membership.founding import MEMBER_ROLE
 from covm.federation.membership.invites import MAX_LINK_ADDRESSES, MAX_USES, Invite, encode_invite, invite_row, refusal
-from covm.federation.membership.ledger import Item, Ledger
+from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
@@ -144,7 +145,8 @@ class MembershipDesk:
             expires_at=clamped_ms(now_ms + int(expires.total_seconds() * 1000)),
             name=ledger.charter.charter.name,
         )
-        row = invite_row(invite, listed, uses, incarnation, now_ms)
+        removals = {str(removal) for each in standing.memberships.values() for removal in each.removals}
+        row = invite_row(invite, listed, uses, incarnation, now_ms, removals)
         await self._members.store.write(partial(_keep_invite, row=row, now_ms=now_ms))
         return encode_invite(invite)
 
@@ -154,6 +156,7 @@ class MembershipDesk:
         Raises `NotAuthorized`, and `UnknownMember` for what is not here or fits several.
         """
         async with self._acting:
+            await self._members.settle()
             ledger, standing = self._ground()
             credential = self._request(ledger, request)
             record = self._pen.approval(ledger, standing, credential)
@@ -170,6 +173,7 @@ class MembershipDesk:
         Raises `UnknownMember`, `NotAuthorized`, also for one's own member and the only founder.
         """
         async with self._acting:
+            await self._members.settle()
             ledger, standing = self._ground()
             found = self._found(member)
             self._pen.own(standing)
@@ -194,24 +198,28 @@ class MembershipDesk:
             return requests_of(ledger, [credential])[0]
 
     async def redeem(self, peer: str, request: JoinRequest) -> str | None:
-        """Lets in who shows an invite of this node. Why not, as a sentence that it is told; None when it is in."""
+        """Lets in who shows an invite of this node. Why not, as a sentence that it is told; None when it is in.
+
+        Raises `StoreError`: then nothing was said, and the invite is as good as before.
+        """
         async with self._acting:
+            await self._members.settle()
             ledger = self._members.ledger
             standing = self._members.standing
             if ledger is None or standing is None or self._pen.incarnation is None:
                 return "this node does not know yet who is a member; try again later"
             entries = _log_of(request, peer)
             if isinstance(entries, str):
-                return entries
+                return self._refused(peer, entries)
             member = member_of(entries[0])
             row = await self._members.store.read(partial(tables.load_invite, invite=request.invite))
             now_ms = self._clock.now_ms()
-            why = refusal(row, request.secret, str(member), self._pen.incarnation, now_ms)
+            removals = map(str, standing.membership(member).removals)
+            why = refusal(row, request.secret, str(member), self._pen.incarnation, now_ms, removals)
             if why is not None or row is None:
-                self._members.refused_invite(peer, why or "")
-                return why
+                return self._refused(peer, why or "")
             if not standing.node_verdict(self._pen.peer_id).holds:
-                return "this node is no member any more, and cannot let anybody in"
+                return self._refused(peer, "this node is no member any more, and cannot let anybody in")
             return await self._admit(ledger, standing, row, member, entries)
 
     async def _admit(
@@ -268,6 +276,10 @@ class MembershipDesk:
             await self._members.commit(entries)
 
     # --- inside
+
+    def _refused(self, peer: str, why: str) -> str:
+        self._members.refused_invite(peer, why)
+        return why
 
     def _own(self) -> _native.Link | None:
         return self._members.owner_of(self._pen.peer_id)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
+from covm.federation.membership.aside import MAX_ASIDE
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
 from covm.federation.membership.ledger import Ledger
+from covm.federation.membership.quota import Quota
 from covm.federation.ports import Control, Gate
 from covm.federation.wire.membership import (
     JoinRequest,
@@ -33,8 +36,36 @@ ANSWER_S: Final = 10.0
 WANTED_S: Final = 1.0
 """A peer that brings gossip of strangers is asked who they are once in so long."""
 
-MAX_QUEUED: Final = 64
+MAX_QUEUED: Final = 256
 """Frames about membership that wait to be dealt with, from all peers: what is beyond is said again."""
+
+MAX_QUEUED_OF_ONE: Final = 8
+"""Of these those of one peer: whoever floods keeps nobody else waiting for long."""
+
+MAX_NEWS_AT_ONCE: Final = 1024
+"""Items that one peer shows unasked, in a burst; others are dropped, and come when the digest is compared."""
+
+NEWS_PER_S: Final = 64.0
+"""How fast that is renewed: people decide a few things a minute."""
+
+MAX_ANSWERED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that one peer is answered, in a burst: a membership of some thousands."""
+
+ANSWERED_PER_S: Final = 1024 * 1024.0
+"""How fast that is renewed: a larger membership takes its time, and whoever asks for ever gets no more than this."""
+
+LEAST_ANSWER_BYTES: Final = 4096
+"""What any answer counts as: comparing takes time as well."""
+
+MIN_PAUSE_S: Final = 1.0
+MAX_PAUSE_S: Final = 300.0
+"""Between the ends of exchanges with a peer in which it had nothing new: twice as long each time."""
+
+MAX_NOWHERE: Final = 2 * MAX_ASIDE
+"""Items that belong nowhere, or not yet, after which an exchange ends: a larger membership takes several."""
+
+MAX_REMEMBERED: Final = 1024
+"""Peers of which anything is remembered here, unless more are connected."""
 
 
 class Exchange:
@@ -49,7 +80,12 @@ class Exchange:
         self._askers: dict[str, tuple[Asker, float]] = {}
         self._fruitless: dict[str, tuple[bytes, bytes]] = {}
         """Digests, theirs and ours, with which asking a peer brought nothing: not asked again while both stay."""
+        self._pauses: dict[str, tuple[float, float]] = {}
+        """Until when a peer that had nothing is not asked for its digest, and how long that was."""
         self._wanted_s: dict[str, float] = {}
+        self._queued: Counter[str] = Counter()
+        self._news = Quota(MAX_NEWS_AT_ONCE, NEWS_PER_S)
+        self._answers = Quota(MAX_ANSWERED_BYTES, ANSWERED_PER_S)
         self._queue: asyncio.Queue[tuple[str, MembershipFrame]] = asyncio.Queue(MAX_QUEUED)
 
     def meet(self, control: Control, gate: Gate) -> None:
@@ -62,15 +98,17 @@ class Exchange:
         ours = self._members.digest
         if digest is None or digest == ours:
             return
-        if self._fruitless.get(peer) != (digest, ours or b""):
+        until_s, _ = self._pauses.get(peer, (0.0, 0.0))
+        if self._fruitless.get(peer) != (digest, ours or b"") and self._clock.monotonic_s() >= until_s:
             self.ask(peer, digest)
 
     def received(self, peer: str, frame: MembershipFrame) -> None:
         """A frame of an admitted peer."""
-        try:
-            self._queue.put_nowait((peer, frame))
-        except asyncio.QueueFull:
+        if self._queued[peer] >= MAX_QUEUED_OF_ONE or self._queue.full():
             self._counters.drop("membership_queue_full")
+            return
+        self._queued[peer] += 1
+        self._queue.put_nowait((peer, frame))
 
     def ask(self, peer: str, digest: bytes = b"") -> None:
         """Begins an exchange with an admitted peer, unless one is under way."""
@@ -78,6 +116,7 @@ class Exchange:
         under_way = self._askers.get(peer)
         if self._members.ledger is None or (under_way is not None and now_s < under_way[1]):
             return
+        self._forget_absent(now_s)
         asker = Asker(self._members.ledger)
         asker.their_digest = digest
         self._askers[peer] = (asker, now_s + ANSWER_S)
@@ -90,40 +129,78 @@ class Exchange:
             self._wanted_s[peer] = now_s + WANTED_S
             self.ask(peer)
 
-    def forget(self, peer: str) -> None:
-        """The peer is not there any more."""
-        self._askers.pop(peer, None)
-        self._fruitless.pop(peer, None)
-        self._wanted_s.pop(peer, None)
+    def _forget_absent(self, now_s: float) -> None:
+        if max(len(self._askers), len(self._fruitless), len(self._pauses), len(self._wanted_s)) < MAX_REMEMBERED:
+            return
+        there = set(self._gate.connected_peers())
+        self._askers = {peer: kept for peer, kept in self._askers.items() if peer in there}
+        self._fruitless = {peer: kept for peer, kept in self._fruitless.items() if peer in there}
+        self._pauses = {peer: kept for peer, kept in self._pauses.items() if peer in there or kept[0] > now_s}
+        self._wanted_s = {peer: kept for peer, kept in self._wanted_s.items() if peer in there}
+        self._news.keep(there, now_s)
+        self._answers.keep(there, now_s)
 
     async def run(self) -> None:
         while True:
             peer, frame = await self._queue.get()
+            self._queued[peer] -= 1
+            if not self._queued[peer]:
+                del self._queued[peer]
             if self._members.ledger is not None and self._members.node_verdict(peer).holds:
                 await self._on_frame(self._members.ledger, peer, frame)
 
     async def _on_frame(self, ledger: Ledger, peer: str, frame: MembershipFrame) -> None:
         match frame:
             case MembersAsk():
-                self._control.send_control(peer, answer_ask(ledger, frame))
+                self._answer(peer, lambda: answer_ask(ledger, frame))
             case MembersWant():
-                self._control.send_control(peer, answer_want(ledger, frame))
+                self._answer(peer, lambda: answer_want(ledger, frame))
             case MembersHave():
-                self._go_on(peer, lambda asker: asker.on_have(frame))
+                self._on_have(peer, frame)
             case MembersGive():
                 await self._on_give(peer, frame)
             case JoinRequest() | MembersKnown():
                 self._counters.drop("join_frame_of_a_member")
 
+    def _answer(self, peer: str, answer: Callable[[], MembersHave | MembersGive]) -> None:
+        """Answers, unless the peer has had more than its share: its exchange ends then, and it asks again later."""
+        now_s = self._clock.monotonic_s()
+        if not self._answers.take(peer, LEAST_ANSWER_BYTES, now_s):
+            self._counters.drop("membership_asked_too_much")
+            return
+        frame = answer()
+        self._control.send_control(peer, frame)
+        self._answers.take(peer, frame.size_bytes, now_s)
+
+    def _on_have(self, peer: str, have: MembersHave) -> None:
+        asker = self._askers.get(peer)
+        if asker is not None and asker[0].awaits_ids:
+            self._go_on(peer, lambda at: at.on_have(have))
+        else:
+            # An answer that came too late, or to nothing.
+            self._counters.drop("membership_ids_unasked")
+
     async def _on_give(self, peer: str, give: MembersGive) -> None:
+        asker = self._askers.get(peer)
+        is_answer = asker is not None and asker[0].awaits_items
+        if not is_answer and give.count > MAX_NEWS:
+            self._counters.drop("membership_news_too_large")
+            return
+        if not is_answer and not self._news.take(peer, give.count, self._clock.monotonic_s()):
+            self._counters.drop("membership_news_too_much")
+            return
         items = await self._members.opened(give)
         if items is None:
             self._gate.misbehaved(peer, "bad_membership_item")
             return
-        asker = self._askers.get(peer)
         if asker is not None and asker[0].was_asked(items):
             taken = await self._members.take(items, source=peer)
             asker[0].gained += len(taken.new)
+            asker[0].nowhere += taken.turned_away
+            if asker[0].nowhere > MAX_NOWHERE:
+                del self._askers[peer]
+                self._ended(peer, asker[0])
+                return
             self._go_on(peer, lambda at: at.after_give(items))
         elif give.count <= MAX_NEWS:
             await self._members.take(items, source=peer)
@@ -145,5 +222,14 @@ class Exchange:
             self._askers[peer] = (asker, self._clock.monotonic_s() + ANSWER_S)
             return
         del self._askers[peer]
-        if question is None and not asker.gained and asker.their_digest:
-            self._fruitless[peer] = (asker.their_digest, self._members.digest or b"")
+        if question is None and asker.their_digest:
+            self._ended(peer, asker)
+
+    def _ended(self, peer: str, asker: Asker) -> None:
+        if asker.gained:
+            self._pauses.pop(peer, None)
+            return
+        self._fruitless[peer] = (asker.their_digest, self._members.digest or b"")
+        _, pause_s = self._pauses.get(peer, (0.0, MIN_PAUSE_S / 2))
+        pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        self._pauses[peer] = (self._clock.monotonic_s() + pause_s, pause_s)

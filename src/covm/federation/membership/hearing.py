@@ -12,12 +12,13 @@ non-member says is kept, and no list of anything is shown to one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 from covm.federation.counters import Counters
 from covm.federation.errors import StoreError
 from covm.federation.membership import tables
+from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
 from covm.federation.membership.exchange import MAX_NEWS
 from covm.federation.membership.invites import Invite, decode_invite
@@ -44,8 +45,14 @@ from covm.federation.wire.membership import (
 TALK_PIECE: Final = 4094
 """Bytes of one talk frame beside the byte that says whether more follows."""
 
-MAX_TURNED_AWAY: Final = 1024
-"""Items of a stranger that belong nowhere here: whoever shows more shows junk."""
+MAX_NOWHERE: Final = 8192
+"""Items of a stranger that belong nowhere here, or not yet: whoever shows more shows junk.
+
+They come in the order of their ids, so that what some build on comes behind them.
+"""
+
+MAX_UNDER_WAY: Final = 64
+"""Frames of one hearing that wait to be dealt with: both sides ask one thing at a time, so there are a few."""
 
 GRANT_HAVE: Final = 320 * 1024
 """Bytes that the answer to a question may have: a page of ids, and the charter with it."""
@@ -96,24 +103,24 @@ class Hearings:
 
     def begin(self, connection: int, peer: str) -> None:
         """A peer has said HELLO: known or asked who it is."""
-        self._obtain(connection, peer).begin()
+        hearing = self._of[connection] = Hearing(self, connection, peer)
+        hearing.task = self._supervisor.spawn(hearing.run(), f"hearing of {peer}")
+        hearing.begin()
 
     def on_event(self, event: JoinTalked) -> None:
         """A peer that is not admitted on this connection, or whose side is not open yet, says something."""
-        self._obtain(event.connection, event.peer).on_talked(event.data)
+        hearing = self._of.get(event.connection)
+        if hearing is not None:
+            hearing.on_talked(event.data)
+        else:
+            # It was turned away for what its HELLO says, and nothing more is heard of it.
+            self.counters.drop("join_talk_unheard")
 
     def on_closed(self, connection: int) -> None:
         """The connection is gone, or both sides are open on it: there is nothing more to be heard."""
         hearing = self._of.pop(connection, None)
         if hearing is not None:
             hearing.end()
-
-    def _obtain(self, connection: int, peer: str) -> Hearing:
-        hearing = self._of.get(connection)
-        if hearing is None:
-            hearing = self._of[connection] = Hearing(self, connection, peer)
-            hearing.task = self._supervisor.spawn(hearing.run(), f"hearing of {peer}")
-        return hearing
 
 
 class Hearing:
@@ -131,7 +138,8 @@ class Hearing:
         self._is_asking = False
         self._knows_us = False
         self._decided = False
-        self._turned_away = 0
+        self._refused = False
+        self._nowhere: set[bytes] = set()
 
     def end(self) -> None:
         """Nothing more is said; what was is still dealt with."""
@@ -157,11 +165,16 @@ class Hearing:
 
     def on_talked(self, data: bytes) -> None:
         """Puts pieces together. Raises nothing: who talks nonsense is refused."""
+        if self._refused:
+            return
         self._piece += data[1:]
         if len(self._piece) > MAX_FRAME or data[:1] not in (LAST, MORE):
             self._refuse("what you say before you are let in makes no sense")
         elif data[:1] == LAST:
             whole, self._piece = bytes(self._piece), bytearray()
+            if self._frames.qsize() >= MAX_UNDER_WAY:
+                self._refuse("you say more at once than an answer takes")
+                return
             try:
                 self._frames.put_nowait(decode_frame(whole))
             except Malformed:
@@ -173,6 +186,8 @@ class Hearing:
             match frame:
                 case None:
                     return
+                case _ if self._refused:
+                    continue
                 case MembersAsk():
                     self._on_ask(frame)
                 case MembersWant():
@@ -204,7 +219,10 @@ class Hearing:
     async def _on_request(self, request: JoinRequest) -> None:
         if self._members.node_verdict(self._peer).holds:
             return
-        why = await self._owner.redeem(self._peer, request)
+        try:
+            why = await self._owner.redeem(self._peer, request)
+        except StoreError as error:
+            why = f"this node cannot keep that it let you in: {type(error).__name__}; try again later"
         if why is not None:
             self._refuse(why)
         else:
@@ -243,12 +261,21 @@ class Hearing:
         if items is None or not asker.was_asked(items):
             self._refuse("you showed what was not asked for, or does not verify")
             return
-        taken = await self._members.take(items)
-        self._turned_away += taken.turned_away
-        if self._turned_away > MAX_TURNED_AWAY:
+        await self._members.take(items)
+        if self._is_junk(items):
             self._refuse("you showed too much that belongs nowhere")
             return
         self._go_on(asker.after_give(items))
+
+    def _is_junk(self, items: Iterable[Item]) -> bool:
+        ledger, request = self._members.ledger, self._owner.request
+        if ledger is None or (request is not None and request[0] == self._peer):
+            # Whose invite was accepted is believed that there is so much to show.
+            return False
+        self._nowhere |= {item_id(item) for item in items}
+        if len(self._nowhere) > MAX_NOWHERE:
+            self._nowhere = {each for each in self._nowhere if ledger.get(each) is None}
+        return len(self._nowhere) > MAX_NOWHERE
 
     async def _on_news(self, give: MembersGive) -> None:
         """What a member shows unasked before it sends this node away: that this one was removed."""
@@ -284,13 +311,13 @@ class Hearing:
 
     def _let_in(self) -> None:
         """Once both sides have no more questions: what lets in is the last word."""
-        if self._decided and self._knows_us and self._members.node_verdict(self._peer).holds:
+        if not self._refused and self._decided and self._knows_us and self._members.node_verdict(self._peer).holds:
             self._owner.redeemed(self._peer)
             self._owner.gate.let_in(self._connection, self._peer)
 
     def _refuse(self, reason: str) -> None:
         if not self._decided:
-            self._decided = True
+            self._decided = self._refused = True
             self._owner.gate.turn_away(self._connection, self._peer, reason)
 
     def _question(self, frame: MembersAsk | MembersWant) -> None:

@@ -21,7 +21,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -109,10 +109,13 @@ def hash_of(secret: bytes) -> bytes:
     return hashlib.sha256(b"covm invite" + secret).digest()
 
 
-def refusal(row: InviteRow | None, secret: bytes, member: str, incarnation: Incarnation, now_ms: int) -> str | None:
+def refusal(
+    row: InviteRow | None, secret: bytes, member: str, incarnation: Incarnation, now_ms: int, removals: Iterable[str]
+) -> str | None:
     """Why an invite is not redeemed for a member, as a sentence that it is told; None to redeem it.
 
-    A secret that is wrong is told nothing about the invite.
+    `removals` are those of the member that stand: who made the invite must have known of them. A secret that is wrong
+    is told nothing about the invite.
     """
     if row is None or not hmac.compare_digest(hash_of(secret), row.secret_hash):
         return "this node has no such invite: it was used up and forgotten, altered, or was never made here"
@@ -122,11 +125,15 @@ def refusal(row: InviteRow | None, secret: bytes, member: str, incarnation: Inca
         return "the invite has expired; ask for another"
     if member not in row.used_by and len(row.used_by) >= row.uses:
         return "the invite is used up; ask for another"
+    if not row.removals.issuperset(removals):
+        return "the invite was made before you were removed; ask for another"
     return None
 
 
-def invite_row(invite: Invite, roles: Sequence[str], uses: int, incarnation: Incarnation, now_ms: int) -> InviteRow:
-    """What is kept of an invite."""
+def invite_row(
+    invite: Invite, roles: Sequence[str], uses: int, incarnation: Incarnation, now_ms: int, removals: Iterable[str]
+) -> InviteRow:
+    """What is kept of an invite. `removals` are all that stand as it is made."""
     return InviteRow(
         invite.id,
         hash_of(invite.secret),
@@ -137,4 +144,5 @@ def invite_row(invite: Invite, roles: Sequence[str], uses: int, incarnation: Inc
         invite.expires_at,
         uses,
         (),
+        frozenset(removals),
     )

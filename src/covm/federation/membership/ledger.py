@@ -1,15 +1,17 @@
 """Everything that a node holds of its federation's membership, and what it comes to. Rules: no I/O, no clock.
 
-What is taken, and whose: the identity logs of founders and of whom a credential names; credentials that a node of
-somebody known proposes; approvals by nodes of electors. Everything else is turned away, so strangers cannot fill it.
-The order in which things come does not matter: what builds on others is looked at again when those are there.
+What is taken, and whose: approvals by nodes of electors; credentials that an approval names, and the identity logs of
+whom these name, and of founders. Who is *vouched for* like this may propose other credentials, a bounded number that
+nobody has approved yet; of whom these name, only the inception is taken. So whoever is proposed proposes nobody, and
+what one member or any number of strangers can put here is bounded. The order in which things come does not matter:
+what builds on others waits, in a bounded room, and is looked at again when those are there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -28,12 +30,11 @@ from covm.federation.identity.credentials import (
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.standing import Standing, judge
 from covm.federation.identity.update import SignedUpdate, member_of, nodes_of, open_updates
+from covm.federation.membership.aside import Aside, Awaited, Item, item_id
 from covm.federation.wire.limits import DIGEST_SIZE
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.membership import BUCKET_SIZE, BUCKETS, MembersGive
 from covm.federation.wire.record import RecordHeader, SignedRecord, open_records
-
-Item = SignedUpdate | SignedCredential | SignedRecord
 
 MAX_ITEMS: Final = 500_000
 """Items of one membership: ten thousand members with fifty each."""
@@ -41,14 +42,14 @@ MAX_ITEMS: Final = 500_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 """Bytes of their envelopes: a node holds all of them in memory."""
 
-MAX_ASIDE: Final = 8192
-"""Items that wait for what they build on."""
-
-MAX_ASIDE_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of their envelopes."""
-
 MAX_PROPOSALS: Final = 256
-"""Credentials of one author that nobody has approved: what is beyond, by id, is let go."""
+"""Credentials that nodes of one member propose and nobody has approved: what is beyond, by id, is let go."""
+
+MAX_PROPOSED: Final = 16 * 1024
+"""Bytes of the envelope of such a credential: with a cut of 200 logs. A larger one waits for an approval."""
+
+MAX_PROPOSED_INCEPTION: Final = 32 * 1024
+"""Bytes of the inception of somebody who is merely proposed: with as many nodes as there can be it has 20 KiB."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -57,11 +58,6 @@ class Taken(msgspec.Struct, frozen=True):
     new: tuple[Item, ...] = ()
     dropped: tuple[bytes, ...] = ()
     turned_away: int = 0
-
-
-def item_id(item: Item) -> bytes:
-    """The 32 bytes of hash in an item's CID."""
-    return item.id.bytes[-DIGEST_SIZE:]
 
 
 class Ledger:
@@ -79,45 +75,44 @@ class Ledger:
         self._digests: list[bytes | None] = [None] * BUCKETS
         self._standing: Standing | None = None
         self._gone: list[bytes] = []
-        self._aside: dict[bytes, Item] = {}
+        self._aside = Aside()
         """What belongs nowhere yet: in an exchange things come in the order of their ids."""
-        self._nodes: set[str] = set()
-        """Nodes that any entry which is held has added, whatever became of them: known, and no more than that."""
+        self._nodes: dict[str, _native.Link] = {}
+        """Whose the nodes are that may propose: all that ever were of somebody vouched for."""
         self._elector_nodes: set[str] = set()
         self._subjects = {founder.member for founder in charter.charter.founders}
+        """Whose identity logs are taken, or the beginning of them."""
         self._electors = charter.charter.electors
+        self._vouched_for = set(self._subjects)
+        self._named: set[str] = set()
+        """Ids, as text, of what an elector's node has approved, whether or not that counts."""
 
     # --- what is held
 
     def take(self, items: Iterable[Item]) -> Taken:
         """Takes what belongs here. What is here already is neither new nor turned away."""
-        fresh = {item_id(item): item for item in items if item_id(item) not in self._items}
-        turned_away = len(fresh.keys() - self._aside.keys())
-        waiting = [*self._aside.values(), *(item for key, item in fresh.items() if key not in self._aside)]
-        new: list[Item] = []
-        dropped: list[bytes] = []
-        while waiting:
-            left: list[Item] = []
-            for item in waiting:
-                placed = self._placed(item)
-                if placed is None:
-                    left.append(item)
-                    continue
+        fresh = {item_id(item): item for item in items if item_id(item) not in self}
+        new: dict[bytes, Item] = {}
+        pending = deque(fresh.values())
+        while pending:
+            item = pending.popleft()
+            placed = self._placed(item)
+            if isinstance(placed, tuple):
                 for each in placed:
                     self._keep(each)
-                    new.append(each)
-            if len(left) == len(waiting):
-                break
-            waiting = left
-        self._put_aside(waiting)
-        turned_away -= sum(item_id(item) in fresh for item in new)
-        if new:
+                    new[item_id(each)] = each
+                    pending += self._awaited(each)
+            elif placed is not None:
+                self._aside.put(item_id(item), item, placed)
+        turned_away = len(fresh.keys() - new.keys())
+        dropped: list[bytes] = []
+        if new or self._gone:
             self._standing = None
-            self._gone += self._surplus()
-            dropped = self._let_go(self._gone)
+            dropped = self._let_go([*self._gone, *self._surplus()])
             self._gone.clear()
         gone = set(dropped)
-        return Taken(tuple(item for item in new if item_id(item) not in gone), tuple(dropped), max(0, turned_away))
+        stored = tuple(key for key in dropped if key not in new)
+        return Taken(tuple(item for key, item in new.items() if key not in gone), stored, turned_away)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -175,53 +170,109 @@ class Ledger:
 
     # --- inside
 
-    def _put_aside(self, items: Sequence[Item]) -> None:
-        """Keeps the newest of them: whoever shows junk pushes out what is asked for again."""
-        kept: list[Item] = []
-        left = MAX_ASIDE_BYTES
-        for item in reversed(items[-MAX_ASIDE:]):
-            left -= len(item.envelope)
-            if left < 0:
-                break
-            kept.append(item)
-        self._aside = {item_id(item): item for item in reversed(kept)}
-
-    def _placed(self, item: Item) -> Sequence[Item] | None:
-        """What has its place now: nothing, if it can never have one; None while that is not known."""
-        if len(self._items) >= MAX_ITEMS or self._size_bytes + len(item.envelope) > MAX_BYTES:
+    def _placed(self, item: Item) -> tuple[Item, ...] | Awaited | None:
+        """What has its place now, what it waits for, or None if it can never have a place, or there is no room."""
+        is_full = len(self._items) >= MAX_ITEMS or self._size_bytes + len(item.envelope) > MAX_BYTES
+        if is_full:
             return None
-        body = item.body
-        if isinstance(body, RecordHeader):
-            if item.author not in self._elector_nodes:
-                return None
-            return self.approvals.add(item).placed  # type: ignore[arg-type]
-        if isinstance(body, Admission | Removal | TypeCredential):
-            return self._placed_credential(item)  # type: ignore[arg-type]
-        return self._placed_update(item) if isinstance(item, SignedUpdate) else None
+        if isinstance(item.body, RecordHeader):
+            return self._placed_approval(item)
+        if isinstance(item.body, Admission | Removal | TypeCredential):
+            return self._placed_credential(item)
+        return self._placed_update(item)
 
-    def _placed_update(self, update: SignedUpdate) -> Sequence[Item] | None:
+    def _placed_approval(self, record: SignedRecord) -> tuple[Item, ...] | Awaited | None:
+        if record.author not in self._elector_nodes:
+            return record.author
+        before = record.body.prev
+        if before is not None and self.approvals.get(before) is None:
+            return before
+        return tuple(self.approvals.add(record).placed) or None
+
+    def _placed_update(self, update: SignedUpdate) -> tuple[Item, ...] | Awaited | None:
         member = member_of(update)
         if member not in self._subjects:
-            return None
+            return member
+        before = update.body.prev
+        if member not in self._vouched_for and (before is not None or len(update.envelope) > MAX_PROPOSED_INCEPTION):
+            return _vouching(member)
+        log = self.identities.log(member)
+        if before is not None and (log is None or before not in log):
+            return before
         placement = self.identities.add(update)
-        for placed in placement.placed:
-            nodes = {entry.node for entry in nodes_of(placed.body)}
-            self._nodes |= nodes
-            if member in self._electors:
-                self._elector_nodes |= nodes
         self._gone += [link.bytes[-DIGEST_SIZE:] for link in placement.dropped]
-        return placement.placed
+        return tuple(placement.placed) or None
 
-    def _placed_credential(self, item: SignedCredential) -> Sequence[Item] | None:
-        body = item.body
-        if misfit(body, self.federation, self.charter.charter) is not None:
-            return ()
-        if item.author not in self._nodes:
+    def _placed_credential(self, item: SignedCredential) -> tuple[Item, ...] | Awaited | None:
+        if misfit(item.body, self.federation, self.charter.charter) is not None:
             return None
-        self.credentials[item.id] = item
-        if isinstance(body, Admission | Removal):
-            self._subjects.add(body.member)
-        return (item,)
+        if str(item.id) in self._named:
+            return (item,)
+        # An approval of it looks for it by its id, whatever it waits for.
+        if item.author not in self._nodes:
+            return item.author
+        if len(item.envelope) > MAX_PROPOSED:
+            return str(item.id)
+        has_room = len(self._items) < MAX_ITEMS // 2 and self._size_bytes < MAX_BYTES // 2
+        return (item,) if has_room else _room(self._nodes[item.author])
+
+    def _awaited(self, item: Item) -> list[Item]:
+        """What has waited for something that has its place now."""
+        body, awaited = item.body, list[Awaited]()
+        if isinstance(body, RecordHeader):
+            awaited.append(item.id)
+            released = self._aside.named(body.key)
+            credential = self._credential(body.key)
+            if credential is not None and body.key not in self._named:
+                awaited += self._vouch(credential)
+                # It takes no room any more among what nobody has approved.
+                awaited.append(_room(self._nodes[credential.author]))
+            self._named.add(body.key)
+        elif isinstance(body, Admission | Removal | TypeCredential):
+            self.credentials[item.id] = item  # type: ignore[assignment]
+            released = []
+            if not isinstance(body, TypeCredential):
+                self._subjects.add(body.member)
+                awaited.append(body.member)
+            if str(item.id) in self._named:
+                awaited += self._vouch(item)  # type: ignore[arg-type]
+        else:
+            released = []
+            awaited += [item.id, *self._known_nodes(item)]  # type: ignore[arg-type]
+        for each in awaited:
+            released += self._aside.released(each)
+        return released
+
+    def _vouch(self, credential: SignedCredential) -> list[Awaited]:
+        """An elector has approved it: whom it names is somebody."""
+        body = credential.body
+        if isinstance(body, TypeCredential) or body.member in self._vouched_for:
+            return []
+        self._vouched_for.add(body.member)
+        log = self.identities.log(body.member)
+        nodes = [node for update in (log.held() if log else ()) for node in self._known_nodes(update)]
+        return [_vouching(body.member), *nodes]
+
+    def _known_nodes(self, update: SignedUpdate) -> list[Awaited]:
+        member, nodes = member_of(update), [entry.node for entry in nodes_of(update.body)]
+        if member not in self._vouched_for:
+            return []
+        awaited: list[Awaited] = [*nodes]
+        for node in nodes:
+            # A node that several have had is the one's with the lowest id, whoever came first.
+            before = self._nodes.get(node, member)
+            self._nodes[node] = min(before, member, key=lambda link: link.bytes)
+            if before != self._nodes[node]:
+                awaited.append(_room(before))
+        if member in self._electors:
+            self._elector_nodes |= set(nodes)
+        return awaited
+
+    def _credential(self, key: str) -> SignedCredential | None:
+        try:
+            return self.credentials.get(_native.Link(key))
+        except ValueError:
+            return None
 
     def _keep(self, item: Item) -> None:
         key = item_id(item)
@@ -240,21 +291,43 @@ class Ledger:
             self._size_bytes -= len(item.envelope)
             self._buckets[key[0]].discard(key)
             self._digests[key[0]] = None
-            if self.credentials.pop(item.id, None) is not None:
-                self._standing = None
+            self.credentials.pop(item.id, None)
         return gone
 
     def _surplus(self) -> list[bytes]:
-        """Proposals of authors that made too many which nobody approved: those with the highest ids."""
-        made = Counter(each.author for each in self.credentials.values())
-        standing = self.standing
-        if standing is None or all(count <= MAX_PROPOSALS for count in made.values()):
+        """Proposals of members that made too many which nobody approved, those with the highest ids; and what goes
+
+        with them: who is named by nothing any more is nobody.
+        """
+        open_by: dict[_native.Link, list[SignedCredential]] = {}
+        for each in self.credentials.values():
+            if str(each.id) not in self._named:
+                open_by.setdefault(self._nodes[each.author], []).append(each)
+        gone = [each for made in open_by.values() for each in sorted(made, key=item_id)[MAX_PROPOSALS:]]
+        if not gone:
             return []
-        open_by: dict[str, list[bytes]] = {}
-        for credential in self.credentials.values():
-            if not standing.approvers(credential.id):
-                open_by.setdefault(credential.author, []).append(item_id(credential))
-        return [each for ids in open_by.values() for each in sorted(ids)[MAX_PROPOSALS:]]
+        for each in gone:
+            del self.credentials[each.id]
+            self._aside.put(item_id(each), each, _room(self._nodes[each.author]))
+        left = {each.body.member for each in self.credentials.values() if not isinstance(each.body, TypeCredential)}
+        nobody = self._subjects - left - self._electors
+        self._subjects -= nobody
+        self._vouched_for -= nobody
+        logs = [log for member in nobody if (log := self.identities.log(member)) is not None]
+        forgotten = [update for log in logs for update in log.held()]
+        for log in logs:
+            self.identities.forget(log.member)
+        for update in forgotten:
+            self._aside.put(item_id(update), update, member_of(update))
+        return [*map(item_id, gone), *map(item_id, forgotten)]
+
+
+def _room(member: _native.Link) -> str:
+    return f"room among what {member} proposes"
+
+
+def _vouching(member: _native.Link) -> str:
+    return f"vouching for {member}"
 
 
 def opened_items(give: MembersGive) -> list[Item | Malformed]:

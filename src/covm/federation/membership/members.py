@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -28,8 +28,9 @@ from covm.federation.identity.standing import Standing
 from covm.federation.identity.update import SignedUpdate, member_of
 from covm.federation.identity.verdicts import Status, Verdict, refused
 from covm.federation.membership import tables
+from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.exchange import MAX_NEWS, Exchange
-from covm.federation.membership.ledger import Item, Ledger, Taken, give_of, item_id, opened_items
+from covm.federation.membership.ledger import Ledger, Taken, give_of, opened_items
 from covm.federation.offload import Offload
 from covm.federation.ports import UNKNOWN_MEMBER, Control, Gate
 from covm.federation.store.interface import Job, Store, Transaction
@@ -87,7 +88,8 @@ class Members:
         self.exchange = Exchange(self, clock, counters)
         self._for_everyone: dict[str, bool] = {}
         self._gossip: dict[tuple[str, str], str] = {}
-        self._unsaved: list[Taken] = []
+        self._unsaved: dict[bytes, Item | None] = {}
+        """What is to be written: an item, or that the one with this id is let go. No more than is held, and was."""
         self._doubtful: Sequence[Item] = ()
         """What this node would have said, and the store failed to take."""
         self._save = asyncio.Event()
@@ -280,7 +282,8 @@ class Members:
         if taken.turned_away:
             self._counters.drop("membership_turned_away", taken.turned_away)
         if taken.new or taken.dropped:
-            self._unsaved.append(taken)
+            self._unsaved |= dict.fromkeys(taken.dropped)
+            self._unsaved |= {item_id(item): item for item in taken.new}
             self._save.set()
             self.changed()
             self.tell(taken.new, source)
@@ -294,14 +297,18 @@ class Members:
             if also is not None:
                 also(tx)
 
-        await self._settle_doubt()
+        await self.settle()
         self._doubtful = items
         await self.store.write(job)
         self._doubtful = ()
         self._committed(items)
 
-    async def _settle_doubt(self) -> None:
-        """What the store failed to take may be there all the same: then it was said, and nothing contradicts it."""
+    async def settle(self) -> None:
+        """Before this node composes what it says next: what the store failed to take may be there all the same.
+
+        Then it was said, and nothing contradicts it: a second approval in its place would be a fork. Raises
+        `StoreError`.
+        """
         if self._doubtful:
             there = await self.store.read(partial(tables.which_of, ids=[item_id(each) for each in self._doubtful]))
             kept = [each for each in self._doubtful if item_id(each) in there]
@@ -376,15 +383,14 @@ class Members:
             if not self._unsaved:
                 self._save.clear()
                 await self._save.wait()
-            taken = list(self._unsaved)
-            await self.insist(partial(_save_all, taken=taken))
-            del self._unsaved[: len(taken)]
+            unsaved, self._unsaved = self._unsaved, {}
+            await self.insist(partial(_save_all, items=unsaved))
 
 
 def _has_removed(log: IdentityLog, node: str) -> bool:
     return log.head is not None and any(each.node == node for each in log.head.removals)
 
 
-def _save_all(tx: Transaction, taken: Sequence[Taken]) -> None:
-    for each in taken:
-        tables.save_items(tx, each.new, each.dropped)
+def _save_all(tx: Transaction, items: Mapping[bytes, Item | None]) -> None:
+    gone = [key for key, item in items.items() if item is None]
+    tables.save_items(tx, [item for item in items.values() if item is not None], gone)

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInt
 from covm import _native
 from covm.federation.identity.charter import SignedCharter
 from covm.federation.identity.credentials import Admission, Removal, TypeCredential
-from covm.federation.membership.ledger import Item, item_id
+from covm.federation.membership.aside import Item, item_id
 from covm.federation.store.schema import RowId, metadata
 from covm.federation.store.tables import delete_meta, get_meta, put_meta
 from covm.federation.wire.limits import DIGEST_SIZE
@@ -62,10 +62,12 @@ invites: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("uses", Integer, nullable=False),
     Column("used_by", Text, nullable=False),
+    Column("removals", Text, nullable=False),
 )
 """Invites of this node. `number` and `nonce` are the incarnation that made one; no other redeems it.
 
-`roles` and `used_by` (ids of members) are JSON lists. The secret itself is not kept.
+`roles`, `used_by` (ids of members) and `removals` (ids of those that stood when it was made, which it overrides) are
+JSON lists. The secret itself is not kept.
 """
 
 
@@ -81,6 +83,7 @@ class InviteRow(NamedTuple):
     expires_at_ms: int
     uses: int
     used_by: tuple[str, ...]
+    removals: frozenset[str]
 
 
 def save_charter(tx: Transaction, charter: SignedCharter) -> None:
@@ -153,8 +156,8 @@ def load_items(tx: Transaction) -> list[tuple[int, bytes]]:
 def save_invite(tx: Transaction, row: InviteRow) -> None:
     """Keeps a new invite."""
     tx.execute(
-        "INSERT INTO covm_invites (id, secret_hash, roles, number, nonce, created_at, expires_at, uses, used_by) "
-        "VALUES (:id, :hash, :roles, :number, :nonce, :created, :expires, :uses, :used_by)",
+        "INSERT INTO covm_invites (id, secret_hash, roles, number, nonce, created_at, expires_at, uses, used_by, "
+        "removals) VALUES (:id, :hash, :roles, :number, :nonce, :created, :expires, :uses, :used_by, :removals)",
         {
             "id": row.id,
             "hash": row.secret_hash,
@@ -165,6 +168,7 @@ def save_invite(tx: Transaction, row: InviteRow) -> None:
             "expires": row.expires_at_ms,
             "uses": row.uses,
             "used_by": json.dumps(row.used_by),
+            "removals": json.dumps(sorted(row.removals)),
         },
     )
 
@@ -194,8 +198,8 @@ def forget_invites(tx: Transaction, before_ms: int) -> None:
 
 def _invites(tx: Transaction, where: str, fields: dict[str, object]) -> list[InviteRow]:
     rows = tx.execute(
-        "SELECT id, secret_hash, roles, number, nonce, created_at, expires_at, uses, used_by "  # noqa: S608 - own text
-        f"FROM covm_invites {where}",
+        "SELECT id, secret_hash, roles, number, nonce, created_at, expires_at, uses, used_by, "  # noqa: S608 - own text
+        f"removals FROM covm_invites {where}",
         fields,
     ).all()
     return [
@@ -209,6 +213,7 @@ def _invites(tx: Transaction, where: str, fields: dict[str, object]) -> list[Inv
             row[6],
             row[7],
             tuple(json.loads(row[8])),
+            frozenset(json.loads(row[9])),
         )
         for row in rows
     ]

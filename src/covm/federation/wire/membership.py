@@ -73,6 +73,11 @@ class MembersHave(Struct, frozen=True, kw_only=True):
     more: bool = False
     charter: Annotated[list[_Envelope], Meta(max_length=MAX_FOUNDERS)] = []
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of what is in it."""
+        return DIGEST_SIZE * len(self.ids) + sum(map(len, self.charter))
+
 
 class MembersWant(Struct, frozen=True, kw_only=True):
     """Give me these."""
@@ -91,6 +96,11 @@ class MembersGive(Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """How many items are in it."""
         return len(self.entries) + len(self.credentials) + len(self.approvals)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of what is in it."""
+        return sum(len(envelope) for each in (self.entries, self.credentials, self.approvals) for envelope in each)
 
 
 class MembersKnown(Struct, frozen=True):

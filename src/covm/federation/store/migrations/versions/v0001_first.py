@@ -169,6 +169,7 @@ def _invites() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("uses", sa.Integer(), nullable=False),
         sa.Column("used_by", sa.Text(), nullable=False),
+        sa.Column("removals", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_covm_invites")),
     )
 
