@@ -1,7 +1,7 @@
 """One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE` and `gossip-members`, `codec COUNT`;
 `serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another
 process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
-starts its own."""
+starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from benchmarks.service import backlog, codec, connect, direct, durable, gossip
+from benchmarks.service import backlog, codec, connect, direct, durable, gossip, membership
 from benchmarks.service.figures import Figures
 from benchmarks.service.running import run
 
@@ -32,6 +32,9 @@ COMMANDS: dict[str, Command] = {
     "backlog-fill": lambda home, address, count: backlog.fill(home, address, int(count)),
     "backlog-drain": backlog.drain,
     "backlog-peer": backlog.peer,
+    "membership-verify": lambda count, entries: membership.verify(int(count), int(entries)),
+    "membership-access": lambda count, among: membership.access(int(count), int(among)),
+    "membership-removal": lambda nodes: membership.removal(int(nodes)),
 }
 
 

@@ -72,3 +72,14 @@ def test_an_unknown_row_is_answered_with_those_there_are() -> None:
     ran = benchmarks("--rows", "sync")
     assert ran.returncode == 2
     assert "there is no row 'sync': connect, direct-one" in ran.stderr
+
+
+def test_membership_is_measured_with_its_floor_among_the_figures(tmp_path: Path) -> None:
+    no_floor = tmp_path / "floor"
+    no_floor.write_text("#!/bin/sh\nexit 3\n")
+    no_floor.chmod(0o700)
+    ran = benchmarks("--quick", "--rows", "membership", "--floor", no_floor, "--json", tmp_path / "figures.json")
+    assert ran.returncode == 0, ran.stderr
+    rows = {row["name"]: row["figures"] for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    assert rows.keys() == {"membership-verify", "membership-access", "membership-removal"}
+    assert all(figure["service"] > 0 for figures in rows.values() for figure in figures.values())
