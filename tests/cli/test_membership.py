@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.conftest import NodeStarter
-from tests.cli.processes import START_S, Node, covm
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Asks again and again: what nodes tell each other takes them a moment."""
-    end_s = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < end_s, "it did not come true"
-        time.sleep(0.1)
-
-
-def founded(folder: Path, place: str = "mill", name: str = "Mill Bakery") -> str:
-    """A home whose member has founded a federation alone; its id."""
-    assert covm("init", "--home", folder / place, "--preset", "local", "--name", name).code == 0
-    answer = covm("federation", "create", "Three Valleys", "--home", folder / place, "--json").json
-    return str(answer["federation"])
-
-
-def joined(folder: Path, inviting: Node, place: str, name: str) -> None:
-    link = inviting.ask("invite")["link"]
-    assert covm("init", "--home", folder / place, "--preset", "local", "--name", name).code == 0
-    outcome = covm("federation", "join", link, "--home", folder / place)
-    assert outcome.code == 0, outcome
-    assert f"{name} is a member of Three Valleys as member" in outcome.out
-
-
-def names(node: Node) -> list[str]:
-    return [each["name"] for each in node.ask("members")["members"] if each["member"]]
+from tests.cli.members import founded, joined, names, until
+from tests.cli.processes import covm
 
 
 def test_one_founds_another_joins_and_they_write_to_each_other(folder: Path, start: NodeStarter) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from tests.unit.membership_world import Coop, charter_of
+from tests.unit.membership_world import Coop, charter_of, key_of
 
-from covm.federation.identity.charter import encode_charter, sign_charter
+from covm.federation.identity.charter import encode_charter, open_charter, sign_charter
+from covm.federation.identity.log import IdentityLog
+from covm.federation.identity.member import MemberState
 from covm.federation.membership.papers import (
     charter_paper,
+    federation_in,
     identity_paper,
+    node_paper,
+    open_identity,
     read_charter,
     read_identity,
+    read_node,
     write_paper,
 )
 
@@ -25,6 +32,57 @@ def test_an_identity_comes_back_as_it_was_written() -> None:
     data = write_paper(identity_paper([MILL.inception, LONGER], "Mill"))
     assert [each.id for each in read_identity(data)] == [MILL.inception.id, LONGER.id]
     assert json.loads(data)["name"] == "Mill", "people can look at it"
+
+
+def test_entries_in_any_order_are_one_log() -> None:
+    third = MILL.rotate(LONGER, 1)
+    data = write_paper(identity_paper([third, MILL.inception, LONGER], "Mill"))
+    assert [each.id for each in read_identity(data)] == [MILL.inception.id, LONGER.id, third.id]
+
+
+def test_an_identity_takes_a_new_node_to_its_federation() -> None:
+    charter = charter_of([MILL, FARM])
+    signed = open_charter([sign_charter(each.key(0), charter) for each in (MILL, FARM)])
+    paper, _ = open_identity(write_paper(identity_paper([MILL.inception], "Mill", signed, ["/ip4/10.0.0.1/tcp/9"])))
+    found = federation_in(paper)
+    assert found is not None
+    assert (found.id, paper.addresses) == (signed.id, ("/ip4/10.0.0.1/tcp/9",))
+    assert federation_in(identity_paper([MILL.inception], "Mill")) is None
+    for spoiled, said in (
+        ({"charter": ()}, "without a signature"),
+        ({"charter": signed.envelopes[:1]}, "not signed by all founders"),
+        ({"federation": str(MILL.member)}, "of another federation"),
+        ({"charter": (signed.envelopes[0], b"x")}, "envelope"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            federation_in(msgspec.structs.replace(paper, **spoiled))
+
+
+def test_a_node_asks_and_only_its_own_request_is_taken() -> None:
+    node = key_of("oven")
+    data = write_paper(node_paper(node, "Oven", state(MILL)))
+    entry = read_node(data, state(MILL), approver=True)
+    assert (entry.node, entry.name, entry.approver) == (node.peer_id, "Oven", True)
+    with pytest.raises(ValueError, match="of another member than Farm"):
+        read_node(data, state(FARM), approver=False)
+    with pytest.raises(ValueError, match="slash"):
+        node_paper(node, "../oven", state(MILL))
+    paper = json.loads(data)
+    for changes, said in (
+        ({"node": key_of("thief").peer_id}, "does not verify"),
+        ({"member": str(FARM.member)}, "of another member"),
+        ({"name": "../oven"}, "slash"),
+        ({"consent": ""}, "does not verify"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_node(json.dumps(paper | changes).encode(), state(MILL), approver=False)
+
+
+def state(coop: Coop) -> MemberState:
+    head = IdentityLog(coop.member)
+    head.add(coop.inception)
+    assert head.head is not None
+    return head.head
 
 
 def test_a_charter_goes_round_and_gathers_signatures() -> None:

@@ -49,6 +49,11 @@ IDENTITY_COMMANDS = {
     "log": ("member_identity:show_log", "List the entries of the member's identity log."),
     "export": ("member_identity:export", "Write the member's identity to a file."),
     "import": ("member_identity:import_", "Take the member's identity from a file."),
+    "rotate": ("identity_keys:rotate", "Let the member's next key sign for it."),
+    "recover": ("identity_keys:recover", "Give the member new keys with its recovery key."),
+    "request": ("identity_nodes:request", "Ask for this node to be one of a member's."),
+    "add-node": ("identity_nodes:add_node", "Make a node one of the member's."),
+    "remove-node": ("identity_nodes:remove_node", "Take a node away from the member."),
     "passphrase": ("identity:passphrase", "Encrypt the key with a passphrase, change that, or remove it."),
 }
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from covm.cli import paper_files
 from covm.cli.config_file import put
-from covm.cli.federation_errors import as_failures
+from covm.cli.home_work import at_home, home_keys
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.control.failures import Invalid
-from covm.control.home import prepare_home
 from covm.control.schema import Versioned
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ def create(
     founder: Annotated[list[Path] | None, Parameter(negative=())] = None,
     k: int = 1,
     charter: Path | None = None,
+    passphrase_file: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Found a federation. This node's member is a founder, alone or with others whose identities are given.
@@ -62,19 +62,22 @@ def create(
         How many founders admit a new member.
     charter
         Where the charter is written when others have to sign it; without it, charter.json here.
+    passphrase_file
+        The passphrase of an encrypted key is the first line of this file. COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE
+        with the passphrase itself, are the same; without any it is asked for.
     """
     from covm.federation.membership.papers import read_identity
 
-    others = [_read(path, read_identity) for path in founder or []]
+    others = [paper_files.read(path, read_identity) for path in founder or []]
 
     async def work(home: Homestead) -> _Done:
-        paper = await home.draft(name, as_ or home.config.name or home.identity.peer_id[-8:], others, k)
+        paper = await home.draft(name, as_ or home.name, others, k)
         return await _go_on(home, paper_bytes(paper))
 
-    _tell(_at_home(common, work, charter or Path("charter.json")), common)
+    _tell(_at_home(common, passphrase_file, work, charter or Path("charter.json")), common)
 
 
-def sign(file: Path, /, *, common: Common = DEFAULT) -> None:
+def sign(file: Path, /, *, passphrase_file: Path | None = None, common: Common = DEFAULT) -> None:
     """Sign a charter for this node's member, or, once all founders have, make it this node's federation.
 
     No node may run on this home. The file is written again with the signature; give it to the next founder.
@@ -83,10 +86,13 @@ def sign(file: Path, /, *, common: Common = DEFAULT) -> None:
     ----------
     file
         The charter, as the founder who drafted it wrote it.
+    passphrase_file
+        The passphrase of the member's keys, if they are encrypted, is the first line of this file.
+        COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE with the passphrase itself, are the same; without any it is asked for.
     """
 
-    data = _read(file, bytes)
-    _tell(_at_home(common, lambda home: _go_on(home, data), file), common)
+    data = paper_files.read(file, bytes)
+    _tell(_at_home(common, passphrase_file, lambda home: _go_on(home, data), file), common)
 
 
 def show(file: Path, /, *, common: Common = DEFAULT) -> None:
@@ -99,7 +105,7 @@ def show(file: Path, /, *, common: Common = DEFAULT) -> None:
     """
     from covm.federation.membership.papers import read_charter
 
-    opened = _read(file, read_charter)
+    opened = paper_files.read(file, read_charter)
     if common.json:
         say_json(_founded(opened, "", "", "", str(file)))
         return
@@ -139,26 +145,15 @@ class _Done(NamedTuple):
     member_id: str
 
 
-def _at_home(common: Common, work: Callable[[Homestead], Awaitable[_Done]], file: Path) -> Founded:
-    from covm.daemon import home_key
-    from covm.daemon.homestead import homestead
-
-    prepare_home(common.folder)
-
-    async def run() -> _Done:
-        async with homestead(common.folder, home_key.obtain(common.folder)) as home:
-            return await work(home)
-
-    with as_failures():
-        try:
-            done = asyncio.run(run())
-        except ValueError as error:
-            raise Invalid(str(error), code="bad_charter") from error
+def _at_home(
+    common: Common, passphrase_file: Path | None, work: Callable[[Homestead], Awaitable[_Done]], file: Path
+) -> Founded:
+    done = at_home(common, home_keys(common, passphrase_file), work, "bad_charter")
     if done.federation:
         put(common.folder, {"membership": "members", "federation": done.federation})
     goes_round = len(done.opened.charter.founders) > 1
     if goes_round:
-        file.write_bytes(paper_bytes(done.opened.paper))
+        paper_files.write(file, done.opened.paper)
     return _founded(done.opened, done.federation, done.member, done.member_id, str(file) if goes_round else "")
 
 
@@ -198,12 +193,3 @@ def _tell(founded: Founded, common: Common) -> None:
         return
     say(f"signed the charter of {safe(founded.name)} for {safe(founded.member)}: {safe(founded.charter)}")
     say(f"to sign: {', '.join(map(safe, founded.lacking))}, with covm federation charter sign")
-
-
-def _read(path: Path, read: Any) -> Any:
-    try:
-        return read(path.read_bytes())
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", code="unreadable_file") from error
-    except ValueError as error:
-        raise Invalid(f"{path}: {error}", code="bad_file") from error

@@ -1,4 +1,4 @@
-"""`covm identity show` and `passphrase`: the node's key, without its secret."""
+"""`covm identity show` and `passphrase`: the node's key, without its secret, and whose node it is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from covm.cli.federation_errors import as_failures
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.cli.rendering import facts
-from covm.control.failures import Invalid
+from covm.control.failures import ControlError, Invalid, NotFound
 from covm.control.home import key_path
 from covm.control.schema import Versioned
 
 if TYPE_CHECKING:
     from covm.federation.identity.key_file import KeyFile
+    from covm.federation.identity.log import IdentityLog
 
 
 class Key(Versioned, kw_only=True, frozen=True):
@@ -29,14 +30,75 @@ class Key(Versioned, kw_only=True, frozen=True):
     encrypted: bool
 
 
+class Shown(Key, kw_only=True, frozen=True):
+    """The node's key, and the member whose node it is."""
+
+    member: str
+    """The member's id; empty where there is none, or that cannot be told: see `member_why`."""
+    member_name: str
+    member_why: str
+    contested: bool
+    """Two hold the member's key, and say different things."""
+    member_keys: list[str]
+    """The member's key files in the home, by name."""
+
+
 def show(*, common: Common = DEFAULT) -> None:
-    """Show the node's key: whose it is, where it lies, and whether it is encrypted. Needs no passphrase."""
-    key = _key_of(common.folder)
+    """Show the node's key, whether it is encrypted, and the member whose node it is. Needs no passphrase."""
+    key, folder = _key_of(common.folder), common.folder / "member"
+    log, why = _member(common)
+    head = None if log is None else log.head
+    with as_failures():
+        names = [f"{name}.key" for name in _key_names(folder)]
     if common.json:
-        say_json(_told(key))
+        say_json(
+            Shown(
+                peer_id=key.peer_id,
+                did_key=key.did_key,
+                file=str(key.path),
+                encrypted=key.is_encrypted,
+                member="" if head is None else str(head.member),
+                member_name="" if head is None else head.name,
+                member_why=why,
+                contested=log is not None and log.is_contested,
+                member_keys=names,
+            )
+        )
         return
     encrypted = "yes, with a passphrase" if key.is_encrypted else "no; `covm identity passphrase` encrypts it"
-    facts([("peer id", key.peer_id), ("did", key.did_key), ("file", key.path), ("encrypted", encrypted)])
+    contested = "  CONTESTED: two hold its key" if log is not None and log.is_contested else ""
+    facts(
+        [
+            ("peer id", key.peer_id),
+            ("did", key.did_key),
+            ("file", key.path),
+            ("encrypted", encrypted),
+            ("member", why if head is None else f"{head.name}  {head.member}{contested}"),
+            ("its keys", f"{', '.join(names)} in {folder}" if names else f"none in {folder}" if head else ""),
+        ]
+    )
+
+
+def _member(common: Common) -> tuple[IdentityLog | None, str]:
+    """The log of the member whose node it is; or why none is told: the key is shown all the same."""
+    from covm.cli.identity_source import AtNode
+    from covm.daemon.home_key import HomeKeys
+    from covm.federation.store import has_store
+
+    if not has_store(common.folder):
+        return None, "none yet"
+    try:
+        return AtNode(common, HomeKeys(common.folder)).log(), ""
+    except NotFound:
+        return None, "none yet"
+    except ControlError as error:
+        return None, "none yet" if error.code == "not_a_member" else f"not known: {error.message}"
+
+
+def _key_names(folder: Path) -> list[str]:
+    from covm.federation.identity.key_folder import KeyFolder
+
+    return KeyFolder(folder).names() if folder.exists() else []
 
 
 def passphrase(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 from covm.cli.config_file import put
 from covm.cli.durations import milliseconds
 from covm.cli.federation_errors import as_failures
+from covm.cli.home_work import home_keys
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.control.failures import Invalid, Refused, TimedOut
@@ -38,6 +40,7 @@ def join(
     *,
     as_: Annotated[str | None, Parameter(name="--as")] = None,
     timeout: str = "60s",
+    passphrase_file: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Join a federation with an invite. No node may run on this home: start it afterwards.
@@ -53,8 +56,10 @@ def join(
         What this node's member is called, such as "Hill Farm"; without it, the node's name.
     timeout
         How long the inviting node may take to answer.
+    passphrase_file
+        The passphrase of an encrypted key is the first line of this file. COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE
+        with the passphrase itself, are the same; without any it is asked for.
     """
-    from covm.daemon import home_key
     from covm.daemon.joining import join as redeem
     from covm.federation.membership.invites import decode_invite
     from covm.federation.wire.malformed import Malformed
@@ -67,8 +72,8 @@ def join(
     prepare_home(common.folder)
     with as_failures():
         try:
-            identity = home_key.obtain(common.folder)
-            outcome = asyncio.run(redeem(common.folder, identity, link, invite, as_, wait, put))
+            keys = home_keys(common, passphrase_file)
+            outcome = asyncio.run(redeem(common.folder, keys, link, invite, as_, wait, put))
         except ValueError as error:
             raise Invalid(str(error), code="bad_name") from error
     _tell(outcome, invite.name, str(invite.federation), common)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from covm.cli import paper_files
+from covm.cli.config_file import put
 from covm.cli.federation_errors import as_failures
+from covm.cli.home_work import at_home, home_keys
+from covm.cli.identity_source import BAD, AtNode, InFile, log_of
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.cli.rendering import table
 from covm.control.client import ControlClient
-from covm.control.failures import Invalid, NoNode, NotFound
-from covm.control.home import prepare_home
+from covm.control.failures import NoNode
 from covm.control.schema import Versioned
 
 if TYPE_CHECKING:
+    from covm.control.membership import OwnIdentity
     from covm.daemon.homestead import Homestead
+    from covm.federation.identity.charter import SignedCharter
     from covm.federation.identity.log import IdentityLog
     from covm.federation.identity.update import SignedUpdate
-
-R = TypeVar("R")
+    from covm.federation.membership.papers import IdentityPaper
 
 
 class Exported(Versioned, kw_only=True, frozen=True):
@@ -32,6 +35,8 @@ class Exported(Versioned, kw_only=True, frozen=True):
     member: str
     name: str
     entries: int
+    federation: str
+    """The federation in the file, for new nodes of the member; empty when there is none in it."""
     file: str
 
 
@@ -60,9 +65,12 @@ def export(
     /,
     *,
     as_: Annotated[str | None, Parameter(name="--as")] = None,
+    passphrase_file: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Write the identity of this node's member to a file; a member begins, if there is none. Nothing in it is secret.
+
+    With the identity goes the charter of its federation and where this node is reached, for a new node of the member.
 
     Parameters
     ----------
@@ -70,109 +78,124 @@ def export(
         Where to write it.
     as_
         What the member is called, if it begins; without it, the node's name.
+    passphrase_file
+        The passphrase of an encrypted key, needed where a member begins, is the first line of this file.
+        COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE with the passphrase itself, are the same; without any it is asked for.
     """
-    from covm.federation.membership.papers import identity_paper, write_paper
-
-    updates = _updates(common, as_ or "")
-    log = _log(updates)
-    name = log.head.name if log.head is not None else ""
-    file.write_bytes(write_paper(identity_paper(updates, name)))
-    _tell(Exported(member=str(log.member), name=name, entries=len(updates), file=str(file)), "wrote", common)
+    keys = home_keys(common, passphrase_file)
+    try:
+        paper = _paper_of(ControlClient(common.folder).identity())
+    except NoNode:
+        paper = at_home(common, keys, lambda home: _paper_at(home, as_), BAD)
+    paper_files.write(file, paper)
+    _tell(Exported(**_about(paper), file=str(file)), "wrote", common)
 
 
 def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
     """Take the identity of this node's member from a file: entries that were signed elsewhere.
+
+    A node that is of no member yet becomes one of the member's, if the identity names it; if it is of no federation
+    yet, it becomes one of the federation in the file. Then no node may run on the home.
 
     Parameters
     ----------
     file
         The identity, from `covm identity export` or any command that signs.
     """
-    from covm.federation.membership.papers import read_identity
+    from covm.federation.membership.papers import federation_in, open_identity
 
-    try:
-        updates = read_identity(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise Invalid(f"{file}: {error}", code="bad_file") from error
-    log = _log(updates)
-    _take(common, updates)
-    name = log.head.name if log.head is not None else ""
-    _tell(Exported(member=str(log.member), name=name, entries=len(updates), file=str(file)), "took", common)
+    def opened(data: bytes) -> tuple[IdentityPaper, list[SignedUpdate], SignedCharter | None]:
+        paper, updates = open_identity(data)
+        _check_addresses(paper.addresses)
+        return paper, updates, federation_in(paper)
+
+    paper, updates, federation = paper_files.read(file, opened)
+    joined = AtNode(common, home_keys(common)).take(updates, federation)
+    if joined:
+        _take_part(common, paper)
+    _tell(Exported(**_about(paper), file=str(file)), "took", common)
 
 
-def show_log(*, common: Common = DEFAULT) -> None:
-    """List the entries of this node's member's identity log, and which are in force."""
-    log = _log(_updates(common, None))
+def show_log(*, file: Path | None = None, common: Common = DEFAULT) -> None:
+    """List the entries of this node's member's identity log, and which are in force.
+
+    Parameters
+    ----------
+    file
+        The identity to show, from `covm identity export`; without it, that of this node's member.
+    """
+    log = (AtNode(common, home_keys(common)) if file is None else InFile(file)).log()
     entries = [_entry(log, update) for update in log.held()]
     head = log.head
     answer = Log(member=str(log.member), name=head.name if head else "", contested=log.is_contested, entries=entries)
     if common.json:
         say_json(answer)
         return
-    say(
-        f"{safe(answer.name)}  {answer.member}{'  CONTESTED: two hold its key; recover it' if log.is_contested else ''}"
+    contested = (
+        "  CONTESTED: two hold its key; `covm identity rotate` or `recover` ends that" if log.is_contested else ""
     )
+    say(f"{safe(answer.name)}  {answer.member}{contested}")
     rows = [
         (each.seq, each.op, each.about, each.signed_by, "in force" if each.in_force else each.why) for each in entries
     ]
     table(("SEQ", "ENTRY", "ABOUT", "SIGNED BY", "STATE"), rows, empty="the log is empty")
 
 
-def at_home(common: Common, work: Callable[[Homestead], Awaitable[R]]) -> R:
-    """Does something on the home while no node runs there."""
-    from covm.daemon import home_key
-    from covm.daemon.homestead import homestead
+async def _paper_at(home: Homestead, begin_as: str | None) -> IdentityPaper:
+    from covm.federation.membership.papers import identity_paper
 
-    prepare_home(common.folder)
-
-    async def run() -> R:
-        async with homestead(common.folder, home_key.obtain(common.folder)) as home:
-            return await work(home)
-
-    with as_failures():
-        try:
-            return asyncio.run(run())
-        except ValueError as error:
-            raise Invalid(str(error), code="bad_identity") from error
+    log = await home.obtain_member(begin_as or home.name)
+    charter = await home.charter()
+    reached = [each if "/p2p/" in each else f"{each}/p2p/{home.peer_id}" for each in home.config.announce_addresses]
+    addresses = [*reached, *home.config.bootstrap_peers] if charter is not None else []
+    return identity_paper(log.held(), log.head.name if log.head is not None else "", charter, addresses)
 
 
-def _updates(common: Common, begin_as: str | None) -> list[SignedUpdate]:
-    """The entries of the own log: of the node if it runs, else of its home. None begins where `begin_as` is None."""
+def _paper_of(own: OwnIdentity) -> IdentityPaper:
+    from covm.federation.identity.charter import open_charter
+    from covm.federation.membership.papers import identity_paper, whole_log
+
+    updates = whole_log(own.entries)
+    head = log_of(updates).head
+    charter = open_charter(own.charter) if own.charter else None
+    return identity_paper(updates, head.name if head is not None else "", charter, own.addresses if charter else [])
+
+
+def _about(paper: IdentityPaper) -> dict[str, Any]:
     from covm.federation.membership.papers import whole_log
 
+    log = log_of(whole_log(paper.entries))
+    return {
+        "member": str(log.member),
+        "name": log.head.name if log.head is not None else "",
+        "entries": len(log),
+        "federation": paper.federation,
+    }
+
+
+def _check_addresses(addresses: Sequence[str]) -> None:
+    """So that nothing is written into the configuration with which no node starts."""
+    from covm.federation import FederationConfig
+    from covm.federation.errors import ConfigError
+
     try:
-        return whole_log(ControlClient(common.folder).identity())
-    except NoNode:
-        pass
-
-    async def work(home: Homestead) -> IdentityLog | None:
-        if begin_as is None:
-            return await home.own_log()
-        return await home.obtain_member(begin_as or home.config.name or home.identity.peer_id[-8:])
-
-    log = at_home(common, work)
-    if log is None or log.head is None:
-        raise NotFound("this node is of no member yet: create or join a federation, or `covm identity export`")
-    return list(log.updates())
+        FederationConfig(bootstrap_peers=list(addresses))
+    except ConfigError as error:
+        raise ValueError("its addresses are none: the file was altered or damaged") from error
 
 
-def _take(common: Common, updates: Sequence[SignedUpdate]) -> None:
-    """Gives entries to the node if it runs, else to its home."""
-    envelopes = [update.envelope for update in updates]
-    try:
-        ControlClient(common.folder).take_identity(envelopes)
-    except NoNode:
-        at_home(common, lambda home: home.take_identity(updates))
+def _take_part(common: Common, paper: IdentityPaper) -> None:
+    """Makes the federation of the paper that of the home, where the configuration says nothing else."""
+    from covm.daemon.process import load_config
 
-
-def _log(updates: Sequence[SignedUpdate]) -> IdentityLog:
-    from covm.federation.identity.log import IdentityLog
-    from covm.federation.identity.update import member_of
-
-    log = IdentityLog(member_of(updates[0]))
-    for update in updates:
-        log.add(update)
-    return log
+    with as_failures():
+        config = load_config(common.folder, {})
+    if config.federation == paper.federation:
+        return
+    settings: dict[str, str | list[str]] = {"membership": "members", "federation": paper.federation}
+    if not config.bootstrap_peers:
+        settings["bootstrap_peers"] = list(paper.addresses)
+    put(common.folder, settings)
 
 
 def _entry(log: IdentityLog, update: SignedUpdate) -> LogEntry:
@@ -199,5 +222,5 @@ def _entry(log: IdentityLog, update: SignedUpdate) -> LogEntry:
 def _tell(exported: Exported, did: str, common: Common) -> None:
     if common.json:
         say_json(exported)
-    else:
-        say(f"{did} the identity of {safe(exported.name)} ({exported.member}): {safe(exported.file)}")
+        return
+    say(f"{did} the identity of {safe(exported.name)} ({exported.member}): {safe(exported.file)}")

@@ -188,14 +188,19 @@ class ControlClient:
         asked = membership.Remove(member=member, reason=reason)
         return self._node.ask(membership.Decided, "POST", "/v1/members/remove", asked).decision
 
-    def identity(self) -> list[bytes]:
-        """The identity log of the node's member, entry by entry."""
-        return self._node.ask(membership.IdentityEntries, "GET", "/v1/identity").entries
+    def identity(self) -> membership.OwnIdentity:
+        """The identity log of the node's member, and where that one takes part."""
+        return self._node.ask(membership.OwnIdentity, "GET", "/v1/identity")
 
     def take_identity(self, entries: list[bytes]) -> None:
         """Gives the node entries of its member's identity log."""
         asked = membership.IdentityEntries(entries=entries)
         self._node.ask(membership.IdentityEntries, "POST", "/v1/identity", asked)
+
+    def written_by(self, node: str) -> list[membership.Place]:
+        """The ends of all that a node has written."""
+        path = f"/v1/identity/written/{quote(node, safe='')}"
+        return self._node.ask(membership.Written, "GET", path).places
 
     def back_up(self, path: Path, *, passphrase: str | None, recipient: str | None) -> delivery.BackedUp:
         """Writes a backup of the node while it runs, encrypted with a passphrase or for an age recipient."""

@@ -9,8 +9,9 @@
 | POST /v1/members/invite | `AskInvite` | `Invited` |
 | POST /v1/members/approve | `Approve` | `Decided` |
 | POST /v1/members/remove | `Remove` | `Decided` |
-| GET /v1/identity | | `IdentityEntries` |
+| GET /v1/identity | | `OwnIdentity` |
 | POST /v1/identity | `IdentityEntries` | `IdentityEntries` |
+| GET /v1/identity/written/{node} | | `Written` |
 """
 
 from __future__ import annotations
@@ -146,6 +147,30 @@ class Remove(Versioned, kw_only=True, frozen=True):
 
 
 class IdentityEntries(Versioned, kw_only=True, frozen=True):
-    """The identity log of the node's member, signed entry by entry; of a request, entries to be taken."""
+    """Entries of the identity log of the node's member to be taken; of an answer, all of them."""
 
     entries: list[bytes]
+
+
+class OwnIdentity(Versioned, kw_only=True, frozen=True):
+    """The identity log of the node's member, signed entry by entry, and where that member takes part."""
+
+    entries: list[bytes]
+    charter: list[bytes]
+    """The charter as each founder signed it; empty while it is not here."""
+    addresses: list[str]
+    """Where the node is reached."""
+
+
+class Place(Struct, kw_only=True, frozen=True):
+    """A record: its log, its number there and its id."""
+
+    log: str
+    seq: int
+    id: str
+
+
+class Written(Versioned, kw_only=True, frozen=True):
+    """The ends of all that a node has written."""
+
+    places: list[Place]

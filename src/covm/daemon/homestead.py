@@ -10,36 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from covm._native import Keypair, Link
+from covm.daemon.home_key import HomeKeys
 from covm.daemon.process import load_config
-from covm.federation import FederationConfig, Identity
-from covm.federation.errors import IdentityError, NotAMember, NotAuthorized
+from covm.federation import FederationConfig
+from covm.federation.errors import NotAMember, NotAuthorized
 from covm.federation.home import Home
-from covm.federation.identity.charter import charter_verdict, encode_charter, sign_charter
+from covm.federation.identity.approvals import ApprovalLogs
+from covm.federation.identity.charter import SignedCharter, charter_verdict, encode_charter, open_charter, sign_charter
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.member_keys import MemberKeys
+from covm.federation.identity.member import MemberState
 from covm.federation.identity.update import SignedUpdate, member_of, open_updates
 from covm.federation.membership import tables
 from covm.federation.membership.founding import begin_member, draft_charter
 from covm.federation.membership.invites import Invite
 from covm.federation.membership.papers import (
     CharterPaper,
+    NodePaper,
     OpenedCharter,
     charter_paper,
+    node_paper,
     read_charter,
 )
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.wire.limits import SALT_SIZE
 from covm.federation.wire.malformed import Malformed
-
-KEYS_FOLDER = "member"
-"""Where the member's keys lie in the home, unless they live on another machine."""
+from covm.federation.wire.record import Place, open_records
 
 
 @asynccontextmanager
-async def homestead(home: Path, identity: Identity) -> AsyncIterator[Homestead]:
-    """The home and its store, while no node runs there. Raises `HomeInUse`, `StoreError`."""
+async def homestead(home: Path, keys: HomeKeys) -> AsyncIterator[Homestead]:
+    """The home and its store, while no node runs there. Raises `HomeInUse`, `StoreError`, `IdentityError`."""
+    peer_id = keys.peer_id
     config = load_config(home, {})
     place = Home(config.home_path)
     place.open()
@@ -47,7 +50,7 @@ async def homestead(home: Path, identity: Identity) -> AsyncIterator[Homestead]:
         store = make_store(config.home_path, config.store_url)
         await store.open()
         try:
-            yield Homestead(home, identity, config, store)
+            yield Homestead(keys, peer_id, config, store)
         finally:
             await store.close()
     finally:
@@ -57,15 +60,16 @@ async def homestead(home: Path, identity: Identity) -> AsyncIterator[Homestead]:
 class Homestead:
     """A home in which something is begun."""
 
-    def __init__(self, home: Path, identity: Identity, config: FederationConfig, store: Store) -> None:
-        self.home = home
-        self.identity = identity
+    def __init__(self, keys: HomeKeys, peer_id: str, config: FederationConfig, store: Store) -> None:
+        self.peer_id = peer_id
         self.config = config
+        self._keys = keys
         self._store = store
 
     @property
-    def keys_folder(self) -> Path:
-        return self.home / KEYS_FOLDER
+    def name(self) -> str:
+        """What the node is called, and a member that begins here if nobody says otherwise."""
+        return self.config.name or self.peer_id[-8:]
 
     async def federation(self) -> str | None:
         """The federation that this home belongs to, if it does."""
@@ -91,16 +95,17 @@ class Homestead:
         log = await self.own_log()
         if log is not None:
             return log
-        keys = obtain_keys(self.keys_folder)
+        node = self._keys.identity.keypair
+        keys = self._keys.begin_member()
         current = keys.current
         if current is None:
-            raise NotAMember(f"the member's key is not in {self.keys_folder}; bring it there")
+            raise NotAMember(f"the member's key is not in {self._keys.folder}; bring it there")
         inception = begin_member(
             name,
             current,
             next_key=_peer_id(keys.next, "next"),
             recovery_key=_peer_id(keys.recovery, "recovery"),
-            node=self.identity.keypair,
+            node=node,
             node_name=self.config.name or name,
         )
         own = member_of(inception)
@@ -109,22 +114,47 @@ class Homestead:
         log.add(inception)
         return log
 
-    async def take_identity(self, updates: Sequence[SignedUpdate]) -> None:
+    async def take_identity(self, updates: Sequence[SignedUpdate], federation: SignedCharter | None = None) -> bool:
         """Takes entries of the own member's log; a node that is nobody's yet becomes the member's that names it.
 
-        Raises `ValueError` for the log of another, `NotAuthorized` for one that does not name this node.
+        A home that is of no federation gets the one that is given; whether this home is of that one now. Raises
+        `ValueError` for the log of another, `NotAuthorized` for one that does not name this node.
         """
-        member = member_of(updates[0])
-        log = await self.own_log() or IdentityLog(member)
+        member, known = member_of(updates[0]), await self.own_log()
+        log = known or IdentityLog(member)
         if log.member != member:
             raise ValueError("it is the identity of another member than the one whose node this is")
         for update in updates:
             placement = log.add(update)
             if not placement.placed and update.id not in log:
                 raise ValueError(placement.verdict.reason)
-        if log.head is None or self.identity.peer_id not in log.head.nodes:
+        if log.head is None or (known is None and self.peer_id not in log.head.nodes):
             raise NotAuthorized("taking this identity", "it does not name this node: add it first")
-        await self._store.write(partial(_keep_member, entries=list(log.updates()), own=member))
+        is_home_of = None if federation is None else await self.federation() or str(federation.id)
+        is_new = federation is not None and is_home_of == str(federation.id)
+        job = partial(_keep_member, entries=list(log.held()), own=member, charter=federation if is_new else None)
+        await self._store.write(job)
+        return is_new
+
+    async def charter(self) -> SignedCharter | None:
+        """What the founders of this home's federation signed; None where it is not here."""
+        rows = await self._store.read(tables.load_items)
+        signatures = [envelope for kind, envelope in rows if kind == tables.CHARTER]
+        return open_charter(signatures) if signatures else None
+
+    async def written_by(self, node: str) -> list[Place]:
+        """The ends of all that a node has written, as far as it is here: the cut that keeps it when the node goes."""
+        charter = await self.charter()
+        if charter is None:
+            return []
+        rows = await self._store.read(tables.load_items)
+        records = open_records([envelope for kind, envelope in rows if kind == tables.APPROVAL])
+        logs = ApprovalLogs(charter.id, [each for each in records if not isinstance(each, Malformed)])
+        return logs.tips([node])
+
+    def node_paper(self, member: MemberState) -> NodePaper:
+        """This node's request to be one of a member's. Raises `ValueError` for what can be no name."""
+        return node_paper(self._keys.identity.keypair, self.name, member)
 
     async def draft(
         self, name: str, member_name: str, others: Sequence[Sequence[SignedUpdate]], k: int
@@ -178,9 +208,9 @@ class Homestead:
         founder = opened.charter.founder(own.member) if own is not None else None
         if founder is None:
             raise NotAuthorized("signing the charter", "the member of this node is none of its founders")
-        key = MemberKeys.open(self.keys_folder).current
+        key = self._keys.member_keys().current
         if key is None or key.peer_id != founder.key:
-            raise NotAuthorized("signing the charter", f"the key that the charter names is not in {self.keys_folder}")
+            raise NotAuthorized("signing the charter", f"the key that the charter names is not in {self._keys.folder}")
         return _opened(opened.with_signature(sign_charter(key, opened.charter)))
 
 
@@ -190,19 +220,11 @@ def _opened(paper: CharterPaper) -> OpenedCharter:
     return read_charter(write_paper(paper))
 
 
-def _keep_member(tx: Any, entries: Sequence[SignedUpdate], own: Link) -> None:
+def _keep_member(tx: Any, entries: Sequence[SignedUpdate], own: Link, charter: SignedCharter | None = None) -> None:
+    if charter is not None:
+        tables.save_charter(tx, charter)
     tables.save_items(tx, entries)
     tables.save_own(tx, own)
-
-
-def obtain_keys(folder: Path) -> MemberKeys:
-    """The member's keys, made where there are none. Raises `IdentityError`."""
-    try:
-        return MemberKeys.create(folder)
-    except IdentityError as error:
-        if error.code != "exists":
-            raise
-    return MemberKeys.open(folder)
 
 
 def _peer_id(key: Keypair | None, which: str) -> str:

@@ -10,9 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from covm.daemon.home_key import HomeKeys
 from covm.daemon.homestead import homestead
 from covm.daemon.process import load_config
-from covm.federation import FederationService, Identity
+from covm.federation import FederationService
 from covm.federation.errors import FederationError
 from covm.federation.events import EventStream, MemberAdmitted, PeerRefused
 from covm.federation.membership.invites import Invite
@@ -32,7 +33,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 async def join(
     home: Path,
-    identity: Identity,
+    keys: HomeKeys,
     link: str,
     invite: Invite,
     member_name: str | None,
@@ -40,8 +41,8 @@ async def join(
     configure: Callable[[Path, Mapping[str, str | list[str]]], None],
 ) -> Outcome:
     """Notes the invite, makes its federation this node's, and shows it. Raises what founding and starting raise."""
-    async with homestead(home, identity) as place:
-        name = member_name or place.config.name or identity.peer_id[-8:]
+    async with homestead(home, keys) as place:
+        name = member_name or place.name
         await place.take_invite(link, invite, name)
         log = await place.own_log()
         if log is not None and log.head is not None:
@@ -53,7 +54,7 @@ async def join(
     configure(home, settings)
     # Only towards the one who invited: nobody else is looked for, and nobody can dial this node meanwhile.
     options = {"listen_addresses": [], "enable_mdns": False, "enable_kademlia": False}
-    service = FederationService(identity, load_config(home, options))
+    service = FederationService(keys.identity, load_config(home, options))
     stream = service.events()
     async with service:
         outcome = await _outcome(service, stream, invite.node, wait)

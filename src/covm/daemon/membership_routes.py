@@ -59,10 +59,8 @@ async def who_am_i(request: Request) -> Response:
 async def invite(request: Request) -> Response:
     service, asked = node_of(request).service, await read(request, said.AskInvite)
     expires = timedelta(milliseconds=asked.expires_ms)
-    addresses = [*service.config.announce_addresses, *service.addresses]
-    addressed = [each if "/p2p/" in each else f"{each}/p2p/{service.peer_id}" for each in addresses]
     try:
-        link = await service.members.invite(addressed, asked.roles, expires, asked.uses)
+        link = await service.members.invite(_addresses(service), asked.roles, expires, asked.uses)
     except ValueError as error:
         raise Invalid(str(error), code="bad_invite") from error
     return answer(said.Invited(link=link, expires_at=time.time_ns() // 1_000_000 + asked.expires_ms))
@@ -96,6 +94,12 @@ def whoami(node: RunningNode) -> said.WhoAmI:
         member=None if own is None else _member(service, own),
         why=desk.own_verdict.reason,
     )
+
+
+def _addresses(service: FederationService) -> list[str]:
+    """Where others reach this node, for an invite or a paper."""
+    addresses = [*service.config.announce_addresses, *service.addresses]
+    return [each if "/p2p/" in each else f"{each}/p2p/{service.peer_id}" for each in addresses]
 
 
 def _member(service: FederationService, view: MemberView) -> said.Member:
@@ -141,7 +145,22 @@ def _decision(view: RequestView) -> said.Decision:
 
 
 async def identity(request: Request) -> Response:
-    return answer(said.IdentityEntries(entries=node_of(request).service.members.own_entries()))
+    service = node_of(request).service
+    charter = service.members.charter
+    return answer(
+        said.OwnIdentity(
+            entries=service.members.own_entries(),
+            charter=list(charter.envelopes) if charter is not None else [],
+            addresses=_addresses(service),
+        )
+    )
+
+
+async def written(request: Request) -> Response:
+    places = node_of(request).service.members.written_by(request.path_params["node"])
+    return answer(
+        said.Written(places=[said.Place(log=str(each.log), seq=each.seq, id=str(each.id)) for each in places])
+    )
 
 
 async def take_identity(request: Request) -> Response:
@@ -156,6 +175,7 @@ async def take_identity(request: Request) -> Response:
 ROUTES = [
     Route("/v1/identity", identity),
     Route("/v1/identity", take_identity, methods=["POST"]),
+    Route("/v1/identity/written/{node}", written),
     Route("/v1/members", members),
     Route("/v1/members/requests", requests),
     Route("/v1/members/roles", roles),

@@ -12,7 +12,7 @@ from typing import Final
 from covm import _native
 from covm.federation.clock import Clock, Random
 from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
-from covm.federation.identity.charter import roles_problem
+from covm.federation.identity.charter import SignedCharter, roles_problem
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential, misfit
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Role
@@ -32,6 +32,7 @@ from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.member_id import distinct
 from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_JOIN_BYTES, SECRET_SIZE, JoinRequest
+from covm.federation.wire.record import Place
 
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 
@@ -250,11 +251,20 @@ class MembershipDesk:
     # --- the identity of this node's member
 
     def own_entries(self) -> list[bytes]:
-        """The entries in force of the own member's identity log. Raises `NotAMember`."""
+        """The own member's identity log, losing branches and all. Raises `NotAMember`."""
         log = self._members.own_log_now()
         if log is None:
             raise NotAMember("this node is of no member yet: create or join a federation")
-        return [update.envelope for update in log.updates()]
+        return [update.envelope for update in log.held()]
+
+    @property
+    def charter(self) -> SignedCharter | None:
+        """What the founders signed; None before it is here."""
+        return self._members.ledger.charter if self._members.ledger is not None else None
+
+    def written_by(self, node: str) -> list[Place]:
+        """The ends of all that a node of the own member has written: the cut that keeps it when the node goes."""
+        return self._ground()[0].approvals.tips([node])
 
     async def take_entries(self, envelopes: Sequence[bytes]) -> None:
         """Takes entries of the own member's identity log that were signed by its keys, wherever those live.

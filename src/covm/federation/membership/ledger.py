@@ -129,6 +129,10 @@ class Ledger:
         """Everything, each behind what it builds on."""
         return iter(self._items.values())
 
+    def has_had(self, node: str) -> bool:
+        """Whether any entry that is held has added a node, whatever became of it."""
+        return node in self._nodes
+
     # --- what it comes to
 
     @property

@@ -25,7 +25,7 @@ from covm.federation.identity.charter import open_charter, unsigned
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Action
 from covm.federation.identity.standing import Standing
-from covm.federation.identity.update import SignedUpdate, member_of
+from covm.federation.identity.update import SignedUpdate, member_of, nodes_of
 from covm.federation.identity.verdicts import Status, Verdict, refused
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item, item_id
@@ -227,9 +227,9 @@ class Members:
         self.exchange.wanted(peer)
 
     def farewell(self, peer: str) -> MembersGive | None:
-        """What shows a node that was removed that it was, if that is little; it names nobody else."""
+        """What shows a node that was a member's that it is no more, if that is little; it names nobody else."""
         ledger, standing = self.ledger, self._standing
-        if ledger is None or standing is None or standing.node_verdict(peer).status is not Status.ENDED:
+        if ledger is None or standing is None or not ledger.has_had(peer) or standing.node_verdict(peer).holds:
             return None
         membership = standing.nodes.get(peer)
         items: list[Item]
@@ -240,7 +240,7 @@ class Members:
             # Each approval with those before it in its log, without which it has no place.
             items += [each for each in ledger.approvals if each.author in authors]
         else:
-            items = [update for log in ledger.identities if _has_removed(log, peer) for update in log.updates()]
+            items = [update for log in ledger.identities if _has_had(log, peer) for update in log.held()]
         return give_of(items) if 0 < len(items) <= MAX_NEWS else None
 
     def refused_invite(self, peer: str, reason: str) -> None:
@@ -387,8 +387,9 @@ class Members:
             await self.insist(partial(_save_all, items=unsaved))
 
 
-def _has_removed(log: IdentityLog, node: str) -> bool:
-    return log.head is not None and any(each.node == node for each in log.head.removals)
+def _has_had(log: IdentityLog, node: str) -> bool:
+    """Whether a node was the member's: removed since, or added on a branch that lost."""
+    return any(each.node == node for update in log.held() for each in nodes_of(update.body))
 
 
 def _save_all(tx: Transaction, items: Mapping[bytes, Item | None]) -> None:

@@ -3,7 +3,9 @@
 A paper is JSON, so that people can look at it; envelopes in it are base64. Nothing in one is secret, and nothing in one
 is believed: what counts are the signatures.
 
-    identity   entries: the identity log of a member, from its inception on
+    identity   entries: the identity log of a member, from its inception on · federation, charter, addresses: where the
+               member takes part, so that a new node of it finds the others; empty when it does nowhere
+    node       node: a peer id · name · member: whose it wants to be · consent: an envelope
     charter    charter: the bytes that each founder signs · signatures · identities: the founders' logs
 """
 
@@ -14,10 +16,15 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from covm.federation.identity.charter import Charter, SignedCharter, decode_charter, open_charter
-from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.update import SignedUpdate, member_of, open_updates
-from covm.federation.wire.limits import MAX_FOUNDERS, MAX_IDENTITY_DEPTH
+from covm import _native
+from covm.federation.identity.charter import Charter, SignedCharter, decode_charter, open_charter, unsigned
+from covm.federation.identity.consent import open_consents, seal_consent
+from covm.federation.identity.log import MAX_HELD, IdentityLog
+from covm.federation.identity.member import MemberState
+from covm.federation.identity.names import check_name
+from covm.federation.identity.update import MAX_CONSENT, NodeEntry, SignedUpdate, member_of, open_updates
+from covm.federation.membership.invites import MAX_LINK_ADDRESSES
+from covm.federation.wire.limits import MAX_FOUNDERS
 from covm.federation.wire.malformed import Malformed
 
 P = TypeVar("P")
@@ -27,7 +34,7 @@ PAPER_VERSION: Final = 1
 MAX_PAPER: Final = 64 * 1024 * 1024
 """Bytes of a paper: the longest identity logs of some founders."""
 
-_Entries = Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_IDENTITY_DEPTH)]
+_Entries = Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_HELD)]
 
 
 class IdentityPaper(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +45,23 @@ class IdentityPaper(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     """For people; what counts is in the log."""
     entries: _Entries
+    """Losing branches and all."""
+    federation: str = ""
+    """The id of the federation that the member's nodes take part in, for those that are new."""
+    charter: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_FOUNDERS)] = ()
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_LINK_ADDRESSES)] = ()
+    """Where a node of it is reached."""
+
+
+class NodePaper(msgspec.Struct, frozen=True, kw_only=True):
+    """A node asks to be one of a member's."""
+
+    covm: Literal["node"] = "node"
+    v: Literal[1] = PAPER_VERSION
+    node: str
+    name: str
+    member: str
+    consent: Annotated[bytes, msgspec.Meta(max_length=MAX_CONSENT)]
 
 
 class CharterPaper(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,20 +76,74 @@ class CharterPaper(msgspec.Struct, frozen=True, kw_only=True):
     identities: Annotated[tuple[_Entries, ...], msgspec.Meta(min_length=1, max_length=MAX_FOUNDERS)]
 
 
-def write_paper(paper: IdentityPaper | CharterPaper) -> bytes:
+Paper = IdentityPaper | NodePaper | CharterPaper
+
+
+def write_paper(paper: Paper) -> bytes:
     """The file's content."""
     return msgspec.json.format(msgspec.json.encode(paper), indent=2) + b"\n"
 
 
 def read_identity(data: bytes) -> list[SignedUpdate]:
     """The entries in an identity paper, in order. Raises `ValueError`, saying what is wrong."""
+    return open_identity(data)[1]
+
+
+def open_identity(data: bytes) -> tuple[IdentityPaper, list[SignedUpdate]]:
+    """An identity paper, and the entries in it, each behind the one before it. Raises `ValueError`."""
     paper = _read(data, IdentityPaper, "an identity")
-    return whole_log(paper.entries)
+    return paper, whole_log(paper.entries)
 
 
-def identity_paper(updates: Iterable[SignedUpdate], name: str) -> IdentityPaper:
-    """A member's identity log, to be carried."""
-    return IdentityPaper(name=name, entries=tuple(update.envelope for update in updates))
+def identity_paper(
+    updates: Iterable[SignedUpdate], name: str, charter: SignedCharter | None = None, addresses: Iterable[str] = ()
+) -> IdentityPaper:
+    """A member's identity log, to be carried; with the charter of its federation, and where that is found."""
+    return IdentityPaper(
+        name=name,
+        entries=tuple(update.envelope for update in updates),
+        federation="" if charter is None else str(charter.id),
+        charter=() if charter is None else charter.envelopes,
+        addresses=tuple(addresses)[:MAX_LINK_ADDRESSES],
+    )
+
+
+def federation_in(paper: IdentityPaper) -> SignedCharter | None:
+    """The charter of the federation that an identity paper names; None when it names none. Raises `ValueError`."""
+    if not paper.federation:
+        return None
+    try:
+        charter = open_charter(paper.charter)
+    except Malformed as error:
+        raise ValueError(error.reason) from None
+    if str(charter.id) != paper.federation:
+        raise ValueError("the charter in it is of another federation than the one that it names")
+    if unsigned(charter):
+        raise ValueError("the charter in it is not signed by all founders")
+    return charter
+
+
+def node_paper(node: _native.Keypair, name: str, member: MemberState) -> NodePaper:
+    """A node's request to be the member's, with its consent. Raises `ValueError` for what can be no name."""
+    return NodePaper(
+        node=node.peer_id,
+        name=check_name(name, "the node's name"),
+        member=str(member.member),
+        consent=seal_consent(node, member.first_key),
+    )
+
+
+def read_node(data: bytes, member: MemberState, *, approver: bool) -> NodeEntry:
+    """The node that asks in a paper, as this member's log will have it. Raises `ValueError`, saying what is wrong."""
+    paper = _read(data, NodePaper, "a node's request")
+    [consent] = open_consents([paper.consent])
+    if isinstance(consent, Malformed) or consent.author != paper.node:
+        raise ValueError("the node's consent does not verify: the file was altered or damaged")
+    if paper.member != str(member.member) or consent.body.member_key != member.first_key:
+        raise ValueError(f"the node asks to be of another member than {member.name}")
+    return NodeEntry(
+        node=paper.node, name=check_name(paper.name, "the node's name"), approver=approver, consent=paper.consent
+    )
 
 
 def charter_paper(charter: bytes, name: str, logs: Iterable[Sequence[SignedUpdate]]) -> CharterPaper:
@@ -104,7 +182,10 @@ def read_charter(data: bytes) -> OpenedCharter:
 
 
 def whole_log(envelopes: Sequence[bytes]) -> list[SignedUpdate]:
-    """The entries of one identity log, in order. Raises `ValueError` where it is not whole."""
+    """The entries of one identity log, each behind the one before it, in whatever order they came.
+
+    Raises `ValueError` where it is not whole.
+    """
     opened = open_updates(envelopes)
     entries = [each for each in opened if not isinstance(each, Malformed)]
     if len(entries) != len(opened):
@@ -114,7 +195,7 @@ def whole_log(envelopes: Sequence[bytes]) -> list[SignedUpdate]:
         log.add(entry)
     if len(log) != len(entries):
         raise ValueError("the identity log is not one log from its inception on")
-    return entries
+    return list(log.held())
 
 
 def _read(data: bytes, kind: type[P], what: str) -> P:
