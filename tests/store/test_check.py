@@ -62,8 +62,9 @@ def queue_messages(tx: Transaction) -> None:
     envelopes = KEYS.seal(Kind.MESSAGE.value, [body(seq) for seq in range(500)])
     for seq, envelope in enumerate(envelopes):
         tx.execute(
-            'INSERT INTO covm_outbox (line_id, seq, mid, type, state, reason, queued_at, expires_at, "offset", size, '
-            "envelope) VALUES (1, :seq, :mid, 'test.note', 0, '', 0, 0, 0, 1, :envelope)",
+            "INSERT INTO covm_outbox (line_id, seq, mid, type, state, reason, was_stored, queued_at, expires_at, "
+            '"offset", size, envelope) '
+            "VALUES (1, :seq, :mid, 'test.note', 0, '', 0, 0, 0, 0, 1, :envelope)",
             {"seq": seq, "mid": seq.to_bytes(16, "big"), "envelope": envelope},
         )
         tx.execute(

@@ -178,6 +178,39 @@ async def test_what_is_tried_again_while_its_first_sending_arrives_cannot_be_cal
 
 
 @virtually
+@pytest.mark.parametrize("life", ["this life", "the next life"])
+async def test_what_is_stored_cannot_be_called_back_while_its_receiver_is_asked_what_became_of_it(life: str) -> None:
+    async with post() as p:
+        p.handles = False
+        await p.ben.stop()
+        await p.ben.start()
+        await p.connected()
+        (receipt,) = await p.send(1)
+        await receipt.stored(LONG)
+        # It is asked again, at a new place, and Ben cannot answer.
+        p.ben.disk.faults = DiskFaults(errors=1.0)
+        await in_time(lambda: p.outbox("seq") == [(2,)])
+        p.apart()
+        if life == "the next life":
+            p.ada.crash()
+            await p.ada.start()
+            receipt = await p.ada.service.receipt(receipt.id)
+        outbox = p.ada.service.outbox
+        assert receipt.state == "stored"
+        assert (await outbox.cancel(receipt.id)).state == "stored"
+        assert [each.id for each in await outbox.listed(state="stored")] == [receipt.id]
+        assert await outbox.listed(state="queued") == []
+        p.ben.disk.faults = DiskFaults()
+        p.ben.service.subscribe(NOTE, lambda message: p.received.append(message.payload), name="note")
+        await in_time(lambda: p.received == [1])
+        await p.together()
+        await receipt.handled(LONG)
+        assert (await outbox.show(receipt.id)).state == "handled"
+        assert p.received == [1]
+        assert violations(p.ada) == {}
+
+
+@virtually
 @pytest.mark.parametrize("staged", ["in a transaction", "behind others"])
 async def test_a_message_that_is_cancelled_before_it_has_its_place_is_cancelled_for_whoever_asks(staged: str) -> None:
     async with post() as p:

@@ -131,7 +131,8 @@ class Assembly:
             draft.body = placed(draft.body, seq, incarnation, None if draft.is_asked else draft.expires_at)
             draft.seq, draft.incarnation = seq, incarnation
         size = len(draft.body)
-        work.rows.append((seq, draft.mid, draft.type, 0, "", draft.queued_at, draft.expires_at, work.total_bytes, size))
+        times, extent = (draft.queued_at, draft.expires_at), (work.total_bytes, size)
+        work.rows.append((seq, draft.mid, draft.type, 0, "", int(draft.is_asked), *times, *extent))
         work.bodies.append(draft.body)
         work.next_seq = seq + 1
         work.total_bytes += size

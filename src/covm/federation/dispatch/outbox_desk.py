@@ -139,7 +139,8 @@ class OutboxDesk:
         line = self._book.get(found.peer)
         is_current = line is not None and line.outgoing.id == found.line_id
         acked_seq = line.outgoing.acked_seq if line is not None and is_current else 0
-        if found.state == tables.QUEUED and (found.seq > acked_seq or found.message.reason):
+        is_stored = (found.seq <= acked_seq or found.was_stored) and not found.message.reason
+        if found.state == tables.QUEUED and not is_stored:
             job = partial(
                 upkeep_jobs.settle_rows,
                 ids=[found.id],

@@ -24,6 +24,7 @@ ROW: Final = (
     "type",
     "state",
     "reason",
+    "was_stored",
     "queued_at",
     "expires_at",
     "offset",

@@ -74,11 +74,11 @@ class PeerOutbox:
 class Found:
     """A message's row, with its line."""
 
-    __slots__ = ("has_envelope", "id", "is_current", "line_id", "message", "mid", "peer", "seq", "state")
+    __slots__ = ("has_envelope", "id", "is_current", "line_id", "message", "mid", "peer", "seq", "state", "was_stored")
 
     def __init__(self, row: Sequence[Any]) -> None:
         row_id, line_id, peer, seq, mid, type_name, state, reason, queued_at, expires_at, settled_at, size = row[:12]
-        acked_seq, has_envelope = row[12], bool(row[13])
+        acked_seq, has_envelope, was_stored = row[12], bool(row[13]), bool(row[14])
         self.id: int = row_id
         self.line_id: int = line_id
         self.peer: str = peer
@@ -86,7 +86,9 @@ class Found:
         self.mid = bytes(mid)
         self.state: int = state
         self.has_envelope = has_envelope
-        name = receipts.STORED if state == tables.QUEUED and seq <= acked_seq and not reason else STATES[state]
+        self.was_stored = was_stored
+        is_stored = state == tables.QUEUED and (seq <= acked_seq or was_stored) and not reason
+        name = receipts.STORED if is_stored else STATES[state]
         over = state not in (tables.QUEUED, tables.HANDLED)
         self.message = SentMessage(
             self.mid.hex(),
@@ -106,7 +108,7 @@ class Found:
 
 _ROWS: Final = (
     "SELECT o.id, o.line_id, p.peer, o.seq, o.mid, o.type, o.state, o.reason, o.queued_at, o.expires_at, "
-    "o.settled_at, o.size, l.acked_seq, o.envelope IS NOT NULL FROM covm_outbox o "
+    "o.settled_at, o.size, l.acked_seq, o.envelope IS NOT NULL, o.was_stored FROM covm_outbox o "
     "JOIN covm_lines_out l ON l.id = o.line_id JOIN covm_peers p ON p.id = l.peer_id"
 )
 
@@ -193,9 +195,9 @@ def last_reasons(tx: Transaction) -> dict[int, str]:
 
 def _in_state(state: str) -> str:
     if state == receipts.STORED:
-        return "o.state = 0 AND o.reason = '' AND o.seq <= l.acked_seq"
+        return "o.state = 0 AND o.reason = '' AND (o.seq <= l.acked_seq OR o.was_stored = 1)"
     if state == receipts.QUEUED:
-        return "o.state = 0 AND (o.reason <> '' OR o.seq > l.acked_seq)"
+        return "o.state = 0 AND (o.reason <> '' OR (o.seq > l.acked_seq AND o.was_stored = 0))"
     if state not in _BY_NAME:
         raise ValueError(f"{state!r} is no state of a message: {', '.join([receipts.STORED, *_BY_NAME])}")
     return f"o.state = {_BY_NAME[state]}"

@@ -83,6 +83,7 @@ outbox: Final = Table(
     Column("type", Text, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("was_stored", SmallInteger, nullable=False),
     Column("queued_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
@@ -99,6 +100,9 @@ expired, was cancelled or refused, a skip travels, made when it is sent: so each
 
 One that this node had given up keeps its place then, besides the new one: the receiver may turn out to have it there.
 The latest place that is not given up says how a message stands; if there is none, the latest.
+
+`was_stored` is 1 where the receiver acknowledged the message at an earlier place, and it is sent again only to hear
+what became of it: it cannot be called back, though this place is not acknowledged.
 
 `offset` is the line's `total_bytes` before it, `size` that of the body.
 """

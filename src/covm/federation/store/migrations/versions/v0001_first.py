@@ -240,6 +240,7 @@ def _outbox() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("was_stored", sa.SmallInteger(), nullable=False),
         sa.Column("queued_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("settled_at", sa.BigInteger(), nullable=True),
