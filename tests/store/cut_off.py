@@ -9,6 +9,9 @@ from typing import Literal
 
 Cut = Literal["before commit", "after commit"]
 
+GOODBYE = b"X\0\0\0\4"
+"""What a store says last: the protocol's Terminate."""
+
 
 class Cable:
     """Listens on loopback and carries bytes to the server, connection by connection."""
@@ -20,6 +23,10 @@ class Cable:
         self.cut: Cut | None = None
         self.is_plugged = True
         self.cuts = 0
+        self.is_silent = False
+        """Whether nothing arrives any more, and nobody is told."""
+        self.holds_ends = False
+        """Whether the server does not notice that a connection was ended, as while it has much to do."""
         self._silenced: socket.socket | None = None
         self._answered = threading.Event()
         self._open: set[socket.socket] = set()
@@ -60,9 +67,11 @@ class Cable:
                 if source is self._silenced:
                     self._answered.set()
                     break
-                target.sendall(data)
+                if not self.is_silent:
+                    target.sendall(data.removesuffix(GOODBYE) if is_from_store and self.holds_ends else data)
         self._end(source)
-        self._end(target)
+        if not (is_from_store and self.holds_ends):
+            self._end(target)
 
     def _cut_at_commit(self, server: socket.socket, data: bytes) -> None:
         cut, self.cut = self.cut, None

@@ -139,6 +139,30 @@ async def test_a_store_that_another_node_wrote_to_meanwhile_is_not_written_by_th
     assert await store.read(numbers) == [1, 3]
 
 
+async def test_a_store_that_is_closed_is_free_at_once_though_its_server_has_not_noticed(
+    server: Server, cable: Cable, url: str, tmp_path: Path
+) -> None:
+    cable.holds_ends = True
+    first = make_store(tmp_path, url.replace(f":{server.port}/", f":{cable.port}/"))
+    await first.open()
+    await first.write(make_notes)
+    await first.close()
+    second = make_store(tmp_path, url)
+    await second.open()
+    assert await second.read(numbers) == []
+    await second.close()
+
+
+async def test_closing_does_not_wait_for_ever_for_a_server_that_fell_silent(
+    server: Server, cable: Cable, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PARTING_WAIT_S", 0.01)
+    store = make_store(tmp_path, url.replace(f":{server.port}/", f":{cable.port}/"))
+    await store.open()
+    cable.is_silent = True
+    await store.close()
+
+
 async def test_closing_does_not_wait_for_a_server_that_is_away(store: Store, cable: Cable) -> None:
     cable.unplug()
     writing = asyncio.create_task(store.write(note(1)))

@@ -15,12 +15,14 @@ import contextlib
 import hashlib
 import logging
 import secrets
+import select
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import SQLAlchemyError
 
 from covm.federation.errors import HomeInUse, StoreError, StoreUnavailable
@@ -39,6 +41,10 @@ TOKEN_BYTES = 16
 
 ENDING_WAIT_S = 2.0
 """How long the server may take to end a connection of ours that it still believes in."""
+
+PARTING_WAIT_S = 2.0
+"""How long the server may take to let go of the lock when the store is closed: as long as a busy one needs, and not so
+long that one that is gone keeps a node from ending."""
 
 OLDEST_SERVER = 120_000
 """PostgreSQL 12; older ones have had no corrections since 2023."""
@@ -111,6 +117,12 @@ class PostgresWriter(PostgresEngine):
     def open_empty(self) -> None:
         """Connects and takes the lock, and looks at nothing: for a restore."""
         super().open()
+
+    def close(self) -> None:
+        # Before the connection ends: that alone a server may notice only after the next node has asked for the lock.
+        with contextlib.suppress(psycopg.Error):
+            self._give_lock_back()
+        super().close()
 
     def move_schema_aside(self, stamp: str, *, replace: bool) -> str:
         """In the transaction of a restore: makes the schema anew; the name of the one that was there, if any was.
@@ -217,6 +229,25 @@ class PostgresWriter(PostgresEngine):
             if time.monotonic() >= until_s or self.ending.wait(RETRY_INTERVAL_S):
                 raise HomeInUse(self._where)
         self._require_open().commit()
+
+    def _give_lock_back(self) -> None:
+        """Waits for the server's word, for a while."""
+        if self._raw is None or self._raw.closed:
+            return
+        raw = self._require_open()
+        undo = b"" if raw.info.transaction_status == TransactionStatus.IDLE else b"ROLLBACK; "
+        pgconn, answers = raw.pgconn, select.poll()
+        answers.register(pgconn.socket, select.POLLIN)
+        pgconn.send_query(undo + b"SELECT pg_advisory_unlock_all()")
+        pgconn.flush()
+        until_s = time.monotonic() + PARTING_WAIT_S
+        while True:
+            while pgconn.is_busy():
+                if not answers.poll(max(0.0, until_s - time.monotonic()) * 1000):
+                    return
+                pgconn.consume_input()
+            if pgconn.get_result() is None:
+                return
 
     # --- commits
 
