@@ -46,7 +46,7 @@ def requests(*, common: Common = DEFAULT) -> None:
             each.kind,
             each.name,
             each.short_id,
-            ", ".join(each.roles) or sentence(each.reason),
+            what_for(each),
             f"{len(each.approved_by)} of {each.needed}",
             ", ".join(each.approved_by) or "-",
             date_time(each.proposed_at),
@@ -165,6 +165,16 @@ def _state(member: membership.Member) -> str:
     if member.contested:
         return "contested: two hold its key"
     return "member" if member.member else sentence(member.why)
+
+
+def what_for(decision: membership.Decision) -> str:
+    """What an admission gives and sets aside, or why a removal is asked for and what it takes back."""
+    said = ", ".join(decision.roles) or sentence(decision.reason)
+    if decision.overrides:
+        said += f", although removed: {'; '.join(map(sentence, decision.overrides))}"
+    if decision.takes_back:
+        said += f" - and {decision.takes_back} of its approvals count no more"
+    return said
 
 
 def _told(decision: membership.Decision) -> str:

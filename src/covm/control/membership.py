@@ -67,6 +67,10 @@ class Decision(Struct, kw_only=True, frozen=True):
     name: str
     roles: list[str]
     reason: str
+    overrides: list[str]
+    """Reasons of the removals that an admission sets aside."""
+    takes_back: int
+    """Approvals of the removed member's that would count no more."""
     proposed_by: str
     proposed_at: int
     approved_by: list[str]

@@ -135,6 +135,8 @@ def _decision(view: RequestView) -> said.Decision:
         name=view.name,
         roles=list(view.roles),
         reason=view.reason,
+        overrides=list(view.overrides),
+        takes_back=view.takes_back,
         proposed_by=view.proposed_by,
         proposed_at=view.proposed_at_ms,
         approved_by=list(view.approved_by),

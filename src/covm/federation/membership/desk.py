@@ -13,7 +13,7 @@ from covm import _native
 from covm.federation.clock import Clock, Random
 from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
 from covm.federation.identity.charter import SignedCharter, roles_problem
-from covm.federation.identity.credentials import Admission, Removal, SignedCredential, misfit
+from covm.federation.identity.credentials import Removal, SignedCredential, misfit
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Role
 from covm.federation.identity.standing import Standing
@@ -26,6 +26,7 @@ from covm.federation.membership.invites import MAX_LINK_ADDRESSES, MAX_USES, Inv
 from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
+from covm.federation.membership.proposals import waiting_admission, waiting_removal, written_by
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.limits import MAX_REASON, clamped_ms
@@ -185,10 +186,10 @@ class MembershipDesk:
             if len(reason) > MAX_REASON:
                 raise ValueError(f"a reason has at most {MAX_REASON} characters, this has {len(reason):,}")
             subject = _native.Link(found.id)
-            credential = self._open_removal(ledger, standing, subject)
+            credential = waiting_removal(ledger, standing, subject, self._pen.peer_id)
             items: list[Item] = []
             if credential is None:
-                credential = self._pen.removal(ledger, subject, reason)
+                credential = self._pen.removal(ledger, subject, reason, written_by(ledger, subject))
                 if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
                     raise NotAuthorized(f"removing {found.name}", why)
                 items.append(credential)
@@ -233,7 +234,7 @@ class MembershipDesk:
     ) -> str | None:
         membership = standing.membership(member)
         items: list[Item] = []
-        credential = _open_admission(ledger, standing, member)
+        credential = waiting_admission(ledger, member, row.roles, membership.removals)
         if not membership.verdict.holds:
             if credential is None:
                 credential = self._pen.admission(ledger, member, row.roles, membership.removals)
@@ -315,16 +316,6 @@ class MembershipDesk:
             raise UnknownMember(request, tuple(found), what="request")
         return ledger.credentials[_native.Link(found[0])]
 
-    @staticmethod
-    def _open_removal(ledger: Ledger, standing: Standing, member: _native.Link) -> SignedCredential | None:
-        """A removal of it that waits already: approvals gather at one."""
-        open_ones = [
-            each
-            for each in ledger.credentials.values()
-            if isinstance(each.body, Removal) and each.body.member == member and not standing.verdict(each.id).holds
-        ]
-        return max(open_ones, key=lambda each: len(standing.approvers(each.id)), default=None)
-
 
 def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
     """Ids that a text stands for: a whole id, a name that fits exactly, or the beginning of an id's distinct part."""
@@ -334,15 +325,6 @@ def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
     if exact or named or len(text) < MIN_PREFIX:
         return exact or named
     return [each for each, _ in pairs if each.startswith(text) or distinct(each).startswith(text)]
-
-
-def _open_admission(ledger: Ledger, standing: Standing, member: _native.Link) -> SignedCredential | None:
-    removals = set(standing.membership(member).removals)
-    for each in ledger.credentials.values():
-        body = each.body
-        if isinstance(body, Admission) and body.member == member and removals <= set(body.after):
-            return each
-    return None
 
 
 def _log_of(request: JoinRequest, peer: str) -> list[SignedUpdate] | str:

@@ -23,7 +23,16 @@ from covm.federation.membership.ledger import Ledger
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import SALT_SIZE, clamped_ms
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Auth, Hlc, SignedRecord, encode_record_body, log_id, open_records, seal_record
+from covm.federation.wire.record import (
+    Auth,
+    Hlc,
+    Place,
+    SignedRecord,
+    encode_record_body,
+    log_id,
+    open_records,
+    seal_record,
+)
 
 
 class Pen:
@@ -63,12 +72,9 @@ class Pen:
             Admission(**self._common(ledger), member=member, roles=tuple(sorted(set(roles))), after=listed)
         )
 
-    def removal(self, ledger: Ledger, member: _native.Link, reason: str) -> SignedCredential:
-        """A removal to be approved; what the member has written up to now, as far as it is here, stays."""
-        head = ledger.identities.head(member)
-        nodes = {*head.nodes, *(each.node for each in head.removals)} if head else set()
-        cut = make_cut(ledger.approvals.tips(nodes))
-        return self._sealed(Removal(**self._common(ledger), member=member, reason=reason, cut=cut))
+    def removal(self, ledger: Ledger, member: _native.Link, reason: str, written: Iterable[Place]) -> SignedCredential:
+        """A removal to be approved; what the member has written up to these places stays."""
+        return self._sealed(Removal(**self._common(ledger), member=member, reason=reason, cut=make_cut(written)))
 
     def approval(self, ledger: Ledger, standing: Standing, credential: SignedCredential) -> SignedRecord:
         """The record by which this node's member approves a credential. Raises `NotAuthorized`."""

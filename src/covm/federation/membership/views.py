@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from covm import _native
-from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.credentials import Admission, Credential, Removal, SignedCredential, TypeCredential
 from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
+from covm.federation.membership.proposals import takes_back
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,8 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     """Something that waits for approvals, or has them: an admission, a removal, a type.
 
-    `roles` are those that an admission gives; `why` is the verdict's reason.
+    `roles` are those that an admission gives, `overrides` the reasons of removals that it sets aside; `why` is the
+    verdict's reason.
     """
 
     id: str
@@ -60,6 +62,10 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     reason: str
     """Why it is to be removed, in its proposer's words."""
+    overrides: tuple[str, ...]
+    """What the removals that an admission sets aside say; also of those that nobody has approved yet."""
+    takes_back: int
+    """Approvals of the member's that count no more once it is removed like this; 0 keeps all that it has approved."""
     proposed_by: str
     """Peer id of the node that proposed it."""
     proposed_at_ms: int
@@ -118,6 +124,8 @@ def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None =
                 name=name,
                 roles=roles,
                 reason=reason,
+                overrides=_overridden(ledger, each.body),
+                takes_back=takes_back(ledger, each.body) if isinstance(each.body, Removal) else 0,
                 proposed_by=each.author,
                 proposed_at_ms=each.body.proposed_at,
                 approved_by=tuple(sorted(name_of(ledger, member) for member in standing.approvers(each.id))),
@@ -144,3 +152,13 @@ def _subject(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, st
             return "removal", str(member), name_of(ledger, member), (), reason
         case TypeCredential(name=name):
             return "type", name, name, (), ""
+
+
+def _overridden(ledger: Ledger, body: Credential) -> tuple[str, ...]:
+    if not isinstance(body, Admission):
+        return ()
+    found = [(each, ledger.credentials.get(each)) for each in body.after]
+    return tuple(
+        known.body.reason if known is not None and isinstance(known.body, Removal) else str(each)
+        for each, known in found
+    )

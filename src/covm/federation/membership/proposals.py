@@ -1,0 +1,66 @@
+"""Which of what others have proposed says just what this node would: approvals gather there. Rules: no I/O.
+
+Any member may propose, so what is found here by its subject alone may give other roles, override removals that nobody
+meant to, or take back what a founder has approved. That is for people to approve, who see it, by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from covm import _native
+from covm.federation.identity.credentials import Admission, Removal, SignedCredential
+from covm.federation.identity.standing import Standing
+from covm.federation.membership.ledger import Ledger
+from covm.federation.wire.record import Place
+
+
+def waiting_admission(
+    ledger: Ledger, member: _native.Link, roles: Iterable[str], removals: Iterable[_native.Link]
+) -> SignedCredential | None:
+    """An admission of a member in these roles that overrides these removals; nothing else, and nothing less."""
+    wanted = (frozenset(roles), frozenset(removals))
+    for each in ledger.credentials.values():
+        if isinstance(each.body, Admission) and each.body.member == member and says_the_same(each.body, *wanted):
+            return each
+    return None
+
+
+def says_the_same(admission: Admission, roles: frozenset[str], removals: frozenset[_native.Link]) -> bool:
+    """Whether an admission gives these roles and overrides these removals."""
+    return frozenset(admission.roles) == roles and frozenset(admission.after) == removals
+
+
+def waiting_removal(ledger: Ledger, standing: Standing, member: _native.Link, proposer: str) -> SignedCredential | None:
+    """A removal of a member that waits, made by this proposer, or approved by a founder with a cut that keeps all."""
+    open_ones = [
+        each
+        for each in ledger.credentials.values()
+        if isinstance(each.body, Removal)
+        and each.body.member == member
+        and not standing.verdict(each.id).holds
+        and (each.author == proposer or (standing.approvers(each.id) and keeps(ledger, each.body)))
+    ]
+    return max(open_ones, key=lambda each: len(standing.approvers(each.id)), default=None)
+
+
+def keeps(ledger: Ledger, removal: Removal) -> bool:
+    """Whether a removal takes back nothing."""
+    return takes_back(ledger, removal) == 0
+
+
+def takes_back(ledger: Ledger, removal: Removal) -> int:
+    """How many approvals of its subject that are here a removal's cut leaves out."""
+    if removal.member not in ledger.charter.charter.electors:
+        return 0
+    kept = {record for place in removal.cut for record in ledger.approvals.back(place)}
+    return sum(
+        record not in kept for place in written_by(ledger, removal.member) for record in ledger.approvals.back(place)
+    )
+
+
+def written_by(ledger: Ledger, member: _native.Link) -> list[Place]:
+    """The ends of all that a member's nodes have approved, as far as it is here: the cut that keeps it."""
+    head = ledger.identities.head(member)
+    nodes = {*head.nodes, *(each.node for each in head.removals)} if head else set[str]()
+    return ledger.approvals.tips(nodes)
