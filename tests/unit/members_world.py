@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -109,7 +109,12 @@ class Valley:
 
 @asynccontextmanager
 async def valley(
-    founders: Sequence[str] = ("mill", "farm"), others: Sequence[str] = ("shop",), *, k: int = 1, **charter: Any
+    founders: Sequence[str] = ("mill", "farm"),
+    others: Sequence[str] = ("shop",),
+    *,
+    k: int = 1,
+    settings: Mapping[str, Any] | None = None,
+    **charter: Any,
 ) -> AsyncIterator[Valley]:
     """Founders that are up and connected; the others are off."""
     seed = 5
@@ -123,7 +128,7 @@ async def valley(
     heads = [Identities(logs).head(coops[name].member) for name in founders]
     draft = draft_charter("The valley", [head for head in heads if head], salt=salt("valley"), k=k, **charter)
     signed = found(draft, [coops[name].key for name in founders], logs)
-    config = {"membership": "members", "federation": str(signed.id)}
+    config = {"membership": "members", "federation": str(signed.id), **(settings or {})}
     async with World(seed=seed, names=names, config=config) as world:
         story = Valley(world, coops, signed, founders)
         await story.found()

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from covm.federation import life, wiring
+from covm.federation.allowed import require, require_recipient
+from covm.federation.blobs.offer import OFFER_TYPE
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
 from covm.federation.errors import AlreadyStarted, NodeFailed, NotAMember, NotStarted, UnknownMember
 from covm.federation.events import AddressesUpdated, StoreRecovered, StoreTroubled
 from covm.federation.events import NodeFailed as NodeFailedEvent
 from covm.federation.identity import Identity
+from covm.federation.identity.roles import Action
 from covm.federation.network.interface import AddressesChanged, Network, NetworkFailed
 from covm.federation.router import Router
 from covm.federation.store.interface import Store, StoreHealth
@@ -21,7 +24,11 @@ from covm.federation.wire.join import encode_join_hello
 from covm.federation.wire.member_id import is_member_id
 
 if TYPE_CHECKING:
+    import os
+
     import msgspec
+
+    from covm.federation.blobs.transfer import FileTransfer
 
 logger = logging.getLogger("covm.federation")
 
@@ -71,11 +78,17 @@ class Node(wiring.Parts):
     def is_running(self) -> bool:
         return self._phase == "running" and self._failure is None
 
-    def recipient(self, to: str) -> str:
-        """The node to which a message goes: the one named, or one of a member's, a connected one before others.
+    def recipient(self, to: str, type_name: str) -> str:
+        """The node to which a message of a type goes: the one named, or one of a member's, connected ones first.
 
-        Raises `UnknownMember`.
+        Raises `UnknownMember`; `NotAMember` and `NotAuthorized` where this node may not send it, or that not read it.
         """
+        node = self._node_named(to)
+        require(self.membership, self.identity.peer_id, Action.SEND, type_name)
+        require_recipient(self.membership, node, type_name)
+        return node
+
+    def _node_named(self, to: str) -> str:
         standing = self.members.standing if self.members is not None else None
         if standing is None or to in standing.nodes or not is_member_id(to):
             return to
@@ -84,6 +97,12 @@ class Node(wiring.Parts):
             raise UnknownMember(to)
         connected = set(self.peers.connected_peers())
         return next((node for node in nodes if node in connected), nodes[0])
+
+    async def send_file(
+        self, to: str, path: str | os.PathLike[str], name: str | None, time_to_live_s: float | None
+    ) -> FileTransfer:
+        """As `FederationService.send_file`."""
+        return await self.blobs.send_file(self.recipient(to, OFFER_TYPE), path, name, time_to_live_s)
 
     def require_running(self) -> None:
         """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import msgspec
 
 from covm.federation import status
-from covm.federation.allowed import require, require_recipient
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
 from covm.federation.dispatch.subscriptions import Handler, Subscription
 from covm.federation.errors import InvalidMessage, NotAMember
 from covm.federation.events import EventStream
 from covm.federation.identity import Identity
-from covm.federation.identity.roles import Action
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
 from covm.federation.peers.record import PeerStatus
@@ -69,7 +67,8 @@ class FederationService:
         self._node = Node(identity, config or FederationConfig(), types, network, clock, random, store)
 
     def __repr__(self) -> str:
-        return f"<FederationService {self.name} {self.peer_id} in {self.config.network!r}>"
+        where = self.config.network if self.config.membership == "open" else self.config.federation or "no federation"
+        return f"<FederationService {self.name} {self.peer_id} in {where}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -128,9 +127,11 @@ class FederationService:
         """Publishes to every member: under a type name or class, or an instance of a registered Struct alone.
 
         This node's own handlers get it too. That no peer is connected is no error: see `.peers` of what is returned.
-        A payload above 64 KiB is announced and fetched by those who want it. Raises, before anything is sent,
-        `MessageTooLarge` (above `max_message_size`), `InvalidMessage` with the path of what does not fit,
-        `UnknownMessageType` for a Struct that is not registered.
+        A payload above 64 KiB is announced and fetched by those who want it. What only some may read is queued for
+        each of their nodes as by `send_direct`; one that is banned here, or whose outbox is full, does not get it, and
+        only where that is so of all is it `OutboxFull`. Raises, before anything is sent, `MessageTooLarge` (above
+        `max_message_size`), `InvalidMessage` with the path of what does not fit, `UnknownMessageType` for a Struct
+        that is not registered, `NotAMember` and `NotAuthorized`.
         """
         node = self._node
         node.require_running()
@@ -145,13 +146,14 @@ class FederationService:
         *,
         time_to_live: timedelta | None = None,
     ) -> Receipt:
-        """Queues a message for one peer, up to `max_message_size`; it is on disk when this returns.
+        """Queues a message for one peer or member, up to `max_message_size`; it is on disk when this returns.
 
         The peer need not be connected. The message is sent until the peer has it on disk, or `time_to_live` (default
         `message_time_to_live`, 7 days) is over, over restarts of either side; the receipt tells what becomes of it.
         Without a home it does not outlive this process. Raises, with nothing queued, `UnknownPeer`, `PeerBanned`,
-        `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`. Raises `StoreError` when the
-        disk failed; then, and for who is cancelled while this waits, it may be queued all the same (see `outbox`).
+        `MessageTooLarge`, `InvalidMessage`, `UnknownMessageType`, `OutboxFull`, `UnknownMember`, `NotAMember`,
+        `NotAuthorized`. Raises `StoreError` when the disk failed; then, and for who is cancelled while this waits, it
+        may be queued all the same (see `outbox`).
         """
         node = self._node
         node.require_running()
@@ -160,10 +162,7 @@ class FederationService:
             raise ValueError(f"a message cannot live {time_to_live}; give a positive duration, or none at all")
         lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
         limit_bytes = min(node.registry.size_limit(name), self.config.max_message_size)
-        peer = node.recipient(peer)
-        require(node.membership, self.peer_id, Action.SEND, name)
-        require_recipient(node.membership, peer, name)
-        return await node.direct.send(peer, name, payload, lifetime_s, limit_bytes)
+        return await node.direct.send(node.recipient(peer, name), name, payload, lifetime_s, limit_bytes)
 
     async def receipt(self, message_id: str) -> Receipt:
         """The receipt of a message that was sent before, also before a restart. Raises `UnknownMessage`."""
@@ -188,14 +187,14 @@ class FederationService:
         *,
         time_to_live: timedelta | None = None,
     ) -> FileTransfer:
-        """Offers a file of any size to one peer, which fetches it in verified chunks; goes on over restarts.
+        """Offers a file of any size to one peer or member, which fetches it in verified chunks; goes on over restarts.
 
         The file must stay as it is until it is there. `name` is what the peer sees, by default the file's own;
         `time_to_live` is the offer's. Raises what `send_direct` raises, and `FileUnreadable`.
         """
         self._node.require_running()
         lifetime_s = None if time_to_live is None else time_to_live.total_seconds()
-        return await self._node.blobs.send_file(peer, path, name, lifetime_s)
+        return await self._node.send_file(peer, path, name, lifetime_s)
 
     def transfers(self) -> list[FileTransfer]:
         """Files under way in both directions, and the latest that were; the oldest first."""

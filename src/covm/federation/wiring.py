@@ -266,8 +266,10 @@ class Parts:
             federation=self.federation,
             peer_id=self.identity.peer_id,
             incarnation=lambda: self.post.own_incarnation,
+            counters=self.counters,
             clock=self.clock,
             random=self.random,
+            max_message_bytes=self.config.max_message_size,
         )
 
     async def _begin_anew(self, incarnation: Incarnation) -> None:
