@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,12 +15,16 @@ from tests.unit.outbox_world import virtually
 
 from covm.federation.errors import NotAMember, NotAuthorized, PeerBanned, StoreError, StoreUnavailable, UnknownMember
 from covm.federation.identity.consent import seal_consent
+from covm.federation.identity.drafts import draft_rename
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.member import MemberState
 from covm.federation.identity.roles import Role
-from covm.federation.identity.update import NodeEntry, SignedUpdate, open_updates, seal_update
+from covm.federation.identity.update import NodeEntry, SignedUpdate, Update, open_updates, seal_update
 from covm.federation.membership import tables
+from covm.federation.membership.aside import item_id
 from covm.federation.membership.founding import draft_charter, found
+from covm.federation.wire.malformed import Malformed
+from covm.testing.disk import DiskFaults
 
 NOTE = "notes.note"
 
@@ -332,8 +338,55 @@ async def test_what_a_transaction_sends_is_checked_as_well() -> None:
         await in_time(lambda: got == [7])
 
 
+@pytest.mark.parametrize("turns", range(6))
+@virtually
+async def test_what_a_node_learned_in_its_last_moment_outlives_an_orderly_stop(turns: int) -> None:
+    async with valley() as v:
+        coop, members = v.coops["mill"], v["farm"].service._node.members
+        assert members is not None
+        v["farm"].disk.faults = DiskFaults(fastest_s=0.2, slowest_s=0.2)
+        state, learned = head_of(coop), list[SignedUpdate]()
+        for name in ("Old Mill", "New Mill"):
+            learned.append(signed(coop, draft_rename(state, name)))
+            await members.take(learned[-1:])
+            state = headed(coop, learned)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await v["farm"].stop()
+        kept = v["farm"].disk.query("SELECT id FROM covm_membership")
+        assert {(item_id(each),) for each in learned} <= set(kept)
+
+
+@virtually
+async def test_a_member_that_waits_to_be_let_in_can_change_its_keys_twice() -> None:
+    async with valley(k=2) as v:
+        await v.invited("shop", await v.desk("mill").invite(v["mill"].service.addresses))
+        await in_time(lambda: len(v.desk("farm").requests()) == 1)
+        coop, state = v.coops["shop"], head_of(v.coops["shop"])
+        for name in ("Corner Shop", "Village Shop"):
+            renamed = signed(coop, draft_rename(state, name))
+            await v.desk("shop").take_entries([renamed.envelope])
+            state = headed(coop, open_updates(v.desk("shop").own_entries()))
+            assert state.name == name
+        await v.desk("farm").approve("Shop")
+        await in_time(lambda: v.is_in("shop", seen_by="mill") and v.desk("mill").show("Village Shop").is_member)
+
+
+def signed(coop: Coop, draft: Update) -> SignedUpdate:
+    [update] = open_updates([seal_update(coop.key, draft)])
+    assert isinstance(update, SignedUpdate)
+    return update
+
+
 def head_of(coop: Coop) -> MemberState:
+    return headed(coop, ())
+
+
+def headed(coop: Coop, updates: Iterable[SignedUpdate | Malformed]) -> MemberState:
+    """What a log comes to that begins with the inception and goes on like this."""
     log = IdentityLog(coop.member)
-    log.add(coop.inception)
+    for update in (coop.inception, *updates):
+        assert isinstance(update, SignedUpdate)
+        log.add(update)
     assert log.head is not None
     return log.head

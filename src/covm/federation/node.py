@@ -156,8 +156,10 @@ class Node(wiring.Parts):
         try:
             async with asyncio.timeout(CLOSING_S):
                 await self.dispatcher.close()
+                if self.members is not None:
+                    await self.members.journal.close()
         except TimeoutError:
-            logger.warning("the store did not take what became of the last messages within %g s", CLOSING_S)
+            logger.warning("the store did not take the last word within %g s", CLOSING_S)
         finally:
             try:
                 await self.store.close()

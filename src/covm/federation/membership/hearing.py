@@ -99,7 +99,7 @@ class Hearings:
         """A node has no more questions to this one: if it is the one who invited it, the invite is used."""
         if self.request is not None and self.request[0] == peer:
             self.request = None
-            self._supervisor.launch(self.members.insist(tables.forget_link), "forgetting a redeemed invite")
+            self._supervisor.launch(self.members.journal.insist(tables.forget_link), "forgetting a redeemed invite")
 
     def begin(self, connection: int, peer: str) -> None:
         """A peer has said HELLO: known or asked who it is."""

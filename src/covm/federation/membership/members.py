@@ -10,9 +10,8 @@ before anybody hears of it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -30,10 +29,11 @@ from covm.federation.identity.verdicts import Status, Verdict, refused
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.exchange import MAX_NEWS, Exchange
+from covm.federation.membership.journal import Journal
 from covm.federation.membership.ledger import Ledger, Taken, give_of, opened_items
 from covm.federation.offload import Offload
 from covm.federation.ports import UNKNOWN_MEMBER, Control, Gate
-from covm.federation.store.interface import Job, Store, Transaction
+from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.membership import (
@@ -49,9 +49,6 @@ MAX_ANSWERS_KEPT: Final = 16_384
 
 MAX_TYPES_KEPT: Final = 4096
 """Types of which it is remembered whether everyone may read them."""
-
-SAVE_PAUSE_S: Final = 1.0
-"""Before what the store did not take is written again."""
 
 NOT_FOUNDED: Final = refused("this node does not know yet who is a member")
 
@@ -74,6 +71,7 @@ class Members:
         self.federation = federation
         self.peer_id = peer_id
         self.store = store
+        self.journal = Journal(store)
         self.ledger: Ledger | None = None
         self.own_log: IdentityLog | None = None
         """The identity log of this node's member, also before that one is anybody here."""
@@ -88,11 +86,8 @@ class Members:
         self.exchange = Exchange(self, clock, counters)
         self._for_everyone: dict[str, bool] = {}
         self._gossip: dict[tuple[str, str], str] = {}
-        self._unsaved: dict[bytes, Item | None] = {}
-        """What is to be written: an item, or that the one with this id is let go. No more than is held, and was."""
         self._doubtful: Sequence[Item] = ()
         """What this node would have said, and the store failed to take."""
-        self._save = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
     def meet(self, control: Control, gate: Gate) -> None:
@@ -137,7 +132,7 @@ class Members:
     def start(self) -> None:
         """Begins to deal with what peers say."""
         self._supervisor.keep(self.exchange.run, "membership")
-        self._supervisor.keep(self._write, "membership journal")
+        self._supervisor.keep(self.journal.write_on, "membership journal")
 
     # --- what the others ask
 
@@ -282,9 +277,7 @@ class Members:
         if taken.turned_away:
             self._counters.drop("membership_turned_away", taken.turned_away)
         if taken.new or taken.dropped:
-            self._unsaved |= dict.fromkeys(taken.dropped)
-            self._unsaved |= {item_id(item): item for item in taken.new}
-            self._save.set()
+            self.journal.add(taken)
             self.changed()
             self.tell(taken.new, source)
         return taken
@@ -316,6 +309,10 @@ class Members:
             self._committed(kept)
 
     def _committed(self, items: Sequence[Item]) -> None:
+        for item in items:
+            # Who waits to be let in is in no ledger yet, and goes on all the same.
+            if self.own_log is not None and isinstance(item, SignedUpdate) and member_of(item) == self.own_log.member:
+                self.own_log.add(item)
         if self.ledger is not None and items:
             self.ledger.take(items)
             self.changed()
@@ -368,30 +365,7 @@ class Members:
         head = self.ledger.identities.head(member) if self.ledger is not None else None
         return head.name if head is not None else str(member)[:16]
 
-    async def insist(self, job: Job[None]) -> None:
-        """Writes a job, again and again until the store takes it."""
-        while True:
-            try:
-                await self.store.write(job)
-            except StoreError:
-                await asyncio.sleep(SAVE_PAUSE_S)
-            else:
-                return
-
-    async def _write(self) -> None:
-        while True:
-            if not self._unsaved:
-                self._save.clear()
-                await self._save.wait()
-            unsaved, self._unsaved = self._unsaved, {}
-            await self.insist(partial(_save_all, items=unsaved))
-
 
 def _has_had(log: IdentityLog, node: str) -> bool:
     """Whether a node was the member's: removed since, or added on a branch that lost."""
     return any(each.node == node for update in log.held() for each in nodes_of(update.body))
-
-
-def _save_all(tx: Transaction, items: Mapping[bytes, Item | None]) -> None:
-    gone = [key for key, item in items.items() if item is None]
-    tables.save_items(tx, [item for item in items.values() if item is not None], gone)
