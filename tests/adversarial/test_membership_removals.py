@@ -128,7 +128,7 @@ async def test_a_removed_member_that_goes_on_is_refused_at_once_and_what_it_sent
         assert {name: len(seen) for name, seen in got.items()} == {"mill": 2, "farm": 1, "bank": 1}
 
 
-async def nothing(*_: Any, **__: Any) -> Any:
+def nothing(*_: Any, **__: Any) -> Any:
     from covm.federation.membership.ledger import Taken
 
     return Taken()
@@ -183,7 +183,7 @@ async def test_a_node_that_its_member_removed_is_sent_away_everywhere() -> None:
         head = ledger_of(v).identities.head(coop.member)
         assert head is not None
         [update] = open_updates([seal_update(coop.key, draft_remove_node(head, v["shop"].peer_id, ()))])
-        await members_of(v, "farm").take([update])  # type: ignore[list-item]
+        members_of(v, "farm").take([update])  # type: ignore[list-item]
         await in_time(lambda: not sees(v["mill"], v["shop"]) and not sees(v["farm"], v["shop"]))
         assert v.is_in("shop", seen_by="mill"), "the member itself is in"
         await in_time(lambda: "was removed by its member" in v.desk("shop").own_verdict.reason)

@@ -50,6 +50,19 @@ def test_who_is_removed_is_refused_by_everybody_and_reads_why(folder: Path, star
     assert "was removed (it has closed)" in mill.run("members").out
 
 
+def test_a_member_that_calls_its_node_by_anothers_name_is_shown_by_the_name_that_it_signed(
+    folder: Path, start: NodeStarter
+) -> None:
+    founded(folder)
+    mill = start("mill")
+    joined(folder, mill, "farm", "Hill Farm")
+    config = folder / "farm" / "config.toml"
+    config.write_text(config.read_text().replace("Hill Farm", "Mill Bakery"))
+    farm = start("farm")
+    until(lambda: [each["name"] for each in mill.ask("peers")["peers"] if each["connected"]] == ["Hill Farm"])
+    assert farm.ask("status")["name"] == "Mill Bakery", "it does call itself so"
+
+
 def test_two_founders_on_two_machines_sign_one_charter(folder: Path, start: NodeStarter) -> None:
     for place, name in (("mill", "Mill Bakery"), ("farm", "Hill Farm")):
         assert covm("init", "--home", folder / place, "--preset", "local", "--name", name).code == 0

@@ -259,7 +259,7 @@ async def test_a_banned_member_is_banned_with_whatever_node_it_comes() -> None:
         assert isinstance(added, SignedUpdate)
         members = farm._node.members
         assert members is not None
-        await members.take([added])
+        members.take([added])
         assert members.member_of(fresh.peer_id) == member
         with pytest.raises(PeerBanned, match="too loud"):
             await farm.send_direct(fresh.peer_id, NOTE, "hello")
@@ -274,6 +274,7 @@ async def test_a_banned_member_is_banned_with_whatever_node_it_comes() -> None:
 async def test_two_members_of_one_name_are_told_apart() -> None:
     async with valley(others=("shop", "SHOP")) as v:
         await v.joined("shop", by="mill")
+        assert v.desk("mill").node_names()[v["shop"].peer_id] == "Shop"
         await v.joined("SHOP", by="mill")
         await in_time(lambda: v.is_in("SHOP", seen_by="mill"))
         names = v.desk("mill").node_names()
@@ -348,7 +349,7 @@ async def test_what_a_node_learned_in_its_last_moment_outlives_an_orderly_stop(t
         state, learned = head_of(coop), list[SignedUpdate]()
         for name in ("Old Mill", "New Mill"):
             learned.append(signed(coop, draft_rename(state, name)))
-            await members.take(learned[-1:])
+            members.take(learned[-1:])
             state = headed(coop, learned)
             for _ in range(turns):
                 await asyncio.sleep(0)

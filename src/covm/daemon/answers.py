@@ -103,7 +103,7 @@ def _store(said: dict[str, Any]) -> schema.StoreStatus:
 def _peer(node: RunningNode, peer: PeerStatus) -> schema.Peer:
     return schema.Peer(
         peer_id=peer.peer_id,
-        name=peer.name or node.acquaintances.name_of(peer.peer_id),
+        name=node.name_of(peer.peer_id),
         state=peer.state,
         why=peer.why,
         since=peer.since_ms,

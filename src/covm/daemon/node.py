@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,7 @@ class RunningNode:
         """The node's peer id."""
         return self.service.peer_id
 
-    def _signed_names(self) -> dict[str, str]:
+    def _signed_names(self) -> Mapping[str, str]:
         """What members call their nodes, by peer id; none in `open` mode."""
         return self.service.members.node_names() if self.service.config.membership == "members" else {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -56,6 +56,9 @@ class MembershipDesk:
         self._clock = clock
         self._random = random
         self._acting = asyncio.Lock()
+        self._names: Mapping[str, str] = {}
+        """Of all nodes by `_names_of`: a list of peers or messages asks for as many as it has lines."""
+        self._names_of: Standing | None = None
 
     # --- looking
 
@@ -97,12 +100,18 @@ class MembershipDesk:
         """Whether this node takes part, and why."""
         return self._members.node_verdict(self._pen.peer_id)
 
-    def node_names(self) -> dict[str, str]:
+    def node_names(self) -> Mapping[str, str]:
         """What each member's node is called, by peer id: as its member, and as itself where that one has several.
 
         Two members of one name are told apart by the beginnings of their ids. These names are signed, unlike those that
         peers give themselves.
         """
+        standing = self._members.standing
+        if self._names_of is not standing:
+            self._names_of, self._names = standing, self._node_names()
+        return self._names
+
+    def _node_names(self) -> dict[str, str]:
         views = [each for each in self.listed() if each.is_member]
         taken = Counter(each.name.casefold() for each in views)
         names: dict[str, str] = {}

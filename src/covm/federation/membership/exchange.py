@@ -193,8 +193,10 @@ class Exchange:
         if items is None:
             self._gate.misbehaved(peer, "bad_membership_item")
             return
+        # The exchange may have ended meanwhile, and another begun.
+        asker = self._askers.get(peer)
         if asker is not None and asker[0].was_asked(items):
-            taken = await self._members.take(items, source=peer)
+            taken = self._members.take(items, source=peer)
             asker[0].gained += len(taken.new)
             asker[0].nowhere += taken.turned_away
             if asker[0].nowhere > MAX_NOWHERE:
@@ -203,7 +205,7 @@ class Exchange:
                 return
             self._go_on(peer, lambda at: at.after_give(items))
         elif give.count <= MAX_NEWS:
-            await self._members.take(items, source=peer)
+            self._members.take(items, source=peer)
         else:
             self._counters.drop("membership_news_too_large")
 

@@ -261,7 +261,7 @@ class Hearing:
         if items is None or not asker.was_asked(items):
             self._refuse("you showed what was not asked for, or does not verify")
             return
-        await self._members.take(items)
+        self._members.take(items)
         if self._is_junk(items):
             self._refuse("you showed too much that belongs nowhere")
             return
@@ -282,7 +282,7 @@ class Hearing:
         if give.count <= MAX_NEWS and self._members.node_verdict(self._peer).holds:
             items = await self._members.opened(give)
             if items is not None:
-                await self._members.take(items)
+                self._members.take(items)
 
     def _go_on(self, question: MembersAsk | MembersWant | None) -> None:
         if self._members.node_verdict(self._peer).holds and self._owner.request is None:

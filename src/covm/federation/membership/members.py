@@ -269,7 +269,7 @@ class Members:
             self.ledger.take(self.own_log.updates())
         return True
 
-    async def take(self, items: Iterable[Item], source: str | None = None) -> Taken:
+    def take(self, items: Iterable[Item], source: str | None = None) -> Taken:
         """Takes items into the ledger, keeps what is new, acts on it and tells every other peer."""
         if self.ledger is None:
             return Taken()
