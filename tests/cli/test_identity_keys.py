@@ -11,6 +11,7 @@ from tests.cli.conftest import NodeStarter
 from tests.cli.members import done, entries, founded, identity, made
 from tests.cli.processes import covm
 
+from covm.federation import Identity
 from covm.federation.identity.member_keys import MemberKeys
 
 WORDS = "correct horse battery staple"
@@ -274,3 +275,33 @@ def test_no_secret_is_in_anything_that_is_said_or_written(folder: Path, home: Pa
         [seed] = [line.removeprefix("seed ") for line in file.read_text().splitlines() if line.startswith("seed ")]
         assert len(seed) == 64
         assert not any(seed in each for each in said)
+
+
+def test_the_passphrase_of_the_members_keys_is_set_changed_and_removed(folder: Path, home: Path) -> None:
+    words, others = folder / "words", folder / "others"
+    words.write_text(WORDS)
+    others.write_text("eight geese over the mill pond")
+    keys, before = home / "member", key_ids(home / "member")
+    node_key = (home / "identity.key").read_bytes()
+    told = done(home, "passphrase", "--keys", keys, "--new-passphrase-file", words)
+    assert (told["keys"], told["encrypted"]) == (["current.key", "next.key", "recovery.key"], True)
+    assert identity(home, "rotate", "--no-input").code == 2
+    assert done(home, "rotate", "--passphrase-file", words)["seq"] == 2
+    # One that opens with neither: nothing is changed.
+    Identity.set_passphrase(keys / "recovery.key", WORDS, "the one in the safe")
+    as_they_were = contents(keys)
+    refused = identity(home, "passphrase", "--keys", keys, "--passphrase-file", words, "--new-passphrase-file", others)
+    assert (refused.code, "recovery.key" in refused.err) == (1, True)
+    assert contents(keys) == as_they_were
+    # A crash in mid-change left some with the new passphrase: done again, all have it.
+    Identity.set_passphrase(keys / "recovery.key", "the one in the safe", "eight geese over the mill pond")
+    changed = identity(home, "passphrase", "--keys", keys, "--passphrase-file", words, "--new-passphrase-file", others)
+    assert (changed.code, "4 keys in" in changed.out) == (0, True)
+    assert done(home, "passphrase", "--keys", keys, "--passphrase-file", others, "--remove")["encrypted"] is False
+    assert {name: each for name, each in key_ids(keys).items() if name == "recovery"} == {
+        "recovery": before["recovery"]
+    }
+    assert done(home, "rotate")["seq"] == 3
+    assert (home / "identity.key").read_bytes() == node_key
+    none = identity(home, "passphrase", "--keys", folder / "nowhere", "--remove")
+    assert (none.code, "nowhere" in none.err) == (1, True)

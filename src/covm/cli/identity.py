@@ -30,6 +30,15 @@ class Key(Versioned, kw_only=True, frozen=True):
     encrypted: bool
 
 
+class Keys(Versioned, kw_only=True, frozen=True):
+    """The keys in a folder."""
+
+    folder: str
+    keys: list[str]
+    """Their files, by name."""
+    encrypted: bool
+
+
 class Shown(Key, kw_only=True, frozen=True):
     """The node's key, and the member whose node it is."""
 
@@ -106,9 +115,10 @@ def passphrase(
     passphrase_file: Path | None = None,
     new_passphrase_file: Path | None = None,
     remove: Annotated[bool, Parameter(negative=())] = False,
+    keys: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Encrypt the node's key with a passphrase, change the passphrase, or remove it. The key stays the same.
+    """Encrypt the node's key, or the member's, with a passphrase, change it, or remove it. The keys stay the same.
 
     What is not given is asked for. A node that runs goes on.
 
@@ -121,12 +131,18 @@ def passphrase(
         The new passphrase is the first line of this file.
     remove
         Do not encrypt the key any more.
+    keys
+        All the keys in this folder instead of the node's: the member's, which lie in member in the home, or wherever
+        you keep them. After a crash in between do it again.
     """
     from covm.federation import Identity
 
     if remove and new_passphrase_file is not None:
         raise Invalid("the passphrase is removed or changed, not both; leave one of them out", code="two_wishes")
     given = key_passphrase.given(passphrase_file)
+    if keys is not None:
+        _passphrase_of_all(keys.expanduser(), given, new_passphrase_file, common, remove=remove)
+        return
     key = _key_of(common.folder)
     old = new = None
     if key.is_encrypted:
@@ -145,6 +161,23 @@ def passphrase(
     else:
         say(f"{safe(key.path)} is encrypted with {'the' if old is None else 'the new'} passphrase")
         say("the node needs it at each start; without it the key is lost, and copies made before open as they did")
+
+
+def _passphrase_of_all(folder: Path, given: str | None, new_file: Path | None, common: Common, *, remove: bool) -> None:
+    from covm.federation.identity.key_folder import KeyFolder
+
+    there = KeyFolder(folder)
+    with as_failures():
+        is_encrypted = any(there.peek(name).is_encrypted for name in there.names())
+    old = key_passphrase.typed(common) if is_encrypted and given is None else given
+    new = None if remove else _new(new_file, common)
+    with as_failures():
+        names = [f"{name}.key" for name in there.set_passphrase(old, new)]
+    if common.json:
+        say_json(Keys(folder=str(folder), keys=names, encrypted=new is not None))
+        return
+    how = "are not encrypted" if new is None else "are encrypted with the passphrase; without it they are lost"
+    say(f"{len(names)} keys in {safe(folder)} {how}: {', '.join(names)}")
 
 
 def _new(file: Path | None, common: Common) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from covm import _native
-from covm.federation.errors import IdentityError
+from covm.federation.errors import IdentityError, WrongPassphrase
 from covm.federation.identity.key_file import KeyFile, PathLike, expanded
 from covm.federation.identity.keys import Identity
 
@@ -73,6 +73,30 @@ class KeyFolder:
     def encrypt(self, name: str, passphrase: str) -> None:
         """Encrypts a key that is not encrypted. Raises as `Identity.set_passphrase`."""
         Identity.set_passphrase(self.file(name), None, passphrase)
+
+    def set_passphrase(self, old: str | None, new: str | None) -> list[str]:
+        """Encrypts every key with `new`, or with None none of them, and returns their names; the keys stay the same.
+
+        Each opens with `old`, or needs none, or has the new passphrase already: after a crash call it again. Raises as
+        `Identity.set_passphrase`, with nothing changed where one does not open.
+        """
+        with self.held():
+            names = self.names()
+            left = [name for name in names if not self._is_done(name, new)]
+            for name in left:
+                self.load(name, old)
+            for name in left:
+                Identity.set_passphrase(self.file(name), old if self.peek(name).is_encrypted else None, new)
+        return names
+
+    def _is_done(self, name: str, new: str | None) -> bool:
+        if not self.peek(name).is_encrypted or new is None:
+            return not self.peek(name).is_encrypted and new is None
+        try:
+            self.load(name, new)
+        except WrongPassphrase:
+            return False
+        return True
 
     def move(self, name: str, to: str) -> None:
         """Gives a key another name, which none has; on return that is on disk. The folder must be `held`."""
