@@ -105,6 +105,14 @@ async def test_a_forged_request_is_refused_and_the_operator_is_told(how: str) ->
 
 
 @virtually
+async def test_nothing_is_verified_for_who_has_no_invite() -> None:
+    async with valley() as v:
+        invite = decode_invite(await v.desk("mill").invite(v["mill"].service.addresses))
+        pirate = await asks(v, lambda coop: request_of(invite, coop, secret=bytes(32), entries=[b"junk"]))
+        assert pirate.refusal == invites.UNKNOWN_INVITE
+
+
+@virtually
 async def test_one_connection_is_one_guess() -> None:
     async with valley() as v:
         told = hears(v, "mill")

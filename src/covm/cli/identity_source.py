@@ -67,8 +67,8 @@ class InFile:
     def log(self) -> IdentityLog:
         from covm.federation.membership.papers import open_identity
 
-        self._paper, updates = paper_files.read(self._path, open_identity)
-        return log_of(updates)
+        self._paper, log = paper_files.read(self._path, open_identity)
+        return log
 
     def keep(self, log: IdentityLog) -> None:
         import msgspec
@@ -104,7 +104,7 @@ class AtNode:
         from covm.federation.membership.papers import whole_log
 
         try:
-            return log_of(whole_log(ControlClient(self._common.folder).identity().entries))
+            return whole_log(ControlClient(self._common.folder).identity().entries)
         except NoNode:
             pass
         log = at_home(self._common, self._keys, lambda home: home.own_log(), BAD) if has_begun(self._common) else None
@@ -138,17 +138,6 @@ class AtNode:
         except NoNode:
             return at_home(self._common, self._keys, lambda home: home.written_by(node), BAD)
         return [Place(Link(each.log), each.seq, Link(each.id)) for each in places]
-
-
-def log_of(updates: Sequence[SignedUpdate]) -> IdentityLog:
-    """The log of these entries, in order."""
-    from covm.federation.identity.log import IdentityLog
-    from covm.federation.identity.update import member_of
-
-    log = IdentityLog(member_of(updates[0]))
-    for update in updates:
-        log.add(update)
-    return log
 
 
 def has_begun(common: Common) -> bool:

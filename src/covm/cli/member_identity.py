@@ -12,7 +12,7 @@ from covm.cli import paper_files
 from covm.cli.config_file import put
 from covm.cli.federation_errors import as_failures
 from covm.cli.home_work import at_home, home_keys
-from covm.cli.identity_source import BAD, AtNode, InFile, log_of
+from covm.cli.identity_source import BAD, AtNode, InFile
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.cli.rendering import table
@@ -105,9 +105,9 @@ def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
     from covm.federation.membership.papers import federation_in, open_identity
 
     def opened(data: bytes) -> tuple[IdentityPaper, list[SignedUpdate], SignedCharter | None]:
-        paper, updates = open_identity(data)
+        paper, log = open_identity(data)
         _check_addresses(paper.addresses)
-        return paper, updates, federation_in(paper)
+        return paper, list(log.held()), federation_in(paper)
 
     paper, updates, federation = paper_files.read(file, opened)
     joined = AtNode(common, home_keys(common)).take(updates, federation)
@@ -155,16 +155,16 @@ def _paper_of(own: OwnIdentity) -> IdentityPaper:
     from covm.federation.identity.charter import open_charter
     from covm.federation.membership.papers import identity_paper, whole_log
 
-    updates = whole_log(own.entries)
-    head = log_of(updates).head
+    log = whole_log(own.entries)
     charter = open_charter(own.charter) if own.charter else None
-    return identity_paper(updates, head.name if head is not None else "", charter, own.addresses if charter else [])
+    name = log.head.name if log.head is not None else ""
+    return identity_paper(log.held(), name, charter, own.addresses if charter else [])
 
 
 def _about(paper: IdentityPaper) -> dict[str, Any]:
     from covm.federation.membership.papers import whole_log
 
-    log = log_of(whole_log(paper.entries))
+    log = whole_log(paper.entries)
     return {
         "member": str(log.member),
         "name": log.head.name if log.head is not None else "",

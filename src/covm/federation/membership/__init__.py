@@ -1,12 +1,19 @@
 """Who may what, now: the shell of `identity`.
 
-ledger     everything that is held of a membership, and what it comes to (rules)
+ledger     everything that is held of a membership, and what it comes to; `aside` has what waits for others (rules)
 asking     one exchange with a peer, as who asks and as who answers (rules)
+proposals  which of what others proposed says what this node means (rules)
+invites    links that let somebody in (rules)
+papers     files that are carried from one machine to another (rules)
+founding   a charter and its founders, before there is a federation (rules)
+views      what is shown of it to people (rules)
+quota      how much of something one peer has (rules)
 tables     what is on disk, and the jobs that write and read it
-founding   a charter and its founders, before there is a federation
-invites    links that let somebody in
+journal    writes what is learned
+exchange   asks connected peers for what is missing, and answers them
 hearing    who knocks and is not known yet: asked, shown, let in or sent away before the gate opens
-acts       what this node's member does: admit, remove, approve, invite
+own        `Pen`: signs what this node proposes and approves
+desk       what people do: look, invite, approve, remove
 members    `Members`: the component, one for each node
 everyone   `Everyone`, its stand-in in `open` mode
 """

@@ -17,15 +17,25 @@ from covm.federation.identity.credentials import Removal, SignedCredential, misf
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Role
 from covm.federation.identity.standing import Standing
-from covm.federation.identity.update import SignedUpdate, member_of, open_updates
+from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item
 from covm.federation.membership.founding import MEMBER_ROLE
-from covm.federation.membership.invites import MAX_LINK_ADDRESSES, MAX_USES, Invite, encode_invite, invite_row, refusal
+from covm.federation.membership.invites import (
+    MAX_LINK_ADDRESSES,
+    MAX_USES,
+    UNKNOWN_INVITE,
+    Invite,
+    encode_invite,
+    invite_row,
+    is_shown,
+    refusal,
+)
 from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
+from covm.federation.membership.papers import whole_log
 from covm.federation.membership.proposals import waiting_admission, waiting_removal, written_by
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.store.interface import Transaction
@@ -219,28 +229,31 @@ class MembershipDesk:
             standing = self._members.standing
             if ledger is None or standing is None or self._pen.incarnation is None:
                 return "this node does not know yet who is a member; try again later"
-            entries = _log_of(request, peer)
-            if isinstance(entries, str):
-                return self._refused(peer, entries)
-            member = member_of(entries[0])
             row = await self._members.store.read(partial(tables.load_invite, invite=request.invite))
+            if row is None or not is_shown(row, request.secret):
+                # Nothing is verified for who has no invite.
+                return self._refused(peer, UNKNOWN_INVITE)
+            log = _log_of(request, peer)
+            if isinstance(log, str):
+                return self._refused(peer, log)
+            member = log.member
             now_ms = self._clock.now_ms()
             removals = map(str, standing.membership(member).removals)
             why = refusal(row, request.secret, str(member), self._pen.incarnation, now_ms, removals)
-            if why is not None or row is None:
-                return self._refused(peer, why or "")
+            if why is not None:
+                return self._refused(peer, why)
             if not standing.node_verdict(self._pen.peer_id).holds:
                 return self._refused(peer, "this node is no member any more, and cannot let anybody in")
-            return await self._admit(ledger, standing, row, member, entries)
+            return await self._admit(ledger, standing, row, log)
 
     async def _admit(
         self,
         ledger: Ledger,
         standing: Standing,
         row: tables.InviteRow,
-        member: _native.Link,
-        entries: list[SignedUpdate],
+        log: IdentityLog,
     ) -> str | None:
+        member = log.member
         membership = standing.membership(member)
         items: list[Item] = []
         credential = waiting_admission(ledger, member, row.roles, membership.removals)
@@ -251,7 +264,7 @@ class MembershipDesk:
             if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
                 items.append(self._pen.approval(ledger, standing, credential))
         used_by = row.used_by if str(member) in row.used_by else (*row.used_by, str(member))
-        await self._members.commit([*items, *entries], partial(tables.use_invite, invite=row.id, used_by=used_by))
+        await self._members.commit([*items, *log.held()], partial(tables.use_invite, invite=row.id, used_by=used_by))
         now = self._members.standing
         if now is None or now.membership(member).verdict.holds or credential is None:
             return None
@@ -336,22 +349,17 @@ def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
     return [each for each, _ in pairs if each.startswith(text) or distinct(each).startswith(text)]
 
 
-def _log_of(request: JoinRequest, peer: str) -> list[SignedUpdate] | str:
-    """The identity log of who knocks, in order; or why it is none of its."""
+def _log_of(request: JoinRequest, peer: str) -> IdentityLog | str:
+    """The identity log of who knocks; or why it is none of its."""
     if sum(map(len, request.entries)) > MAX_JOIN_BYTES:
         return "your identity log is too long to be shown at the door"
-    opened = open_updates(request.entries)
-    entries = [each for each in opened if not isinstance(each, Malformed)]
-    if len(entries) != len(opened):
-        return "your identity log does not verify"
-    log = IdentityLog(member_of(entries[0]))
-    for entry in entries:
-        log.add(entry)
-    if len(log) != len(entries) or log.head is None:
-        return "your identity log is not one log from its inception on"
-    if peer not in log.head.nodes:
+    try:
+        log = whole_log(request.entries)
+    except ValueError as error:
+        return f"you show no identity log: {error}"
+    if log.head is None or peer not in log.head.nodes:
         return "you are no node of the member whose identity log you show"
-    return entries
+    return log
 
 
 def _keep_invite(tx: Transaction, row: tables.InviteRow, now_ms: int) -> None:

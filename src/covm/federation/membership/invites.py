@@ -104,9 +104,17 @@ def decode_invite(link: str) -> Invite:
 _DAMAGED: Final = "the invite is damaged or not whole: copy all of the link, or ask for another"
 
 
+UNKNOWN_INVITE: Final = "this node has no such invite: it was used up and forgotten, altered, or was never made here"
+
+
 def hash_of(secret: bytes) -> bytes:
     """What a node keeps of a secret."""
     return hashlib.sha256(b"covm invite" + secret).digest()
+
+
+def is_shown(row: InviteRow, secret: bytes) -> bool:
+    """Whether this is the invite's secret."""
+    return hmac.compare_digest(hash_of(secret), row.secret_hash)
 
 
 def refusal(
@@ -117,8 +125,8 @@ def refusal(
     `removals` are those of the member that stand: who made the invite must have known of them. A secret that is wrong
     is told nothing about the invite.
     """
-    if row is None or not hmac.compare_digest(hash_of(secret), row.secret_hash):
-        return "this node has no such invite: it was used up and forgotten, altered, or was never made here"
+    if row is None or not is_shown(row, secret):
+        return UNKNOWN_INVITE
     if (row.number, row.nonce) != (incarnation.number, incarnation.nonce):
         return "the invite was made before this node was restored from a backup; ask for another"
     if now_ms > row.expires_at_ms:

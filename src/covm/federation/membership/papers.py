@@ -86,11 +86,11 @@ def write_paper(paper: Paper) -> bytes:
 
 def read_identity(data: bytes) -> list[SignedUpdate]:
     """The entries in an identity paper, in order. Raises `ValueError`, saying what is wrong."""
-    return open_identity(data)[1]
+    return list(open_identity(data)[1].held())
 
 
-def open_identity(data: bytes) -> tuple[IdentityPaper, list[SignedUpdate]]:
-    """An identity paper, and the entries in it, each behind the one before it. Raises `ValueError`."""
+def open_identity(data: bytes) -> tuple[IdentityPaper, IdentityLog]:
+    """An identity paper, and the log in it. Raises `ValueError`."""
     paper = _read(data, IdentityPaper, "an identity")
     return paper, whole_log(paper.entries)
 
@@ -177,25 +177,22 @@ def read_charter(data: bytes) -> OpenedCharter:
         raise ValueError(error.reason) from None
     if signed is not None and signed.charter != charter:
         raise ValueError("the signatures are of another charter than the one that it shows")
-    logs = tuple(update for entries in paper.identities for update in whole_log(entries))
+    logs = tuple(update for entries in paper.identities for update in whole_log(entries).held())
     return OpenedCharter(charter=charter, signed=signed, logs=logs, paper=paper)
 
 
-def whole_log(envelopes: Sequence[bytes]) -> list[SignedUpdate]:
-    """The entries of one identity log, each behind the one before it, in whatever order they came.
-
-    Raises `ValueError` where it is not whole.
-    """
+def whole_log(envelopes: Sequence[bytes]) -> IdentityLog:
+    """The one identity log that these entries are, in whatever order they came. Raises `ValueError` where it is not."""
     opened = open_updates(envelopes)
     entries = [each for each in opened if not isinstance(each, Malformed)]
     if len(entries) != len(opened):
-        raise ValueError("an entry of the identity log does not verify: the file was altered or damaged")
+        raise ValueError("an entry of the identity log does not verify: it was altered or damaged")
     log = IdentityLog(member_of(entries[0]))
     for entry in entries:
         log.add(entry)
     if len(log) != len(entries):
         raise ValueError("the identity log is not one log from its inception on")
-    return list(log.held())
+    return log
 
 
 def _read(data: bytes, kind: type[P], what: str) -> P:
