@@ -133,6 +133,39 @@ async def test_a_stranger_that_talks_nonsense_is_turned_away(data: list[bytes]) 
         assert v["mill"].service.stats()["faults"] == 0
 
 
+@pytest.mark.parametrize("defended", [True, False])
+@virtually
+async def test_who_says_more_at_once_than_an_answer_takes_is_turned_away(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not defended:
+        monkeypatch.setattr(hearing, "MAX_UNDER_WAY", 10**9)
+    async with valley() as v:
+        stranger = Knocker(v)
+        await stranger.knock(v["mill"])
+        stranger.say(*[MembersWant(ids=ids(1))] * 500)
+        answers = [MembersGive()] * 500
+        await in_time(lambda: stranger.is_out or stranger.told[-500:] == answers)
+        assert (stranger.refusal == "you say more at once than an answer takes") == defended
+        assert (stranger.told.count(MembersGive()) == 500) == (not defended)
+
+
+@virtually
+async def test_a_stranger_that_shows_a_log_unasked_is_nobody_by_it_and_shows_one_at_most() -> None:
+    async with valley() as v:
+        before = v.digest("mill")
+        stranger = Knocker(v)
+        coop = Coop("stranger", stranger.key)
+        await stranger.knock(v["mill"])
+        stranger.say(MembersGive(entries=[coop.inception.envelope]), EVERYTHING)
+        await in_time(lambda: MembersHave() in stranger.told)
+        assert not stranger.is_out
+        stranger.say(MembersGive(entries=[v.coops["mill"].inception.envelope]))
+        await in_time(lambda: stranger.is_out)
+        assert stranger.refusal == "you showed what was not asked for, or does not verify"
+        assert v.digest("mill") == before
+
+
 @virtually
 async def test_have_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async with valley() as v:

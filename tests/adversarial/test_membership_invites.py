@@ -18,7 +18,7 @@ from tests.unit.outbox_world import virtually
 
 from covm.federation.events import InviteRefused
 from covm.federation.membership import desk as desks
-from covm.federation.membership import invites
+from covm.federation.membership import hearing, invites
 from covm.federation.membership.invites import Invite, decode_invite
 from covm.federation.membership.members import Members
 from covm.federation.wire.malformed import Malformed
@@ -112,8 +112,11 @@ async def test_nothing_is_verified_for_who_has_no_invite() -> None:
         assert pirate.refusal == invites.UNKNOWN_INVITE
 
 
+@pytest.mark.parametrize("defended", [True, False])
 @virtually
-async def test_one_connection_is_one_guess() -> None:
+async def test_one_connection_is_one_guess(defended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not defended:
+        monkeypatch.setattr(hearing.Hearing, "_refuse", lambda _hearing, _reason: None)
     async with valley() as v:
         told = hears(v, "mill")
         invite = decode_invite(await v.desk("mill").invite(v["mill"].service.addresses))
@@ -122,9 +125,9 @@ async def test_one_connection_is_one_guess() -> None:
         await pirate.knock(v["mill"])
         pirate.say(*(request_of(invite, coop, secret=bytes([number]) * 32) for number in range(40)))
         pirate.say(request_of(invite, coop))
-        await in_time(lambda: pirate.is_out)
-        assert len(told) == 1
-        assert used_by(v) == [[]]
+        await in_time(lambda: pirate.is_out or MembersKnown() in pirate.told)
+        assert len(told) == (1 if defended else 40)
+        assert used_by(v) == ([[]] if defended else [[str(coop.member)]])
 
 
 @virtually

@@ -115,13 +115,16 @@ def test_who_was_named_by_a_proposal_alone_goes_with_it(monkeypatch: pytest.Monk
     assert scene.takes([scene.world.records[-1], proposal, nobody.inception]) == 3
 
 
-def test_a_large_proposal_waits_for_an_approval() -> None:
+@pytest.mark.parametrize("defended", [True, False])
+def test_a_large_proposal_waits_for_an_approval(defended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     logs = [_native.cid(b"%d" % number) for number in range(300)]
     places = [Place(log, 1, log) for log in logs]
     large = scene.removal(places)
     assert len(large.envelope) > ledger_rules.MAX_PROPOSED
-    assert scene.takes([large]) == 0
+    if not defended:
+        monkeypatch.setattr(ledger_rules, "MAX_PROPOSED", 10**9)
+    assert scene.takes([large]) == (0 if defended else 1)
     scene.world.approve(large, 0)  # type: ignore[arg-type]
     assert scene.takes([scene.world.records[-1], large]) == 2
 
@@ -144,17 +147,37 @@ def test_entries_behind_what_nobody_has_wait_in_one_bounded_room(
     assert scene.takes([MILL.profile(MILL.inception, "Mill and sons")]) == 1
 
 
+@pytest.mark.parametrize("defended", [True, False])
 @pytest.mark.parametrize("room", ["MAX_ITEMS", "MAX_BYTES"])
 def test_proposals_fill_half_of_the_room_and_the_rest_is_for_what_is_approved(
-    room: str, monkeypatch: pytest.MonkeyPatch
+    room: str, defended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not defended:
+        monkeypatch.setattr(ledger_rules, "PROPOSED_SHARE", 1.0)
     scene = Scene()
     limit = 2 * (scene.honest + 5) if room == "MAX_ITEMS" else 2 * (scene.ledger._size_bytes + 2_000)
     monkeypatch.setattr(ledger_rules, room, limit)
-    assert 0 < scene.takes(scene.proposal(each) for each in nobodies(50)) < 10
+    assert (0 < scene.takes(scene.proposal(each) for each in nobodies(50)) < 10) == defended
     rule = scene.world.type("tools.loan", plain_rule())
     scene.world.approve(rule, 0, 1)
-    assert scene.takes([rule, *scene.world.records[-2:]]) == 3
+    assert (scene.takes([rule, *scene.world.records[-2:]]) == 3) == defended
+
+
+@pytest.mark.parametrize("defended", [True, False])
+def test_an_elector_that_approves_without_end_leaves_room_for_its_removal(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+    monkeypatch.setattr(ledger_rules, "MAX_APPROVALS", 10 if defended else 10**9)
+    monkeypatch.setattr(ledger_rules, "MAX_ITEMS", scene.honest + 50)
+    before = len(scene.world.records)
+    for _ in range(100):
+        scene.world.approve(scene.proposal(SHOP), 1)  # type: ignore[arg-type]
+    scene.takes(scene.world.records[before:])
+    removal = scene.world.removed(FARM, 0)
+    assert scene.takes([removal, scene.world.records[-1]]) == (2 if defended else 0)
+    assert scene.ledger.may_approve_more(MILL.member) == defended
+    assert not scene.ledger.may_approve_more(FARM.member)
 
 
 @pytest.mark.parametrize("size", [1, 7])

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from tests.adversarial.knocker import ledger_of
-from tests.unit.members_world import Valley, draft_remove_node, in_time, sees, valley
+from tests.unit.members_world import Valley, in_time, sees, valley
 from tests.unit.membership_world import key_of
 from tests.unit.outbox_world import virtually
 
 from covm.federation.errors import NotAMember
 from covm.federation.gossip import held
+from covm.federation.identity.drafts import draft_remove_node
 from covm.federation.identity.update import open_updates, seal_update
 from covm.federation.membership.members import Members
 from covm.federation.wire.kinds import Kind

@@ -76,6 +76,28 @@ def test_a_node_that_was_away_when_it_was_undone_is_shown_why_when_it_comes_back
     assert thief.ask("status")["connected_peers"] == 0
 
 
+def test_a_machine_that_is_lost_is_replaced_by_one_that_nobody_has_heard_of(folder: Path, start: NodeStarter) -> None:
+    founded(folder)
+    mill, paper, asked, drawer = start("mill"), folder / "farm.json", folder / "asked", folder / "drawer"
+    joined(folder, mill, "farm", "Hill Farm")
+    farm = start("farm")
+    until(lambda: farm.ask("status")["connected_peers"] == 1)
+    done(farm.home, "export", paper)
+    shutil.move(farm.home / "member", drawer)
+    assert farm.run("stop").code == 0
+    shutil.rmtree(farm.home)
+
+    barn = made(folder, "barn", "Barn")
+    done(barn, "request", paper, asked)
+    done(barn, "add-node", asked, "--file", paper, "--keys", drawer)
+    done(barn, "remove-node", farm.peer_id, "--nothing-of-it-counts", "--file", paper, "--keys", drawer)
+    done(barn, "import", paper)
+    new = start("barn")
+    until(lambda: new.ask("status")["connected_peers"] == 1)
+    [hill] = [each for each in mill.ask("members")["members"] if each["name"] == "Hill Farm"]
+    assert [(each["name"], each["connected"]) for each in hill["nodes"]] == [("Barn", True)]
+
+
 def test_two_that_sign_with_one_key_stop_the_log_until_its_owner_decides(folder: Path, start: NodeStarter) -> None:
     founded(folder)
     mill, paper = start("mill"), folder / "mill.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,17 +14,20 @@ from tests.unit.outbox_world import in_time, sees
 from covm._native import Keypair
 from covm.federation import FederationConfig, Identity
 from covm.federation.identity.charter import SignedCharter
-from covm.federation.identity.drafts import draft_add_node, draft_remove_node
+from covm.federation.identity.consent import seal_consent
 from covm.federation.identity.identities import Identities
-from covm.federation.identity.update import SignedUpdate
+from covm.federation.identity.log import IdentityLog
+from covm.federation.identity.member import MemberState
+from covm.federation.identity.update import NodeEntry, SignedUpdate, Update, open_updates, seal_update
 from covm.federation.membership import tables
 from covm.federation.membership.desk import MembershipDesk
 from covm.federation.membership.founding import begin_member, draft_charter, found
 from covm.federation.membership.invites import decode_invite
+from covm.federation.wire.malformed import Malformed
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
-__all__ = ["Coop", "Valley", "draft_add_node", "draft_remove_node", "in_time", "sees", "valley"]
+__all__ = ["Coop", "Valley", "head_of", "headed", "in_time", "new_node", "sees", "signed", "valley"]
 
 
 class Coop:
@@ -32,6 +35,7 @@ class Coop:
 
     def __init__(self, name: str, node: Keypair) -> None:
         self.name = name
+        self.node = node
         self.key = key_of(f"{name}: key")
         self.inception: SignedUpdate = begin_member(
             name.title(),
@@ -141,3 +145,28 @@ def link_of(link: str) -> Any:
 
 def preset(**changes: Any) -> FederationConfig:
     return FederationConfig.preset("local", **changes)
+
+
+def signed(coop: Coop, draft: Update) -> SignedUpdate:
+    [update] = open_updates([seal_update(coop.key, draft)])
+    assert isinstance(update, SignedUpdate)
+    return update
+
+
+def head_of(coop: Coop) -> MemberState:
+    return headed(coop, ())
+
+
+def headed(coop: Coop, updates: Iterable[SignedUpdate | Malformed]) -> MemberState:
+    """What a log comes to that begins with the inception and goes on like this."""
+    log = IdentityLog(coop.member)
+    for update in (coop.inception, *updates):
+        assert isinstance(update, SignedUpdate)
+        log.add(update)
+    assert log.head is not None
+    return log.head
+
+
+def new_node(coop: Coop, node: Keypair) -> NodeEntry:
+    consent = seal_consent(node, coop.key.peer_id)
+    return NodeEntry(node=node.peer_id, name="another machine", approver=False, consent=consent)

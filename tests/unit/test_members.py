@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.unit.members_world import Coop, draft_add_node, in_time, sees, valley
+from tests.unit.members_world import head_of, headed, in_time, new_node, sees, signed, valley
 from tests.unit.membership_world import key_of
 from tests.unit.outbox_world import virtually
 
 from covm.federation.errors import NotAMember, NotAuthorized, PeerBanned, StoreError, StoreUnavailable, UnknownMember
-from covm.federation.identity.consent import seal_consent
-from covm.federation.identity.drafts import draft_rename
-from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.member import MemberState
+from covm.federation.identity.drafts import draft_add_node, draft_rename
 from covm.federation.identity.roles import Role
-from covm.federation.identity.update import NodeEntry, SignedUpdate, Update, open_updates, seal_update
+from covm.federation.identity.update import SignedUpdate
 from covm.federation.membership import tables
 from covm.federation.membership.aside import item_id
 from covm.federation.membership.founding import draft_charter, found
-from covm.federation.wire.malformed import Malformed
 from covm.testing.disk import DiskFaults
 
 NOTE = "notes.note"
@@ -249,14 +244,8 @@ async def test_a_banned_member_is_banned_with_whatever_node_it_comes() -> None:
         await farm.ban_peer(member, reason="too loud")
         await in_time(lambda: not sees(v["farm"], v["mill"]))
         # A new node of the same member, added in its identity log, which the farm hears of from elsewhere.
-        state = IdentityLog(v.coops["mill"].member)
-        state.add(v.coops["mill"].inception)
-        assert state.head is not None
-        fresh = key_of("mill: another machine")
-        consent = seal_consent(fresh, v.coops["mill"].key.peer_id)
-        entry = NodeEntry(node=fresh.peer_id, name="another machine", approver=False, consent=consent)
-        [added] = open_updates([seal_update(v.coops["mill"].key, draft_add_node(state.head, entry))])
-        assert isinstance(added, SignedUpdate)
+        owner, fresh = v.coops["mill"], key_of("mill: another machine")
+        added = signed(owner, draft_add_node(head_of(owner), new_node(owner, fresh)))
         members = farm._node.members
         assert members is not None
         members.take([added])
@@ -313,9 +302,9 @@ async def test_a_home_of_another_federation_does_not_start() -> None:
     async with valley() as v:
         await v["mill"].stop()
         other = draft_charter("Elsewhere", [head_of(v.coops["mill"])], salt=bytes(16))
-        signed = found(other, [v.coops["mill"].key], [v.coops["mill"].inception])
+        founded = found(other, [v.coops["mill"].key], [v.coops["mill"].inception])
         v["mill"].disk.query("DELETE FROM covm_membership WHERE kind = 0")
-        await v.write("mill", partial(tables.save_charter, charter=signed))
+        await v.write("mill", partial(tables.save_charter, charter=founded))
         with pytest.raises(StoreError, match="set federation to the store's"):
             await v["mill"].start()
 
@@ -356,38 +345,3 @@ async def test_what_a_node_learned_in_its_last_moment_outlives_an_orderly_stop(t
         await v["farm"].stop()
         kept = v["farm"].disk.query("SELECT id FROM covm_membership")
         assert {(item_id(each),) for each in learned} <= set(kept)
-
-
-@virtually
-async def test_a_member_that_waits_to_be_let_in_can_change_its_keys_twice() -> None:
-    async with valley(k=2) as v:
-        await v.invited("shop", await v.desk("mill").invite(v["mill"].service.addresses))
-        await in_time(lambda: len(v.desk("farm").requests()) == 1)
-        coop, state = v.coops["shop"], head_of(v.coops["shop"])
-        for name in ("Corner Shop", "Village Shop"):
-            renamed = signed(coop, draft_rename(state, name))
-            await v.desk("shop").take_entries([renamed.envelope])
-            state = headed(coop, open_updates(v.desk("shop").own_entries()))
-            assert state.name == name
-        await v.desk("farm").approve("Shop")
-        await in_time(lambda: v.is_in("shop", seen_by="mill") and v.desk("mill").show("Village Shop").is_member)
-
-
-def signed(coop: Coop, draft: Update) -> SignedUpdate:
-    [update] = open_updates([seal_update(coop.key, draft)])
-    assert isinstance(update, SignedUpdate)
-    return update
-
-
-def head_of(coop: Coop) -> MemberState:
-    return headed(coop, ())
-
-
-def headed(coop: Coop, updates: Iterable[SignedUpdate | Malformed]) -> MemberState:
-    """What a log comes to that begins with the inception and goes on like this."""
-    log = IdentityLog(coop.member)
-    for update in (coop.inception, *updates):
-        assert isinstance(update, SignedUpdate)
-        log.add(update)
-    assert log.head is not None
-    return log.head

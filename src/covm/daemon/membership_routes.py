@@ -102,6 +102,11 @@ def _addresses(service: FederationService) -> list[str]:
     return [each if "/p2p/" in each else f"{each}/p2p/{service.peer_id}" for each in addresses]
 
 
+def _others(service: FederationService) -> list[str]:
+    """Where the connected peers are reached: a new machine of this member begins with them when this one is lost."""
+    return [peer.addresses[0] for peer in service.peers() if peer.is_connected and peer.addresses]
+
+
 def _member(service: FederationService, view: MemberView) -> said.Member:
     connected = set(service.connected_peers())
     return said.Member(
@@ -153,7 +158,7 @@ async def identity(request: Request) -> Response:
         said.OwnIdentity(
             entries=service.members.own_entries(),
             charter=list(charter.envelopes) if charter is not None else [],
-            addresses=_addresses(service),
+            addresses=[*_addresses(service), *_others(service)],
         )
     )
 

@@ -3,6 +3,7 @@
     ours ──known──> theirs      I know you for a member's
          ──ask──>               or: who are you? Show what makes you one; members alone are answered
          ──join_request──>      or: I have an invite of yours
+         ──give──>              or: I am new here; this is my member's log, which you may know the beginning of
     both have said `known`: admitted; or one refuses, with the reason
 
 What a stranger says costs it its time and its 64 KiB; what it was asked for is granted piece by piece. Nothing that a
@@ -12,11 +13,13 @@ non-member says is kept, and no list of anything is shown to one.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 from covm.federation.counters import Counters
 from covm.federation.errors import StoreError
+from covm.federation.identity.log import IdentityLog
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
@@ -34,6 +37,8 @@ from covm.federation.wire.membership import (
     BUCKETS,
     MAX_GIVEN_BYTES,
     MAX_ITEM,
+    MAX_JOIN_BYTES,
+    MAX_JOIN_ENTRIES,
     JoinRequest,
     MembersAsk,
     MembersGive,
@@ -139,6 +144,8 @@ class Hearing:
         self._knows_us = False
         self._decided = False
         self._refused = False
+        self._introduced = False
+        """Whether it has shown its member's log, unasked."""
         self._nowhere: set[bytes] = set()
 
     def end(self) -> None:
@@ -156,6 +163,9 @@ class Hearing:
         self._is_asking = True
         ledger = self._members.ledger
         if ledger is not None:
+            if self._members.standing is None and self._members.own_log is not None:
+                # Whom this node needs to answer it cannot have heard of it, nor can it answer anybody yet.
+                self._say(introduction(self._members.own_log))
             self._asker = Asker(ledger)
             self._question(self._asker.begin())
         elif request is not None and request[0] == self._peer:
@@ -258,14 +268,17 @@ class Hearing:
             await self._on_news(give)
             return
         items = await self._members.opened(give)
-        if items is None or not asker.was_asked(items):
+        introduces = not self._introduced and is_introduction(give)
+        if items is None or not (introduces or asker.was_asked(items)):
             self._refuse("you showed what was not asked for, or does not verify")
             return
+        was_asked = asker.was_asked(items)
+        self._introduced |= not was_asked
         self._members.take(items)
         if self._is_junk(items):
             self._refuse("you showed too much that belongs nowhere")
-            return
-        self._go_on(asker.after_give(items))
+        elif was_asked:
+            self._go_on(asker.after_give(items))
 
     def _is_junk(self, items: Iterable[Item]) -> bool:
         ledger, request = self._members.ledger, self._owner.request
@@ -330,6 +343,23 @@ class Hearing:
         if not self._owner.network.talk(self._connection, pieces):
             # It does not read what it asked for, or is gone: the join's deadline ends it.
             self._owner.counters.drop("join_talk_unread")
+
+
+def introduction(log: IdentityLog) -> MembersGive:
+    """A member's log, or the end of it: as much as who has not been asked may show."""
+    entries: deque[bytes] = deque()
+    left = MAX_JOIN_BYTES
+    for update in reversed([*log.updates()]):
+        left -= len(update.envelope)
+        if left < 0 or len(entries) == MAX_JOIN_ENTRIES:
+            break
+        entries.appendleft(update.envelope)
+    return MembersGive(entries=list(entries))
+
+
+def is_introduction(give: MembersGive) -> bool:
+    """Whether this may be shown by who was not asked for it."""
+    return 0 < give.count == len(give.entries) <= MAX_JOIN_ENTRIES and give.size_bytes <= MAX_JOIN_BYTES
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

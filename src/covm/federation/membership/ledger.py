@@ -10,7 +10,7 @@ what builds on others waits, in a bounded room, and is looked at again when thos
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -48,8 +48,15 @@ MAX_PROPOSALS: Final = 256
 MAX_PROPOSED: Final = 16 * 1024
 """Bytes of the envelope of such a credential: with a cut of 200 logs. A larger one waits for an approval."""
 
+PROPOSED_SHARE: Final = 0.5
+"""Of the room, as much as such credentials may fill; the rest is for what is approved."""
+
 MAX_PROPOSED_INCEPTION: Final = 32 * 1024
 """Bytes of the inception of somebody who is merely proposed: with as many nodes as there can be it has 20 KiB."""
+
+
+MAX_APPROVALS: Final = 65_536
+"""Approvals by nodes of one elector: with several that lie there is room left to remove them."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -79,7 +86,8 @@ class Ledger:
         """What belongs nowhere yet: in an exchange things come in the order of their ids."""
         self._nodes: dict[str, _native.Link] = {}
         """Whose the nodes are that may propose: all that ever were of somebody vouched for."""
-        self._elector_nodes: set[str] = set()
+        self._elector_nodes: dict[str, _native.Link] = {}
+        self._approvals_by: Counter[_native.Link] = Counter()
         self._subjects = {founder.member for founder in charter.charter.founders}
         """Whose identity logs are taken, or the beginning of them."""
         self._electors = charter.charter.electors
@@ -132,6 +140,10 @@ class Ledger:
     def has_had(self, node: str) -> bool:
         """Whether any entry that is held has added a node, whatever became of it."""
         return node in self._nodes
+
+    def may_approve_more(self, elector: _native.Link) -> bool:
+        """Whether there is room for another approval by a node of this elector."""
+        return self._approvals_by[elector] < MAX_APPROVALS and len(self._items) < MAX_ITEMS
 
     # --- what it comes to
 
@@ -186,8 +198,11 @@ class Ledger:
         return self._placed_update(item)
 
     def _placed_approval(self, record: SignedRecord) -> tuple[Item, ...] | Awaited | None:
-        if record.author not in self._elector_nodes:
+        elector = self._elector_nodes.get(record.author)
+        if elector is None:
             return record.author
+        if not self.may_approve_more(elector):
+            return None
         before = record.body.prev
         if before is not None and self.approvals.get(before) is None:
             return before
@@ -217,7 +232,7 @@ class Ledger:
             return item.author
         if len(item.envelope) > MAX_PROPOSED:
             return str(item.id)
-        has_room = len(self._items) < MAX_ITEMS // 2 and self._size_bytes < MAX_BYTES // 2
+        has_room = len(self._items) < MAX_ITEMS * PROPOSED_SHARE and self._size_bytes < MAX_BYTES * PROPOSED_SHARE
         return (item,) if has_room else _room(self._nodes[item.author])
 
     def _awaited(self, item: Item) -> list[Item]:
@@ -225,6 +240,7 @@ class Ledger:
         body, awaited = item.body, list[Awaited]()
         if isinstance(body, RecordHeader):
             awaited.append(item.id)
+            self._approvals_by[self._elector_nodes[body.author]] += 1
             released = self._aside.named(body.key)
             credential = self._credential(body.key)
             if credential is not None and body.key not in self._named:
@@ -269,7 +285,7 @@ class Ledger:
             if before != self._nodes[node]:
                 awaited.append(_room(before))
         if member in self._electors:
-            self._elector_nodes |= set(nodes)
+            self._elector_nodes.update(dict.fromkeys(nodes, member))
         return awaited
 
     def _credential(self, key: str) -> SignedCredential | None:

@@ -85,6 +85,10 @@ class Pen:
                 "only approver nodes of founders approve; ask one of "
                 + ", ".join(sorted(_name(ledger, member) for member in ledger.charter.charter.electors)),
             )
+        if not ledger.may_approve_more(mine.member):
+            raise NotAuthorized(
+                "approving", "the federation's membership has no room for more approvals of your member; ask a founder"
+            )
         head = ledger.identities.head(mine.member)
         assert head is not None  # noqa: S101 - it is a member
         under = mine.admissions[0]
