@@ -22,11 +22,11 @@ def verdict_on(world: World, record: SignedRecord, *before: SignedRecord) -> Ver
     """What becomes of a record, behind others in its log."""
     history = OneLog([*before, record])
     cuts, identities, seq = CutIndex(history), Identities(world.updates), 0
-    begun = beginning(history.records[0], identities)
+    begun = beginning(history.records[0].body, identities)
     written, previous = None, None
     for each in history.records:
         written = judge_author(each, previous, begun, seq, identities, cuts)
-        previous, seq = each, written.seq
+        previous, seq = each.body.hlc, written.seq
     assert written is not None
     return world.standing().record_verdict(record, begun, written, cuts)
 
@@ -37,9 +37,9 @@ class OneLog:
     def __init__(self, records: list[SignedRecord]) -> None:
         self.records = records
 
-    def back(self, place: Place) -> list[Link]:
+    def reaches(self, place: Place, record: Link) -> bool:
         ids = [each.id for each in self.records]
-        return ids[: ids.index(place.id) + 1] if place.id in ids else []
+        return place.id in ids and record in ids[: ids.index(place.id) + 1]
 
 
 def test_a_record_counts_by_the_roles_of_the_credential_of_its_log() -> None:

@@ -9,9 +9,9 @@
     identities   the logs of many members                  chains       what waits for what it follows
     charter      what the founders agreed on               credentials  what electors approve
     approvals    who approved what                         authors      by what a record is written
-    cuts         up to where what was written counts       roles        actions, patterns, types
-    tally        approvals counted                         standing     who is a member, what may they do
-    verdicts     answers with reasons
+    branches     where a record stands in its log          cuts         up to where what was written counts
+    roles        actions, patterns, types                  tally        approvals counted
+    standing     who is a member, what may they do         verdicts     answers with reasons
 
 What travels is sealed and opened here as values: `open_updates`, `open_charter`, `open_credentials` and the record's
 `open_records` take envelopes and give what is signed, with its author; everything else takes what they gave. Keep what

@@ -14,6 +14,7 @@ import msgspec
 
 from covm import _native
 from covm.federation.identity.authors import Beginning, beginning, judge_author
+from covm.federation.identity.branches import Branches, Spot
 from covm.federation.identity.chains import Chains, Placement
 from covm.federation.identity.credentials import SignedCredential
 from covm.federation.identity.cuts import CutIndex
@@ -81,6 +82,8 @@ class ApprovalLogs:
     def __init__(self, federation: _native.Link, records: Iterable[SignedRecord] = ()) -> None:
         self._federation = federation
         self._records: dict[_native.Link, SignedRecord] = {}
+        self._branches: dict[_native.Link, Branches] = {}
+        self._spots: dict[_native.Link, Spot] = {}
         self._chains: Chains[SignedRecord] = Chains(
             lambda record: record.body.prev, self._records.__contains__, self._place
         )
@@ -113,6 +116,13 @@ class ApprovalLogs:
             yield record.id
             record = self.before(record)
 
+    def reaches(self, place: Place, record: _native.Link) -> bool:
+        """Whether the record at this place is that one, or reaches it by `prev`; False when it is not there."""
+        one, end, known = self._spots.get(record), self._spots.get(place.id), self._records.get(place.id)
+        if one is None or end is None or known is None or (known.body.log, end.seq) != (place.log, place.seq):
+            return False
+        return self._records[record].body.log == place.log and self._branches[place.log].is_behind(one, end)
+
     def tips(self, authors: Iterable[str]) -> list[Place]:
         """The ends of all logs of these authors: what a removal's cut lists to keep all of it.
 
@@ -142,6 +152,8 @@ class ApprovalLogs:
         why = why_not_after(record.body, self.before(record))
         if why is None:
             self._records[record.id] = record
+            before = None if record.body.prev is None else self._spots[record.body.prev]
+            self._spots[record.id] = self._branches.setdefault(record.body.log, Branches()).take(record.id, before)
         return why
 
 
@@ -153,8 +165,8 @@ def judge_approvals(
     judged: list[Approval] = []
     for record in logs:
         before = logs.before(record)
-        start, seq = begun[before.id] if before else (beginning(record, identities), 0)
-        written = judge_author(record, before, start, seq, identities, cuts)
+        start, seq = begun[before.id] if before else (beginning(record.body, identities), 0)
+        written = judge_author(record, before.body.hlc if before else None, start, seq, identities, cuts)
         begun[record.id] = (start, written.seq)
         target = _target(record.body)
         why = None

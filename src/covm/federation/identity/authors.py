@@ -10,6 +10,8 @@ These rules ask identity logs alone. What the members decided about the member c
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from covm import _native
@@ -18,7 +20,20 @@ from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.member import MemberState
 from covm.federation.identity.verdicts import Verdict, short, valid, void, waiting
-from covm.federation.wire.record import SignedRecord
+from covm.federation.wire.record import Auth, Hlc, SignedRecord
+
+
+class First(Protocol):
+    """The first record of a log, as far as it says what the log is bound to. (RecordHeader)"""
+
+    @property
+    def log(self) -> _native.Link: ...
+
+    @property
+    def author(self) -> str: ...
+
+    @property
+    def auth(self) -> Auth: ...
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,17 +60,15 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     """The member by the entry that the record names; None when that entry is not here."""
 
 
-def beginning(first: SignedRecord, identities: Identities) -> Beginning:
+def beginning(first: First, identities: Identities) -> Beginning:
     """What a log is bound to that begins with this record."""
-    auth, author = first.body.auth, first.body.author
+    auth, author = first.auth, first.author
     log = identities.log_of(auth.identity)
     state = log.at(auth.identity) if log else None
     if log is None or state is None:
-        return Beginning(
-            log=first.body.log, credential=auth.credential, member=None, entry=auth.identity, seq=0, cuts=()
-        )
+        return Beginning(log=first.log, credential=auth.credential, member=None, entry=auth.identity, seq=0, cuts=())
     return Beginning(
-        log=first.body.log,
+        log=first.log,
         credential=auth.credential,
         member=log.member,
         entry=auth.identity,
@@ -66,7 +79,7 @@ def beginning(first: SignedRecord, identities: Identities) -> Beginning:
 
 def judge_author(
     record: SignedRecord,
-    before: SignedRecord | None,
+    before: Hlc | None,
     begun: Beginning,
     seq: int,
     identities: Identities,
@@ -74,7 +87,8 @@ def judge_author(
 ) -> Written:
     """Whether a record was written by a node of the member to which its log belongs, and within the node's cuts.
 
-    `before` is the record before it in the log, and `seq` the highest number of an identity entry up to there.
+    `before` is the clock of the record before it in the log, and `seq` the highest number of an identity entry up to
+    there.
     """
     auth = record.body.auth
     if begun.member is None:
@@ -93,7 +107,7 @@ def judge_author(
 
 def _misuse(
     record: SignedRecord,
-    before: SignedRecord | None,
+    before: Hlc | None,
     begun: Beginning,
     log: IdentityLog,
     state: MemberState,
@@ -106,7 +120,7 @@ def _misuse(
         return "its log began under another credential; a new credential begins a new incarnation"
     if state.seq < seq:
         return "it names an older identity entry than the records before it"
-    if before is not None and header.hlc <= before.body.hlc:
+    if before is not None and header.hlc <= before:
         return "its clock is not ahead of the record before it"
     if header.author not in state.nodes:
         return f"its author is no node of member {short(log.member)} by the identity entry that it names"

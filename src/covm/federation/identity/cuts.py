@@ -23,8 +23,8 @@ Cut = tuple[Place, ...]
 class History(Protocol):
     """The records that are held of all logs, as far as cuts have to know them."""
 
-    def back(self, place: Place) -> Iterable[_native.Link]:
-        """The ids of the record at this place and of all that it reaches by `prev`; none when it is not there."""
+    def reaches(self, place: Place, record: _native.Link) -> bool:
+        """Whether the record at this place is that one, or reaches it by `prev`; False when it is not there."""
 
 
 def make_cut(places: Iterable[Place]) -> Cut:
@@ -45,12 +45,11 @@ def cut_problem(cut: Cut) -> str | None:
 
 
 class CutIndex:
-    """What is within each of several cuts: each listed log is walked back once, when it is first asked for."""
+    """What is within each of several cuts."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._ends: dict[int, Mapping[_native.Link, Place]] = {}
-        self._reached: dict[Place, frozenset[_native.Link]] = {}
         self._cuts: list[Cut] = []
         """Keeps the cuts alive whose `id()` stands for them in `_ends`."""
 
@@ -60,12 +59,7 @@ class CutIndex:
 
     def _within(self, cut: Cut, log: _native.Link, record: _native.Link) -> bool:
         end = self._ends_of(cut).get(log)
-        if end is None:
-            return False
-        reached = self._reached.get(end)
-        if reached is None:
-            reached = self._reached[end] = frozenset(self._history.back(end))
-        return record in reached
+        return end is not None and self._history.reaches(end, record)
 
     def _ends_of(self, cut: Cut) -> Mapping[_native.Link, Place]:
         ends = self._ends.get(id(cut))
