@@ -23,7 +23,7 @@ SOURCE = ROOT / "src" / "covm"
 FILE_LINES = 400
 FUNCTION_LINES = 70
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
-NOT_FOR_EVERY_IMPORT = ("sqlalchemy", "rich", "starlette", "uvicorn", "cyclopts", "structlog", "uvloop")
+NOT_FOR_EVERY_IMPORT = ("sqlalchemy", "rich", "starlette", "uvicorn", "cyclopts", "structlog", "uvloop", "pycrdt")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
 
 
