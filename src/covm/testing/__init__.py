@@ -17,6 +17,10 @@ sockets and other machines, is simulated, and can be made to misbehave through `
     waiting      `until`
     clock        `LoopClock`: the nodes' time is the event loop's
 
+For an application's own way to resolve conflicts:
+
+    resolver_check  `check_resolver`: whether replicas would converge with it
+
 For what takes crashes, broken disks and hours, a `World` of machines on made-up time:
 
     loop         `VirtualTimeLoop`, `run_in_virtual_time`: time leaps to the next timer, in the same order each time
@@ -38,6 +42,7 @@ from covm.testing.federation import SimulatedFederation, settled, simulated_fede
 from covm.testing.ledger import Call, Entry, Fate, Ledger
 from covm.testing.loop import Deadlock, TimeStandsStill, VirtualTimeLoop, run_in_virtual_time
 from covm.testing.machine import Crashed, Machine
+from covm.testing.resolver_check import check_resolver
 from covm.testing.trace import Trace
 from covm.testing.waiting import until
 from covm.testing.world import World
@@ -61,6 +66,7 @@ __all__ = [
     "Trace",
     "VirtualTimeLoop",
     "World",
+    "check_resolver",
     "run_in_virtual_time",
     "settled",
     "simulated_federation",
