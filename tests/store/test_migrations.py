@@ -22,14 +22,15 @@ from covm.federation.store.schema import PREFIX, metadata
 from covm.federation.store.sqlite import SqliteStore
 
 ROOT = Path(migrations.__file__).parent
-NEXT = '''
+LATER = f"{int(migrations.REVISIONS[-1]) + 1:04}"
+NEXT = f'''
 """A next step."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{LATER}"
+down_revision = "{migrations.REVISIONS[-1]}"
 
 
 def upgrade() -> None:
@@ -37,7 +38,7 @@ def upgrade() -> None:
     op.create_table("covm_new", sa.Column("id", sa.Integer(), primary_key=True))
 '''
 
-for component in ("store", "dispatch", "gossip", "blobs"):
+for component in ("store", "dispatch", "gossip", "blobs", "membership", "sync"):
     import_module(f"covm.federation.{component}.tables")
 
 both = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
@@ -46,8 +47,8 @@ both = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 def later(place: Place, scripts: Path) -> Store:
     """The store as a later covm opens it."""
     if place.kind == "sqlite":
-        return SqliteStore(place.home, revisions=("0001", "0002"), scripts=str(scripts))
-    return PostgresStore(place.url, place.home, revisions=("0001", "0002"), scripts=str(scripts))
+        return SqliteStore(place.home, revisions=(*migrations.REVISIONS, LATER), scripts=str(scripts))
+    return PostgresStore(place.url, place.home, revisions=(*migrations.REVISIONS, LATER), scripts=str(scripts))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def scripts(tmp_path: Path) -> Path:
     for path in ROOT.glob("versions/v*.py"):
         (versions / path.name).write_text(path.read_text())
     (versions.parent / "env.py").write_text((ROOT / "env.py").read_text())
-    (versions / "v0002_next.py").write_text(NEXT)
+    (versions / f"v{LATER}_next.py").write_text(NEXT)
     return versions.parent
 
 
@@ -111,9 +112,9 @@ async def test_a_copy_is_kept_before_a_store_is_changed(place: Place, scripts: P
     assert await store.read(numbers) == [1]
     await store.close()
     if place.kind == "postgresql":
-        assert (place.home / "store.before-0002.dump").stat().st_mode & 0o777 == 0o600
+        assert (place.home / f"store.before-{LATER}.dump").stat().st_mode & 0o777 == 0o600
         return
-    copy = place.home / "store.db.before-0002"
+    copy = place.home / f"store.db.before-{LATER}"
     assert copy.stat().st_mode & 0o777 == 0o600
     copy.rename(place.home / "store.db")
     again = place.store()
@@ -127,11 +128,14 @@ async def test_a_migration_that_fails_changes_nothing(place: Place, scripts: Pat
     first = place.store()
     await first.open()
     await first.close()
-    script = scripts / "versions" / "v0002_next.py"
+    script = scripts / "versions" / f"v{LATER}_next.py"
     script.write_text(script.read_text() + '    op.execute("SELECT * FROM nowhere")\n')
     with pytest.raises(StoreUnavailable, match="nowhere"):
         await later(place, scripts).open()
     again = place.store()
     await again.open()
-    assert await again.read(lambda tx: tx.execute("SELECT version_num FROM covm_schema").scalar()) == "0001"
+    assert (
+        await again.read(lambda tx: tx.execute("SELECT version_num FROM covm_schema").scalar())
+        == migrations.REVISIONS[-1]
+    )
     await again.close()

@@ -15,11 +15,11 @@ from typing import Protocol
 import msgspec
 
 from covm import _native
-from covm.federation.identity.cuts import Cut, CutIndex
+from covm.federation.identity.cuts import Cut, Within
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.member import MemberState
-from covm.federation.identity.verdicts import Verdict, short, valid, void, waiting
+from covm.federation.identity.verdicts import Status, Verdict, short, valid, void, waiting
 from covm.federation.wire.record import Auth, Hlc, SignedRecord
 
 
@@ -59,6 +59,11 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     state: MemberState | None = None
     """The member by the entry that the record names; None when that entry is not here."""
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether an identity entry is not here without which nothing behind the record can be judged."""
+        return self.state is None and self.verdict.status is Status.WAITING
+
 
 def beginning(first: First, identities: Identities) -> Beginning:
     """What a log is bound to that begins with this record."""
@@ -83,7 +88,7 @@ def judge_author(
     begun: Beginning,
     seq: int,
     identities: Identities,
-    cuts: CutIndex,
+    cuts: Within,
 ) -> Written:
     """Whether a record was written by a node of the member to which its log belongs, and within the node's cuts.
 

@@ -44,6 +44,25 @@ def cut_problem(cut: Cut) -> str | None:
     return None
 
 
+def place_in(cut: Cut, log: _native.Link) -> Place | None:
+    """Where a cut ends a log; None for one that it does not list."""
+    low, high, wanted = 0, len(cut), log.bytes
+    while low < high:
+        middle = (low + high) // 2
+        if cut[middle].log.bytes < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return cut[low] if low < len(cut) and cut[low].log == log else None
+
+
+class Within(Protocol):
+    """Says what lies within cuts. (CutIndex)"""
+
+    def within(self, cuts: Iterable[Cut], log: _native.Link, record: _native.Link) -> bool:
+        """Whether a record of a log is within all of these cuts."""
+
+
 class CutIndex:
     """What is within each of several cuts."""
 

@@ -31,7 +31,7 @@ from covm.federation.identity.approvals import ApprovalLogs, judge_approvals
 from covm.federation.identity.authors import Beginning, Written
 from covm.federation.identity.charter import Charter
 from covm.federation.identity.credentials import Admission, SignedCredential, TypeCredential
-from covm.federation.identity.cuts import Cut, CutIndex
+from covm.federation.identity.cuts import Cut, CutIndex, Within
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
 from covm.federation.identity.tally import Tally, why_removed
@@ -209,7 +209,7 @@ class Standing:
         """Whether every role may read the type, so that it may be gossiped."""
         return everyone_may_read(type_name, self.type_rule(type_name), self.charter.roles)
 
-    def record_verdict(self, record: SignedRecord, begun: Beginning, written: Written, cuts: CutIndex) -> Verdict:
+    def record_verdict(self, record: SignedRecord, begun: Beginning, written: Written, cuts: Within) -> Verdict:
         """What becomes of a record of any type of an application, in a log that began so and judged by `judge_author`.
 
         `cuts` knows the record's log. Its author has the roles of the credential that its log began under, for as long

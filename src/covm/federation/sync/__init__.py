@@ -1,4 +1,13 @@
 """Replicas converge: whatever order records arrive in, every node ends with the same heads and shows the same value.
 
-Rules: `resolvers`, what is shown where several versions of one key stand side by side. Values: `states`, which merge.
+    judging    whether a record counts              heads      which records of a key stand side by side
+    intake     a batch of records, judged           logs       what the next record of a log has to follow
+    frontier   what is held, as a value             descent    where two frontiers differ
+    resolvers  what is shown of several versions    states     values that merge
+
+    keeper     takes batches, and keeps what they come to
+    scribe     writes this node's own records
+    tables     their tables                         rows       the jobs that read and write them
+
+The first eight are rules: no I/O.
 """

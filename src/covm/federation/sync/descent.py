@@ -1,0 +1,181 @@
+"""Where two frontiers differ, found by questions and answers: only below digests that differ. Rules: no I/O.
+
+    asker ──probe──> answerer    the digests of my children, below these paths
+          <──found──             of yours that differ: the digests of their children in turn, or the logs, if few
+
+One log that differs among a thousand takes two questions. Each side asks for itself; what the other lacks is not its
+business. Digests on the wire are the first half: nobody finds two of the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Final
+
+import msgspec
+
+from covm import _native
+from covm.federation.sync.frontier import DEEPEST, FANOUT, MAX_TIPS, Fork, Frontier, Leaf, Node, Tip, nibble, path_of
+
+SHORT: Final = 16
+"""Bytes of a digest on the wire."""
+
+MAX_TOLD: Final = 8
+"""Logs of a subtree that are told at once: their tips take no more than the digests of another level."""
+
+MAX_PROBES: Final = 256
+"""Paths of one question."""
+
+MAX_ROUNDS: Final = 10_000
+"""Questions of one descent: fifty times what a hundred thousand logs that all differ take."""
+
+MAX_PATHS: Final = 1 << 20
+"""Paths that wait to be asked for: sixteen for each of a question, at every level."""
+
+_Path = Annotated[bytes, msgspec.Meta(max_length=DEEPEST)]
+_Bitmap = Annotated[int, msgspec.Meta(ge=0, lt=1 << FANOUT)]
+_Digests = Annotated[bytes, msgspec.Meta(max_length=FANOUT * SHORT)]
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True):
+    """What the asker has below a path, a nibble a byte."""
+
+    path: _Path
+    bitmap: _Bitmap
+    digests: _Digests
+
+
+class Inner(msgspec.Struct, frozen=True, array_like=True):
+    """A child that differs and has many logs: what is below it."""
+
+    child: Annotated[int, msgspec.Meta(ge=0, lt=FANOUT)]
+    bitmap: _Bitmap
+    digests: _Digests
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True):
+    """A log and its tips."""
+
+    log: _native.Link
+    tips: Annotated[tuple[Tip, ...], msgspec.Meta(min_length=1, max_length=MAX_TIPS)]
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True):
+    """What the answerer has below a path that the asker has not."""
+
+    path: _Path
+    inner: Annotated[list[Inner], msgspec.Meta(max_length=FANOUT)]
+    told: Annotated[list[Told], msgspec.Meta(max_length=FANOUT * MAX_TOLD)]
+
+
+def answer(frontier: Frontier, probes: Iterable[Probe], limit_bytes: int) -> list[Found]:
+    """The answers to as many probes, from the first on, as fit: one at least."""
+    found: list[Found] = []
+    for probe in probes:
+        one = _found(frontier.at(probe.path), probe)
+        limit_bytes -= _size(one)
+        if found and limit_bytes < 0:
+            break
+        found.append(one)
+    return found
+
+
+def _found(node: Node | None, probe: Probe) -> Found:
+    inner: list[Inner] = []
+    told: list[Told] = []
+    theirs = dict(_children(probe.bitmap, probe.digests))
+    for index, child in _below(node, len(probe.path)):
+        if child.digest[:SHORT] == theirs.get(index):
+            continue
+        if child.count <= MAX_TOLD or isinstance(child, Leaf):
+            told += [Told(leaf.log, leaf.tips) for leaf in child.leaves()]
+        else:
+            bitmap, digests = _summary(child, 0)
+            inner.append(Inner(index, bitmap, digests))
+    return Found(probe.path, inner, told)
+
+
+class Descent:
+    """The asker's side. After a `ValueError` it is over."""
+
+    def __init__(self, ours: Frontier) -> None:
+        self._ours = ours
+        self._paths = [b""]
+        """The last first: so few wait, however many logs differ."""
+        self._asked: dict[bytes, None] = {}
+        self._rounds = 0
+
+    def question(self) -> list[Probe] | None:
+        """The next question; None at the end."""
+        while self._paths and len(self._asked) < MAX_PROBES:
+            self._asked[self._paths.pop()] = None
+        if not self._asked or self._rounds >= MAX_ROUNDS:
+            return None
+        self._rounds += 1
+        return [Probe(path, *_summary(self._ours.at(path), len(path))) for path in self._asked]
+
+    def on_answer(self, found: Sequence[Found]) -> list[Told]:
+        """The logs of which the other side has other tips. Raises `ValueError` for an answer that makes no sense."""
+        if not found:
+            raise ValueError("nothing was answered")
+        differing: list[Told] = []
+        for one in found:
+            if one.path not in self._asked:
+                raise ValueError("a path that was not asked for")
+            del self._asked[one.path]
+            differing += self._told(one)
+            for inner in one.inner:
+                self._paths += self._below(one.path, inner)
+        if len(self._paths) > MAX_PATHS:
+            raise ValueError("more differences than there can be")
+        return differing
+
+    def _told(self, one: Found) -> list[Told]:
+        if len({told.log for told in one.told}) < len(one.told):
+            raise ValueError("a log told twice")
+        for told in one.told:
+            path = path_of(told.log)
+            if any(nibble(path, depth) != each for depth, each in enumerate(one.path)):
+                raise ValueError("a log that is not below its path")
+            if list(told.tips) != sorted(set(told.tips), key=lambda tip: (tip.seq, tip.id.bytes)):
+                raise ValueError("tips out of order")
+        return [told for told in one.told if self._ours.get(told.log) != told.tips]
+
+    def _below(self, path: bytes, inner: Inner) -> list[bytes]:
+        below = path + bytes([inner.child])
+        if len(below) >= DEEPEST:
+            raise ValueError("deeper than a hash is long")
+        theirs = list(_children(inner.bitmap, inner.digests))
+        if not theirs:
+            raise ValueError("a child with nothing below it")
+        ours = dict(_children(*_summary(self._ours.at(below), len(below))))
+        return [below + bytes([index]) for index, digest in theirs if ours.get(index) != digest]
+
+
+def _below(node: Node | None, depth: int) -> Iterator[tuple[int, Node]]:
+    """The children of a node at a depth, by index; a leaf counts as its own only child."""
+    if isinstance(node, Fork):
+        yield from ((index, child) for index, child in enumerate(node.children) if child is not None)
+    elif node is not None and depth < DEEPEST:
+        yield nibble(node.path, depth), node
+
+
+def _summary(node: Node | None, depth: int) -> tuple[int, bytes]:
+    children = list(_below(node, depth))
+    bitmap = sum(1 << (FANOUT - 1 - index) for index, _ in children)
+    return bitmap, b"".join(child.digest[:SHORT] for _, child in children)
+
+
+def _children(bitmap: int, digests: bytes) -> Iterator[tuple[int, bytes]]:
+    """The digests by index. Raises `ValueError` where there is another number of them."""
+    indices = [index for index in range(FANOUT) if bitmap & (1 << (FANOUT - 1 - index))]
+    if len(digests) != len(indices) * SHORT:
+        raise ValueError("another number of digests than of children")
+    for place, index in enumerate(indices):
+        yield index, digests[place * SHORT : (place + 1) * SHORT]
+
+
+def _size(found: Found) -> int:
+    return (
+        16 + sum(8 + len(each.digests) for each in found.inner) + sum(48 + 48 * len(each.tips) for each in found.told)
+    )

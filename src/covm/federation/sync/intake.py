@@ -1,0 +1,393 @@
+"""A batch of records, judged: what is to be written for it. Rules: no I/O.
+
+What is known of the records that the batch builds on, and of those with the same keys, is looked up before
+(`rows.look_up`); the plan is written in one transaction (`rows.write`), and only then taken over (`Logs.commit`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from covm import _native
+from covm.federation.identity.branches import Spot
+from covm.federation.identity.verdicts import Status, Verdict, waiting
+from covm.federation.sync.frontier import MAX_TIPS
+from covm.federation.sync.heads import Node, newly_superseded
+from covm.federation.sync.judging import Authority, Facts, Known, judge
+from covm.federation.sync.logs import Ended, Log, Logs, Reach
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
+
+_UNJUDGED: Final = waiting("it is not judged yet")
+
+Room = Mapping[_native.Link, Sequence["Arrived"]]
+"""Records without a place, by the record that each of them follows."""
+
+
+class Arrived(NamedTuple):
+    """A record whose signature and form are right, and its body where there is one here."""
+
+    record: SignedRecord
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class Row:
+    """A record as it is to be written."""
+
+    arrived: Arrived
+    log: Log
+    known: Known
+    before: Ended
+    """Of the record before it."""
+    is_new: bool
+    """Whether it is written for the first time."""
+    verdict: Verdict = _UNJUDGED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits to be judged."""
+        return self.verdict.status is Status.WAITING
+
+
+@dataclass(slots=True)
+class Plan:
+    """What there is to write."""
+
+    logs: dict[_native.Link, Log] = field(default_factory=dict)
+    rows: dict[_native.Link, Row] = field(default_factory=dict)
+    """In the order of their arrival."""
+    judged: list[_native.Link] = field(default_factory=list)
+    """Those that are valid or void now, in the order in which they were found to be."""
+    superseded: set[_native.Link] = field(default_factory=set)
+    closed: dict[_native.Link, tuple[Spot, ...]] = field(default_factory=dict)
+    """Closers of records, all of them."""
+    recount: set[tuple[str, str]] = field(default_factory=set)
+    """Types and keys whose heads are to be found anew from all their records."""
+    forks: list[tuple[_native.Link, int]] = field(default_factory=list)
+    """Logs, and the numbers at which they turned out to be forked."""
+    unplaced: list[Arrived] = field(default_factory=list)
+    """The record before them is not here."""
+    refused: list[tuple[Arrived, str]] = field(default_factory=list)
+    """They have no place, and never will; or none here."""
+
+
+def builds_on(header: RecordHeader) -> set[_native.Link]:
+    """The records that a record names: the one before it, and its parents."""
+    named = {place.id for place in header.parents}
+    return named if header.prev is None else named | {header.prev}
+
+
+class Held:
+    """Records that have their place and wait to be judged, and what is known of them."""
+
+    def __init__(self) -> None:
+        self.records: dict[_native.Link, Arrived] = {}
+        self.known: dict[_native.Link, Known] = {}
+        self._awaited_by: dict[_native.Link, dict[_native.Link, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def add(self, arrived: Arrived, known: Known) -> None:
+        """Adds one, or what is known of it now."""
+        if known.id not in self.records:
+            for named in builds_on(arrived.record.body):
+                self._awaited_by.setdefault(named, {})[known.id] = None
+        self.records[known.id], self.known[known.id] = arrived, known
+
+    def remove(self, record: _native.Link) -> None:
+        """It has been judged."""
+        arrived = self.records.pop(record, None)
+        if arrived is None:
+            return
+        del self.known[record]
+        for named in builds_on(arrived.record.body):
+            waiting_for = self._awaited_by[named]
+            del waiting_for[record]
+            if not waiting_for:
+                del self._awaited_by[named]
+
+    def awaited_by(self, record: _native.Link) -> Iterable[_native.Link]:
+        """Those that build on this one."""
+        return self._awaited_by.get(record, ())
+
+    def behind(self, records: Iterable[_native.Link]) -> list[Arrived]:
+        """All that may be judged once these are here."""
+        found: dict[_native.Link, None] = {}
+        pending = list(records)
+        while pending:
+            for each in self.awaited_by(pending.pop()):
+                if each not in found:
+                    found[each] = None
+                    pending.append(each)
+        return [self.records[each] for each in found]
+
+
+class Intake:
+    """Plans one batch."""
+
+    def __init__(
+        self,
+        logs: Logs,
+        held: Held,
+        known: Iterable[Known],
+        reach: Reach,
+        authority: Authority,
+        now_ms: int,
+    ) -> None:
+        """`known` is what was looked up; what is known of held records goes before it."""
+        self.plan = Plan()
+        self._logs = logs
+        self._held = held
+        self._reach = reach
+        self._authority = authority
+        self._now_ms = now_ms
+        self._known: dict[_native.Link, Known] = {}
+        self._own: dict[tuple[_native.Link, str], list[_native.Link]] = {}
+        """By log and key."""
+        self._of_key: dict[tuple[str, str], list[_native.Link]] = {}
+        """By type and key."""
+        self._awaiting: dict[_native.Link, list[_native.Link]] = {}
+        for each in known:
+            self._add(held.known.get(each.id, each))
+
+    def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
+        """Gives each its place and judges it, and what has waited for it in the room."""
+        pending, unplaced = deque(arrived), dict[_native.Link, list[Arrived]]()
+        while pending:
+            each = pending.popleft()
+            if each.record.id in self._known:
+                continue
+            found = self._before(each.record.body)
+            if found is None:
+                unplaced.setdefault(each.record.body.prev, []).append(each)  # type: ignore[arg-type]
+            elif (placed := self._place(each, found)) is not None:
+                self._judge(placed)
+                pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
+        self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
+        return self.plan
+
+    def rejudge(self, records: Iterable[Arrived]) -> Plan:
+        """Judges records of one log anew, in their order, which are known and have been judged on another basis."""
+        for each in records:
+            known = self._known[each.record.id]
+            log = self._draft(self._log_of(each.record.body))
+            self._reach.note(known.id, known.log, known.spot)
+            row = Row(each, log, known, Ended(None, 0), is_new=False)
+            row.verdict, seq = judge(each.record, self._facts(row), self._authority, self._reach, self._now_ms)
+            counts = row.verdict.holds and each.record.body.op != "erase"
+            changed = known._replace(identity_seq=seq, is_judged=not row.is_held, counts=counts)
+            if changed == known:
+                continue
+            self.plan.rows[known.id] = row
+            self._change(changed)
+            if log.branches[known.spot.branch].tip == known.id:
+                log.ends[known.spot.branch] = Ended(known.hlc, seq)
+            if not row.is_held:
+                self.plan.judged.append(known.id)
+            if counts != known.counts:
+                self.plan.recount.add((known.type, known.key))
+                self._close(changed, reopens=not counts)
+        return self.plan
+
+    def again(self, records: Iterable[_native.Link]) -> Plan:
+        """Judges held records once more: what was not known may be known now."""
+        for each in records:
+            if not self._known[each].is_judged:
+                self._judge(self._row_of(each))
+        return self.plan
+
+    def log(self, type_name: str, author: str, incarnation: Incarnation) -> Log:
+        """A log as this plan leaves it; an empty one where there is none."""
+        link = log_id(type_name, author, incarnation)
+        return self.plan.logs.get(link) or self._logs.get(link) or Log(type_name, author, incarnation)
+
+    def spot_of(self, record: _native.Link) -> Spot:
+        """Where a known record stands."""
+        return self._known[record].spot
+
+    def known_of(self, type_name: str, key: str) -> list[Known]:
+        """What is known of a key: all that is open or not superseded, and maybe more."""
+        return [self._known[each] for each in self._of_key.get((type_name, key), ())]
+
+    def author_of(self, known: Known) -> str:
+        """Whose log a record stands in."""
+        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
+        return log.author if log is not None else ""
+
+    # --- a place
+
+    def _place(self, arrived: Arrived, found: tuple[Spot | None, Ended] | str) -> Row | None:
+        if isinstance(found, str):
+            self.plan.refused.append((arrived, found))
+            return None
+        record, header, (spot, before) = arrived.record, arrived.record.body, found
+        log = self._log_of(header)
+        begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
+        is_fork = begins_branch and len(log.branches) > 0
+        if is_fork and len(log.branches) >= MAX_TIPS:
+            self.plan.refused.append((arrived, "its log was forked too often to be followed"))
+            return None
+        if is_fork:
+            self.plan.forks.append((header.log, header.seq))
+        log = self._draft(log)
+        place = log.take(record, spot)
+        known = Known(
+            id=record.id,
+            log=header.log,
+            spot=place,
+            type=header.type,
+            key=header.key,
+            hlc=header.hlc,
+            parents=tuple(each.id for each in header.parents),
+            superseded=self._is_reached(header, record.id),
+        )
+        row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
+        self._add(known)
+        self._reach.note(record.id, header.log, place)
+        if known.superseded:
+            self._supersede(known.parents, known)
+        return row
+
+    def _before(self, header: RecordHeader) -> tuple[Spot | None, Ended] | str | None:
+        """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""
+        if header.prev is None:
+            return None, Ended(None, 0)
+        known = self._known.get(header.prev)
+        if known is not None:
+            if known.log != header.log or known.spot.seq + 1 != header.seq:
+                return "the record that it names before it stands elsewhere"
+            return known.spot, Ended(known.hlc, known.identity_seq)
+        log = self._log_of(header)
+        for index in range(len(log.branches)):
+            branch = log.branches[index]
+            if branch.tip == header.prev:
+                if branch.tip_seq + 1 != header.seq:
+                    return "the record that it names before it has another number"
+                return Spot(index, branch.tip_seq), log.ends[index]
+        return None
+
+    # --- a judgement
+
+    def _judge(self, row: Row) -> None:
+        """Judges a record, and whatever waits for it."""
+        pending = deque([row])
+        while pending:
+            each = pending.popleft()
+            each.verdict, seq = judge(
+                each.arrived.record, self._facts(each), self._authority, self._reach, self._now_ms
+            )
+            known = self._known[each.known.id]._replace(identity_seq=seq, is_judged=not each.is_held)
+            self._change(known)
+            log = each.log = self._draft(each.log)
+            if log.branches[known.spot.branch].tip == known.id:
+                log.ends[known.spot.branch] = Ended(known.hlc, seq)
+            if each.is_held:
+                self._await(each.arrived.record)
+            else:
+                self._judged(each, known)
+            pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
+
+    def _facts(self, row: Row) -> Facts:
+        header, known = row.arrived.record.body, row.known
+        before = row.before
+        if header.prev is not None and (there := self._known.get(header.prev)) is not None:
+            before = Ended(there.hlc, there.identity_seq)
+        return Facts(
+            spot=known.spot,
+            branches=row.log.branches,
+            before=before.hlc,
+            identity_seq=before.identity_seq,
+            begun=self._authority.beginning(row.log.first(known.spot.branch)),
+            parents={each: there for each in known.parents if (there := self._known.get(each)) is not None},
+            own=[self._known[each] for each in self._own.get((known.log, known.key), ()) if each != known.id],
+        )
+
+    def _judged(self, row: Row, known: Known) -> None:
+        self.plan.judged.append(known.id)
+        if not row.verdict.holds or row.arrived.record.body.op == "erase":
+            return
+        known = known._replace(counts=True)
+        self._change(known)
+        self._supersede(known.parents, known)
+        self._close(known)
+
+    def _close(self, known: Known, *, reopens: bool = False) -> None:
+        """What a record of its log names as parents is closed by it, or is not any more."""
+        for parent in known.parents:
+            there = self._known.get(parent)
+            if there is not None and there.log == known.log:
+                others = tuple(each for each in there.closers if each != known.spot)
+                self.plan.closed[parent] = others if reopens else (*others, known.spot)
+                self._change(there._replace(closers=self.plan.closed[parent]))
+
+    def _supersede(self, parents: tuple[_native.Link, ...], by: Known) -> None:
+        """What lies behind a record that counts, or that one that counts has reached."""
+
+        def get(record: _native.Link) -> Node | None:
+            known = self._known.get(record)
+            if known is None or (known.type, known.key) != (by.type, by.key):
+                return None
+            return Node(known.id, known.parents, known.counts, known.superseded)
+
+        for each in newly_superseded(parents, get):
+            self._change(self._known[each]._replace(superseded=True))
+            self.plan.superseded.add(each)
+
+    # --- what is known
+
+    def _add(self, known: Known) -> None:
+        self._known[known.id] = known
+        self._own.setdefault((known.log, known.key), []).append(known.id)
+        self._of_key.setdefault((known.type, known.key), []).append(known.id)
+
+    def _change(self, known: Known) -> None:
+        self._known[known.id] = known
+        if (row := self.plan.rows.get(known.id)) is not None:
+            row.known = known
+
+    def _await(self, record: SignedRecord) -> None:
+        if record.id in self._held.records:
+            return
+        for awaited in builds_on(record.body):
+            waiting_for = self._awaiting.setdefault(awaited, [])
+            if record.id not in waiting_for:
+                waiting_for.append(record.id)
+
+    def _is_reached(self, header: RecordHeader, record: _native.Link) -> bool:
+        """Whether what counts has reached a record before it came: through a held one that is based on it."""
+        based_on_it = (self._known[each] for each in self._awaited_by(record))
+        return any(
+            each.superseded and record in each.parents and (each.type, each.key) == (header.type, header.key)
+            for each in based_on_it
+        )
+
+    def _awaited_by(self, record: _native.Link) -> list[_native.Link]:
+        """Held records that build on this one."""
+        return [*self._awaiting.get(record, ()), *self._held.awaited_by(record)]
+
+    def _row_of(self, record: _native.Link) -> Row:
+        """The row of a record that is held: planned already, or written before."""
+        row = self.plan.rows.get(record)
+        if row is None:
+            arrived, known = self._held.records[record], self._known[record]
+            log = self._draft(self._log_of(arrived.record.body))
+            row = self.plan.rows[record] = Row(arrived, log, known, Ended(None, 0), is_new=False)
+            self._reach.note(record, known.log, known.spot)
+        return row
+
+    def _log_of(self, header: RecordHeader) -> Log:
+        return self.log(header.type, header.author, header.incarnation)
+
+    def _draft(self, log: Log) -> Log:
+        """The log as this plan may change it."""
+        link = log.link
+        draft = self.plan.logs.get(link)
+        if draft is None:
+            draft = self.plan.logs[link] = log.copy()
+            self._reach.branches[link] = draft.branches
+        return draft

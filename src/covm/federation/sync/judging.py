@@ -1,0 +1,140 @@
+"""Whether a record counts: the one rule of acceptance, the same in every order of arrival. Rules: no I/O.
+
+What follows from it depends on the records before it in its log, on where its parents stand, and on what is known of
+members: on none of the verdicts on other logs' records. So a record is judged once those before it name identity
+entries that are known, and its parents are here, judged or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from covm import _native
+from covm.federation.identity.authors import Beginning, First, Written
+from covm.federation.identity.branches import Branches, Spot
+from covm.federation.identity.cuts import Within
+from covm.federation.identity.roles import TypeRule
+from covm.federation.identity.verdicts import Status, Verdict, void, waiting
+from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord
+
+MAX_OPEN: Final = 16
+"""Heads that a log may leave of one key: as many windows may be open on one entry."""
+
+MAX_AHEAD_MS: Final = 10 * 60 * 1000
+"""How far ahead of this node's clock a record's may be before the record waits."""
+
+_WAITS_BEFORE: Final = waiting("what the records before it were written by is not here yet")
+_EARLY: Final = waiting("its clock is minutes ahead of this node's")
+
+
+class Authority(Protocol):
+    """By what authors write, as far as it is known here. (Members; Everyone in `open` mode)"""
+
+    def beginning(self, first: First) -> Beginning:
+        """What a log is bound to that begins like this."""
+
+    def written(self, record: SignedRecord, before: Hlc | None, begun: Beginning, seq: int, cuts: Within) -> Written:
+        """Whether its author may write a record, behind one of this clock and this number of an identity entry."""
+
+    def rule(self, type_name: str) -> TypeRule:
+        """What everyone has agreed on about a type."""
+
+    def basis(self, type_name: str, first: First) -> bytes:
+        """All that verdicts on a log's records depend on, beside the records: equal bases, equal verdicts."""
+
+    def ends(self, first: First) -> Iterable[Place]:
+        """Where cuts end a log that begins like this."""
+
+    def auth(self, type_name: str) -> Auth | Verdict:
+        """By what this node writes records of a type, or why it may not."""
+
+
+class Known(NamedTuple):
+    """A record that has its place here, as far as others that build on it have to know it."""
+
+    id: _native.Link
+    log: _native.Link
+    spot: Spot
+    type: str
+    key: str
+    hlc: Hlc
+    parents: tuple[_native.Link, ...]
+    is_judged: bool = False
+    counts: bool = False
+    """Whether it is valid, and a put or a delete."""
+    superseded: bool = False
+    """Whether a record that counts reaches it."""
+    identity_seq: int | None = None
+    """The highest number of an identity entry that its log has named up to it; None while one of them is not here."""
+    closers: tuple[Spot, ...] = ()
+    """Where in its log records that count name it as a parent."""
+
+
+class Facts(NamedTuple):
+    """What there is to know about the record that is judged."""
+
+    spot: Spot
+    branches: Branches
+    before: Hlc | None
+    """The clock of the record before it; None for the first."""
+    identity_seq: int | None
+    """As `Known.identity_seq`, of the record before it; 0 for the first."""
+    begun: Beginning
+    parents: Mapping[_native.Link, Known]
+    """Those that are here."""
+    own: Iterable[Known]
+    """Records of the same log and key: all that nothing closes, and maybe others."""
+
+
+class Judgement(NamedTuple):
+    """What becomes of a record: it holds, or is void, or waits."""
+
+    verdict: Verdict
+    identity_seq: int | None
+    """To be `Known.identity_seq`."""
+
+
+def judge(record: SignedRecord, facts: Facts, authority: Authority, cuts: Within, now_ms: int) -> Judgement:
+    """The verdict on a record that has its place."""
+    header = record.body
+    if facts.identity_seq is None:
+        return Judgement(_WAITS_BEFORE, None)
+    written = authority.written(record, facts.before, facts.begun, facts.identity_seq, cuts)
+    verdict, seq = written.verdict, None if written.is_unknown else written.seq
+    if missing := [place.id for place in header.parents if place.id not in facts.parents]:
+        return Judgement(waiting("what it is based on is not here yet", *missing), seq)
+    if verdict.status is Status.WAITING:
+        return Judgement(verdict, seq)
+    if header.hlc.time_ms > now_ms + MAX_AHEAD_MS:
+        return Judgement(_EARLY, seq)
+    if verdict.holds and (why := _problem(header, facts, authority.rule(header.type))) is not None:
+        return Judgement(void(why), seq)
+    return Judgement(verdict, seq)
+
+
+def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:
+    if header.op == "erase":
+        return "an erase is based on nothing, and it has parents" if header.parents else None
+    if header.size > rule.size_limit_bytes:
+        return f"it has {header.size:,} bytes, and {header.type} is limited to {rule.size_limit_bytes:,}"
+    for place in header.parents:
+        parent = facts.parents[place.id]
+        if (parent.log, parent.spot.seq) != (place.log, place.seq):
+            return "it names a parent at another place than where that one stands"
+        if (parent.type, parent.key) != (header.type, header.key):
+            return "it is based on a record of another key"
+        if header.hlc <= parent.hlc:
+            return "its clock is not ahead of what it is based on"
+    named = {place.id for place in header.parents}
+    still_open = [one for one in facts.own if one.id not in named and is_open(one, facts.spot, facts.branches)]
+    if len(still_open) >= MAX_OPEN:
+        return f"its log has left {MAX_OPEN} versions of this key side by side already"
+    return None
+
+
+def is_open(one: Known, at: Spot, branches: Branches) -> bool:
+    """Whether a record counts, stands before a place in its log, and is named as a parent by nothing up to there."""
+    if not one.counts or not branches.is_behind(one.spot, at):
+        return False
+    return not any(branches.is_behind(closer, at) for closer in one.closers)

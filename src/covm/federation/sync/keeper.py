@@ -1,0 +1,262 @@
+"""`Keeper`: takes records in batches, one batch at a time, and keeps what they come to.
+
+    envelopes ──verified──> look up ──> Intake (rules) ──> one commit ──> taken over, told
+
+Nothing is taken over before it is on disk. What has no place yet waits in a bounded room, what has one and cannot be
+judged is held, and looked at again when that may have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from covm import _native
+from covm.federation.clock import Clock
+from covm.federation.counters import Counters
+from covm.federation.offload import Offload
+from covm.federation.store.interface import Store
+from covm.federation.sync import rows
+from covm.federation.sync.intake import Arrived, Held, Intake, Plan, builds_on
+from covm.federation.sync.judging import Authority, Known
+from covm.federation.sync.logs import End, Log, Logs, Reach
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.record import Place, decode_record_body, open_records
+
+MAX_BATCH: Final = 512
+"""Records that are judged and written at once: some 10 ms of the event loop."""
+
+MAX_UNPLACED: Final = 4096
+"""Records that wait for the one before them: what comes by reconciliation is in order, and needs no room."""
+
+MAX_HELD: Final = 16_384
+"""Records that wait to be judged: what is beyond has to be offered again."""
+
+
+DOUBTFUL: Final = b""
+"""The basis of a log whose records are to be judged anew."""
+
+
+class Taken(NamedTuple):
+    """What became of a batch."""
+
+    placed: int = 0
+    refused: int = 0
+    keys: frozenset[tuple[str, str]] = frozenset()
+    """Types and keys with new judgements."""
+
+
+class Keeper:
+    """The records of a node. `listener` hears of what was taken, once it is on disk."""
+
+    def __init__(
+        self,
+        federation: _native.Link,
+        store: Store,
+        authority: Authority,
+        offload: Offload,
+        clock: Clock,
+        counters: Counters,
+        listener: Callable[[Taken], None],
+    ) -> None:
+        self.logs = Logs()
+        self.federation = federation
+        self.store = store
+        self.authority = authority
+        self.turn = asyncio.Lock()
+        """Whoever plans holds it until what was planned is written."""
+        self._offload = offload
+        self._clock = clock
+        self._counters = counters
+        self._listener = listener
+        self._held = Held()
+        self._room: OrderedDict[_native.Link, Arrived] = OrderedDict()
+        self._ends: dict[_native.Link, End] = {}
+        self._listed: frozenset[_native.Link] = frozenset()
+        self._judged = 0
+        self.is_doubtful = False
+        """Whether `reconsider` has something to do."""
+
+    async def load(self) -> None:
+        """Knows again what is on disk. Raises `StoreError`."""
+        loaded = await self.store.read(rows.load)
+        self.logs = Logs(loaded.logs)
+        self._judged = loaded.judged
+        for arrived, known in loaded.held:
+            self._held.add(arrived, known)
+
+    @property
+    def held(self) -> int:
+        """Records that wait to be judged."""
+        return len(self._held)
+
+    async def take(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None]) -> Taken:
+        """Verifies records of anybody, and keeps what has its place. Raises `StoreError`, with nothing kept."""
+        arrived = await self._offload.run(lambda: _verified(envelopes, bodies, self.federation))
+        if refused := len(envelopes) - len(arrived):
+            self._counters.drop("malformed_record", refused)
+        placed, keys = 0, frozenset[tuple[str, str]]()
+        for start in range(0, len(arrived), MAX_BATCH):
+            async with self.turn:
+                taken = await self._take(arrived[start : start + MAX_BATCH])
+            placed, refused, keys = placed + taken.placed, refused + taken.refused, keys | taken.keys
+        return Taken(placed, refused, keys)
+
+    async def again(self) -> None:
+        """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
+        async with self.turn:
+            if self._held:
+                intake = self.intake(await self._look_up(self._held.records.values()))
+                await self.keep(intake.again(list(self._held.records)))
+
+    async def _take(self, arrived: Sequence[Arrived]) -> Taken:
+        room: dict[_native.Link, list[Arrived]] = {}
+        for each in self._room.values():
+            if each.record.body.prev is not None:
+                room.setdefault(each.record.body.prev, []).append(each)
+        coming = [*arrived, *self._room.values()]
+        for each in coming:
+            if each.record.body.prev is None:
+                self._listed |= {place.id for place in self.authority.ends(each.record.body)}
+        coming += self._held.behind(each.record.id for each in coming)
+        intake = self.intake(await self._look_up(coming))
+        plan = intake.take(arrived, room)
+        for unplaced in plan.unplaced:
+            self._room[unplaced.record.id] = unplaced
+        while len(self._room) > MAX_UNPLACED:
+            self._room.popitem(last=False)
+        return await self.keep(plan)
+
+    async def reconsider(self) -> None:
+        """Judges anew all logs that were judged on another basis than what is known now. Raises `StoreError`."""
+        self.is_doubtful = False
+        self._list_ends()
+        await self._find_ends()
+        for log in list(self.logs):
+            if self._basis(log) != log.basis:
+                await self._rejudge(log)
+        await self.again()
+
+    async def _rejudge(self, log: Log) -> None:
+        """Page by page, in the order of the log. Should it be interrupted, the basis says that it is not done."""
+        link, after = log.link, (0, -1)
+        basis = self._basis(log)
+        while True:
+            async with self.turn:
+                current = self.logs.get(link)
+                if current is None or current.number is None:
+                    return
+                number, place = current.number, after
+                arrived = await self.store.read(lambda tx: rows.page(tx, number, place, MAX_BATCH))  # noqa: B023
+                intake = self.intake(await self._look_up(arrived))
+                plan = intake.rejudge(arrived)
+                is_last = len(arrived) < MAX_BATCH
+                if is_last:
+                    plan.logs.setdefault(link, current.copy()).basis = basis
+                await self.keep(plan)
+                if plan.recount:
+                    self._held = Held()
+                    for each, known in await self.store.read(rows.load_held):
+                        self._held.add(each, known)
+            if is_last:
+                return
+            last = arrived[-1].record
+            after = (last.body.seq, intake.spot_of(last.id).branch)
+
+    def _basis(self, log: Log) -> bytes:
+        return b"".join(self.authority.basis(log.type, first) for first in log.beginnings())
+
+    def _list_ends(self) -> None:
+        places = (place for log in self.logs for first in log.beginnings() for place in self.authority.ends(first))
+        self._listed = frozenset(place.id for place in places)
+        self._ends = {link: end for link, end in self._ends.items() if link in self._listed}
+
+    async def _find_ends(self) -> None:
+        for known in await self.look_up(self._listed - self._ends.keys(), ()):
+            self._ends[known.id] = End(known.log, known.spot)
+
+    # --- with the turn
+
+    def intake(self, known: Iterable[Known]) -> Intake:
+        """A plan to begin, with what was looked up."""
+        reach = Reach(self._listed, self._ends.items())
+        return Intake(self.logs, self._held, known, reach, self.authority, self._clock.now_ms())
+
+    async def look_up(self, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
+        """What there is to know of records and keys."""
+        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys))
+
+    async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
+        """What there is to know before these are judged."""
+        ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
+        for each in coming:
+            header = each.record.body
+            keys[header.type, header.key] = None
+            ids[each.record.id] = None
+            ids.update(dict.fromkeys(builds_on(header)))
+        return await self.look_up(ids, keys)
+
+    async def keep(self, plan: Plan) -> Taken:
+        """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""
+        for _, _reason in plan.refused:
+            self._counters.drop("record_refused")
+        if not plan.logs:
+            return Taken(refused=len(plan.refused))
+        for log in plan.logs.values():
+            if log.number is None:
+                log.basis = self._basis(log)
+        for link, row in plan.rows.items():
+            if row.is_new and link in self._listed:
+                # What stands before a cut's end did not count without it.
+                plan.logs[row.known.log].basis = DOUBTFUL
+                self.is_doubtful = True
+        numbers = await self.store.write(
+            partial(rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
+        )
+        self._judged += len(plan.judged)
+        for link, log in plan.logs.items():
+            log.number = numbers[link]
+        self.logs.commit(plan.logs.values())
+        self._take_over(plan)
+        keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
+        taken = Taken(sum(row.is_new for row in plan.rows.values()), len(plan.refused), keys)
+        self._listener(taken)
+        return taken
+
+    def _take_over(self, plan: Plan) -> None:
+        for link, row in plan.rows.items():
+            self._room.pop(link, None)
+            if link in self._listed:
+                self._ends[link] = End(row.known.log, row.known.spot)
+            if row.is_held:
+                self._held.add(row.arrived, row.known)
+            else:
+                self._held.remove(link)
+        known = self._held.known
+        for link in plan.superseded & known.keys():
+            known[link] = known[link]._replace(superseded=True)
+        for link in plan.closed.keys() & known.keys():
+            known[link] = known[link]._replace(closers=plan.closed[link])
+
+
+def _verified(envelopes: Sequence[bytes], bodies: Sequence[bytes | None], federation: _native.Link) -> list[Arrived]:
+    """Those whose signature and form hold, with the bodies that are theirs."""
+    found: list[Arrived] = []
+    for record, body in zip(open_records(envelopes), bodies, strict=True):
+        if isinstance(record, Malformed) or record.body.federation != federation:
+            continue
+        if body is not None:
+            try:
+                decode_record_body(body, record.body)
+            except Malformed:
+                continue
+        found.append(Arrived(record, body))
+    return found
+
+
+def place_of_known(known: Known) -> Place:
+    """Where a record stands, as parents name it."""
+    return Place(known.log, known.spot.seq, known.id)

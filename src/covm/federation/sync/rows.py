@@ -1,0 +1,358 @@
+"""The jobs that read and write records. Ids are binary CIDs in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from covm import _native
+from covm.federation.identity.branches import Branch, Branches, Spot
+from covm.federation.identity.verdicts import Status
+from covm.federation.sync import tables
+from covm.federation.sync.heads import Node, reached_in
+from covm.federation.sync.intake import Arrived, Plan, Row
+from covm.federation.sync.judging import Known
+from covm.federation.sync.logs import Ended, Log
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.record import Auth, Hlc, open_records
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+
+AT_ONCE: Final = 250
+"""Values of one IN list."""
+
+_OPS: Final = {"put": tables.PUT, "delete": tables.DELETE, "erase": tables.ERASE}
+
+_KNOWN: Final = (
+    "SELECT r.id, l.log, r.branch, r.seq, t.name, r.key, r.time_ms, r.counter, r.parents, r.state, r.op, r.superseded, "
+    "r.identity_seq, r.closers FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
+    "JOIN covm_record_types t ON t.id = r.type_id "
+)
+
+_COLUMNS: Final = (
+    "id",
+    "log_id",
+    "branch",
+    "seq",
+    "type_id",
+    "key",
+    "op",
+    "state",
+    "reason",
+    "superseded",
+    "closers",
+    "time_ms",
+    "counter",
+    "identity_seq",
+    "judged",
+    "parents",
+    "envelope",
+    "body",
+)
+
+_CID_SIZE: Final = len(_native.cid(b"").bytes)
+
+
+class Loaded(NamedTuple):
+    """What a node knows again at its start."""
+
+    logs: list[Log]
+    held: list[tuple[Arrived, Known]]
+    judged: int
+    """The highest number of a judgement."""
+
+
+def load(tx: Transaction) -> Loaded:
+    """Everything that is kept in memory: all but the records."""
+    logs: dict[int, Log] = {}
+    rows = tx.execute(
+        "SELECT l.id, t.name, l.author, l.number, l.nonce, l.basis FROM covm_record_logs l "
+        "JOIN covm_record_types t ON t.id = l.type_id"
+    )
+    for number, name, author, incarnation, nonce, basis in rows:
+        logs[number] = Log(name, author, Incarnation(incarnation, bytes(nonce)), number, basis=bytes(basis))
+    for row in tx.execute(
+        "SELECT log_id, branch, parent, begins, tip_seq, tip, tip_time_ms, tip_counter, tip_identity_seq, credential, "
+        "identity FROM covm_record_branches ORDER BY log_id, branch"
+    ):
+        log = logs[row[0]]
+        log.branches = Branches([*_all(log.branches), Branch(row[2], row[3], row[4], _native.Link(bytes(row[5])))])
+        log.ends.append(Ended(Hlc(row[6], row[7]), row[8]))
+        if row[9] is not None:
+            log.firsts[row[1]] = Auth(_native.Link(bytes(row[9])), _native.Link(bytes(row[10])))
+    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar()
+    return Loaded(list(logs.values()), load_held(tx), judged or 0)
+
+
+def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:
+    """The records that wait to be judged."""
+    held = list(_known(tx, "WHERE r.state = 0 ORDER BY r.number", {}))
+    arrived = {each.record.id: each for each in find(tx, [known.id for known in held])}
+    return [(arrived[known.id], known) for known in held if known.id in arrived]
+
+
+def _all(branches: Branches) -> list[Branch]:
+    return [branches[index] for index in range(len(branches))]
+
+
+def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
+    """What is here of these records, and of the keys (with their types) what is open or not superseded.
+
+    With the void ones among their parents come these one's parents, as far as they have not been superseded.
+    """
+    found: dict[_native.Link, Known] = {}
+    by_type: dict[str, list[str]] = {}
+    for name, key in keys:
+        by_type.setdefault(name, []).append(key)
+    for name, wanted in by_type.items():
+        for names, values in _in_lists("k", wanted):
+            where = f"WHERE t.name = :type AND r.key IN ({names}) AND (r.superseded = 0 OR r.closers = '')"
+            found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
+    pending = [each for each in dict.fromkeys(ids) if each not in found]
+    while pending:
+        fresh: list[Known] = []
+        for names, values in _in_lists("i", [each.bytes for each in pending]):
+            fresh += _known(tx, f"WHERE r.id IN ({names})", values)
+        found.update((each.id, each) for each in fresh)
+        behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
+        pending = [each for each in dict.fromkeys(behind) if each not in found]
+    return list(found.values())
+
+
+def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
+    """Records by their ids, with their bodies; those that are not here are left out."""
+    rows: list[tuple[bytes, bytes | None]] = []
+    for names, values in _in_lists("i", [each.bytes for each in ids]):
+        rows += tx.execute(f"SELECT envelope, body FROM covm_records WHERE id IN ({names})", values).all()  # noqa: S608
+    return _arrived(rows)
+
+
+def stretch(tx: Transaction, log: int, branch: int, above: int, upto: int, limit: int) -> list[Arrived]:
+    """Records of one branch of a log, numbered above one and up to another, in order."""
+    rows = tx.execute(
+        "SELECT envelope, body FROM covm_records WHERE log_id = :log AND branch = :branch AND seq > :above AND "
+        "seq <= :upto ORDER BY seq LIMIT :limit",
+        {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit},
+    )
+    return _arrived(rows.all())
+
+
+def page(tx: Transaction, log: int, after: tuple[int, int], limit: int) -> list[Arrived]:
+    """Records of a log behind a place `(seq, branch)`, in that order."""
+    rows = tx.execute(
+        "SELECT envelope, body FROM covm_records WHERE log_id = :log AND "
+        "(seq > :seq OR (seq = :seq AND branch > :branch)) ORDER BY seq, branch LIMIT :limit",
+        {"log": log, "seq": after[0], "branch": after[1], "limit": limit},
+    )
+    return _arrived(rows.all())
+
+
+def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list[_native.Link]:
+    """The ids at these `(branch, seq)` of a log, in their order; those that are not there are left out."""
+    query = "SELECT id FROM covm_records WHERE log_id = :log AND seq = :seq AND branch = :branch"
+    found = [tx.execute(query, {"log": log, "branch": branch, "seq": seq}).scalar() for branch, seq in places]
+    return [_native.Link(bytes(each)) for each in found if each is not None]
+
+
+def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
+    """Writes a plan. Judgements are numbered above `judged`. Returns the rows of the logs that have one now."""
+    numbers = {link: _save_log(tx, log) for link, log in plan.logs.items()}
+    order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
+    types = {name: _type_id(tx, name) for name in {log.type for log in plan.logs.values()}}
+    fresh = [row for row in plan.rows.values() if row.is_new]
+    tx.insert(
+        tables.records,
+        _COLUMNS,
+        [_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)) for row in fresh],
+    )
+    for row in plan.rows.values():
+        if not row.is_new:
+            _update(tx, row, order.get(row.known.id))
+    for link in plan.superseded:
+        if (mine := plan.rows.get(link)) is None or not mine.is_new:
+            tx.execute("UPDATE covm_records SET superseded = 1 WHERE id = :id", {"id": link.bytes})
+    for link, closers in plan.closed.items():
+        if (mine := plan.rows.get(link)) is None or not mine.is_new:
+            tx.execute(
+                "UPDATE covm_records SET closers = :closers WHERE id = :id",
+                {"id": link.bytes, "closers": _closers_text(closers)},
+            )
+    for name, key in plan.recount:
+        _recount(tx, types[name], key)
+    for name, key in {(known.type, known.key) for known in (plan.rows[link].known for link in plan.judged)}:
+        note_conflict(tx, types[name], key, now_ms)
+    return numbers
+
+
+def _recount(tx: Transaction, type_id: int, key: str) -> None:
+    """Finds the heads of a key anew."""
+    fields = {"type": type_id, "key": key}
+    query = "SELECT id, parents, state, op, superseded FROM covm_records WHERE type_id = :type AND key = :key"
+    nodes = [
+        Node(
+            _native.Link(bytes(row[0])),
+            _parents(row[1]),
+            counts=row[2] == tables.VALID and row[3] != tables.ERASE,
+            superseded=bool(row[4]),
+        )
+        for row in tx.execute(query, fields)
+    ]
+    reached = reached_in(nodes)
+    for node in nodes:
+        if (node.id in reached) != node.superseded:
+            tx.execute(
+                "UPDATE covm_records SET superseded = :superseded WHERE id = :id",
+                {"superseded": int(node.id in reached), "id": node.id.bytes},
+            )
+
+
+def note_conflict(tx: Transaction, type_id: int, key: str, now_ms: int) -> None:
+    """Keeps whether a key has several heads."""
+    fields = {"type": type_id, "key": key}
+    heads = tx.execute(
+        "SELECT count(*) FROM covm_records WHERE type_id = :type AND key = :key AND state = 1 AND op < 2 AND "
+        "superseded = 0",
+        fields,
+    ).scalar_one()
+    if heads > 1:
+        tx.insert(tables.conflicts, ("type_id", "key", "since_ms"), [(type_id, key, now_ms)], or_ignore=True)
+    else:
+        tx.execute("DELETE FROM covm_conflicts WHERE type_id = :type AND key = :key", fields)
+
+
+def _save_log(tx: Transaction, log: Log) -> int:
+    number = log.number
+    link = log.link.bytes
+    if number is None:
+        row = (link, _type_id(tx, log.type), log.author, log.incarnation.number, log.incarnation.nonce, log.basis)
+        tx.insert(tables.logs, ("log", "type_id", "author", "number", "nonce", "basis"), [row], or_ignore=True)
+        number = int(tx.execute("SELECT id FROM covm_record_logs WHERE log = :log", {"log": link}).scalar_one())
+    else:
+        tx.execute("UPDATE covm_record_logs SET basis = :basis WHERE id = :id", {"basis": log.basis, "id": number})
+    tx.execute("DELETE FROM covm_record_branches WHERE log_id = :log", {"log": number})
+    tx.insert(tables.branches, [column.name for column in tables.branches.columns], _branch_rows(number, log))
+    return number
+
+
+def _branch_rows(number: int, log: Log) -> list[tuple[Any, ...]]:
+    rows = []
+    for index, branch in enumerate(_all(log.branches)):
+        ended, first = log.ends[index], log.firsts.get(index)
+        assert ended.hlc is not None  # noqa: S101 - every branch has a record
+        rows.append(
+            (
+                number,
+                index,
+                branch.parent,
+                branch.begins,
+                branch.tip_seq,
+                branch.tip.bytes,
+                ended.hlc.time_ms,
+                ended.hlc.counter,
+                ended.identity_seq,
+                first.credential.bytes if first else None,
+                first.identity.bytes if first else None,
+            )
+        )
+    return rows
+
+
+def _type_id(tx: Transaction, name: str) -> int:
+    tx.insert(tables.types, ("name",), [(name,)], or_ignore=True)
+    return int(tx.execute("SELECT id FROM covm_record_types WHERE name = :name", {"name": name}).scalar_one())
+
+
+def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, ...]:
+    known, record = row.known, row.arrived.record
+    return (
+        known.id.bytes,
+        log,
+        known.spot.branch,
+        known.spot.seq,
+        type_id,
+        known.key,
+        _OPS[record.body.op],
+        _state(row),
+        "" if row.verdict.holds else row.verdict.reason,
+        int(known.superseded),
+        _closers_text(known.closers),
+        known.hlc.time_ms,
+        known.hlc.counter,
+        known.identity_seq,
+        judged,
+        b"".join(parent.bytes for parent in known.parents),
+        record.envelope,
+        row.arrived.body,
+    )
+
+
+def _update(tx: Transaction, row: Row, judged: int | None) -> None:
+    tx.execute(
+        "UPDATE covm_records SET state = :state, reason = :reason, superseded = :superseded, closers = :closers, "
+        "identity_seq = :seq, judged = :judged WHERE id = :id",
+        {
+            "id": row.known.id.bytes,
+            "state": _state(row),
+            "reason": "" if row.verdict.holds else row.verdict.reason,
+            "superseded": int(row.known.superseded),
+            "closers": _closers_text(row.known.closers),
+            "seq": row.known.identity_seq,
+            "judged": judged,
+        },
+    )
+
+
+def _state(row: Row) -> int:
+    if row.is_held:
+        return tables.HELD
+    return tables.VALID if row.verdict.status is Status.VALID else tables.VOID
+
+
+def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Known]:
+    for row in tx.execute(_KNOWN + where, values):
+        yield Known(
+            id=_native.Link(bytes(row[0])),
+            log=_native.Link(bytes(row[1])),
+            spot=Spot(row[2], row[3]),
+            type=row[4],
+            key=row[5],
+            hlc=Hlc(row[6], row[7]),
+            parents=_parents(row[8]),
+            is_judged=row[9] != tables.HELD,
+            counts=row[9] == tables.VALID and row[10] != tables.ERASE,
+            superseded=bool(row[11]),
+            identity_seq=row[12],
+            closers=_closers(row[13]),
+        )
+
+
+def _parents(data: bytes) -> tuple[_native.Link, ...]:
+    joined = bytes(data)
+    return tuple(_native.Link(joined[start : start + _CID_SIZE]) for start in range(0, len(joined), _CID_SIZE))
+
+
+def _arrived(rows: Iterable[tuple[bytes, bytes | None]]) -> list[Arrived]:
+    listed = list(rows)
+    records = open_records([bytes(envelope) for envelope, _ in listed])
+    return [
+        Arrived(record, None if body is None else bytes(body))
+        for record, (_, body) in zip(records, listed, strict=True)
+        if not isinstance(record, Malformed)
+    ]
+
+
+def _closers(text: str) -> tuple[Spot, ...]:
+    return tuple(Spot(int(branch), int(seq)) for branch, _, seq in (each.partition(":") for each in text.split()))
+
+
+def _closers_text(closers: Iterable[Spot]) -> str:
+    return " ".join(f"{each.branch}:{each.seq}" for each in closers)
+
+
+def _in_lists(name: str, values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names and values of an IN list, a number of them at a time."""
+    for start in range(0, len(values), AT_ONCE):
+        listed = {f"{name}{index}": value for index, value in enumerate(values[start : start + AT_ONCE])}
+        yield ", ".join(f":{each}" for each in listed), listed

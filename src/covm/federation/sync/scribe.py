@@ -1,0 +1,202 @@
+"""`Scribe`: writes this node's own records. Writes that come together share one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from covm import _native
+from covm.federation.clock import Clock, Random
+from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
+from covm.federation.identity.verdicts import Verdict
+from covm.federation.sync.intake import Arrived, Intake
+from covm.federation.sync.judging import MAX_OPEN, Known, is_open
+from covm.federation.sync.keeper import Keeper, place_of_known
+from covm.federation.sync.logs import Log
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.record import (
+    Auth,
+    Hlc,
+    Op,
+    Place,
+    RecordHeader,
+    SignedRecord,
+    encode_record_body,
+    open_records,
+    seal_record,
+)
+
+MAX_GROUP: Final = 256
+"""Writes of one commit."""
+
+
+class Write(NamedTuple):
+    """What somebody wants to be written."""
+
+    type: str
+    key: str
+    op: Op
+    value: Any
+    based_on: tuple[Place, ...] | None
+    """What it replaces; None for all that this node has written of the key and that stands."""
+
+
+class Scribe:
+    """This node's pen."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        keypair: _native.Keypair,
+        incarnation: Callable[[], Incarnation],
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._keeper = keeper
+        self._keypair = keypair
+        self._incarnation = incarnation
+        self._clock = clock
+        self._random = random
+        self._queue: list[tuple[Write, asyncio.Future[SignedRecord]]] = []
+
+    async def write(self, write: Write) -> SignedRecord:
+        """Writes one record; it is on disk when this returns.
+
+        Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, and `StoreError`, with nothing written.
+        """
+        if len(write.key) > MAX_RECORD_KEY or not write.key:
+            raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
+        done: asyncio.Future[SignedRecord] = asyncio.get_running_loop().create_future()
+        self._queue.append((write, done))
+        async with self._keeper.turn:
+            if not done.done():
+                await self._write_group()
+        return await done
+
+    async def _write_group(self) -> None:
+        """Writes what waits. Whoever comes first writes for those behind."""
+        group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
+        written: list[tuple[asyncio.Future[SignedRecord], SignedRecord]] = []
+        try:
+            known = await self._look_up([write for write, _ in group])
+            intake = self._keeper.intake(known)
+            for write, done in group:
+                try:
+                    written.append((done, self._one(intake, write)))
+                except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
+                    _fail(done, error)
+            await self._keeper.keep(intake.plan)
+        except BaseException as error:
+            for _, done in group:
+                _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
+            raise
+        for done, record in written:
+            if not done.done():
+                done.set_result(record)
+
+    async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
+        keys = [(write.type, write.key) for write in writes]
+        ids = [place.id for write in writes for place in write.based_on or ()]
+        return await self._keeper.look_up(ids, keys)
+
+    def _one(self, intake: Intake, write: Write) -> SignedRecord:
+        auth = self._keeper.authority.auth(write.type)
+        if isinstance(auth, Verdict):
+            raise NotAuthorized(f"writing {write.type}", auth.reason)
+        log = self._log(intake, write.type, auth)
+        body = None
+        if write.op == "put":
+            limit = min(self._keeper.authority.rule(write.type).size_limit_bytes, MAX_DIRECT_PAYLOAD)
+            try:
+                body = encode_record_body(self._random.bytes(SALT_SIZE), write.value)
+            except (ValueError, _native.EncodeError) as error:
+                raise InvalidMessage(write.type, "", str(error)) from None
+            if len(body) > limit:
+                raise MessageTooLarge(write.type, len(body), limit)
+        record = self._sealed(intake, write, log, auth, body)
+        intake.take([Arrived(record, body)], {})
+        row = intake.plan.rows[record.id]
+        if not row.verdict.holds:
+            # Every rule that it could break was asked before.
+            raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
+        return record
+
+    def _sealed(self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None) -> SignedRecord:
+        parents, last = self._parents(intake, write, log), log.last()
+        clocks = [known.hlc for known in parents]
+        if last is not None and last[2].hlc is not None:
+            clocks.append(last[2].hlc)
+        hlc = Hlc(clamped_ms(self._clock.now_ms()), 0)
+        if clocks and (latest := max(clocks)) >= hlc:
+            hlc = Hlc(latest.time_ms, latest.counter + 1)
+        header = RecordHeader(
+            federation=self._keeper.federation,
+            type=write.type,
+            key=write.key,
+            author=self._keypair.peer_id,
+            incarnation=log.incarnation,
+            seq=last[0].seq + 1 if last else 1,
+            prev=last[1] if last else None,
+            parents=tuple(
+                sorted(map(place_of_known, parents), key=lambda place: (place.log.bytes, place.seq, place.id.bytes))
+            ),
+            auth=auth,
+            hlc=hlc,
+            op=write.op,
+            body=None if body is None else _native.cid(body),
+            size=0 if body is None else len(body),
+            target=None,
+        )
+        [record] = open_records([seal_record(self._keypair, header)])
+        if isinstance(record, Malformed):
+            raise InvalidMessage(write.type, "", record.reason)
+        return record
+
+    def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
+        """What the write is based on; with it what its own log has left open and others have replaced since."""
+        of_key = intake.known_of(write.type, write.key)
+        mine = [each for each in of_key if each.counts and intake.author_of(each) == self._keypair.peer_id]
+        if write.based_on is None:
+            based = [each for each in mine if not each.superseded]
+        else:
+            wanted = {place.id for place in write.based_on}
+            based = [each for each in of_key if each.id in wanted]
+            if len(based) < len(wanted):
+                raise InvalidMessage(write.type, "", f"what the write of {write.key!r} is based on is not here")
+        link = log.link
+        replaced = [each for each in mine if each.log == link and each.superseded and not each.closers]
+        parents = list({each.id: each for each in (*based, *replaced)}.values())
+        if len(parents) > MAX_PARENTS:
+            raise InvalidMessage(
+                write.type, "", f"it is based on {len(parents)} versions, and {MAX_PARENTS} fit: resolve some first"
+            )
+        named = {each.id for each in parents}
+        last = log.last()
+        still_open = [
+            each
+            for each in mine
+            if each.log == link and each.id not in named and last and is_open(each, last[0], log.branches)
+        ]
+        if len(still_open) >= MAX_OPEN:
+            raise InvalidMessage(
+                write.type, "", f"{MAX_OPEN} versions of {write.key!r} stand side by side already: resolve them first"
+            )
+        return parents
+
+    def _log(self, intake: Intake, type_name: str, auth: Auth) -> Log:
+        """The log to go on with: another where the last began under another credential."""
+        incarnation = self._incarnation()
+        while True:
+            log = intake.log(type_name, self._keypair.peer_id, incarnation)
+            if not len(log.branches) or all(first.credential == auth.credential for first in log.firsts.values()):
+                return log
+            incarnation = Incarnation(incarnation.number + 1, incarnation.nonce)
+
+
+def _fail(done: asyncio.Future[SignedRecord], error: BaseException) -> None:
+    if not done.done():
+        done.set_exception(error)
+        done.exception()

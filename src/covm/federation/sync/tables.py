@@ -1,0 +1,118 @@
+"""The tables of records. Times are milliseconds since 1970-01-01 UTC; ids of records and logs are binary CIDs.
+
+covm_record_types   a small number for each type      covm_record_logs      one for each (type, author, incarnation)
+covm_records        every record that has its place   covm_record_branches  the logs' branches, mostly one
+covm_conflicts      keys with several heads
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text
+
+from covm.federation.store.schema import RowId, metadata
+
+HELD: Final = 0
+"""It has its place, and waits to be judged."""
+VALID: Final = 1
+VOID: Final = 2
+
+PUT: Final = 0
+DELETE: Final = 1
+ERASE: Final = 2
+
+types: Final = Table(
+    "covm_record_types",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+logs: Final = Table(
+    "covm_record_logs",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("log", LargeBinary, nullable=False, unique=True),
+    Column("type_id", BigInteger, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("basis", LargeBinary, nullable=False),
+)
+"""`number` and `nonce` are the author's incarnation; `basis` is what its records were judged on, beside themselves."""
+
+branches: Final = Table(
+    "covm_record_branches",
+    metadata,
+    Column("log_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("branch", Integer, primary_key=True, autoincrement=False),
+    Column("parent", Integer),
+    Column("begins", BigInteger, nullable=False),
+    Column("tip_seq", BigInteger, nullable=False),
+    Column("tip", LargeBinary, nullable=False),
+    Column("tip_time_ms", BigInteger, nullable=False),
+    Column("tip_counter", BigInteger, nullable=False),
+    Column("tip_identity_seq", BigInteger),
+    Column("credential", LargeBinary),
+    Column("identity", LargeBinary),
+)
+"""See `identity.branches`. `tip_...` is what the next record on it has to follow; `tip_identity_seq` is null while the
+tip is not judged. `credential` and `identity` are what the log began under, on a branch with its first record."""
+
+records: Final = Table(
+    "covm_records",
+    metadata,
+    Column("number", RowId, primary_key=True),
+    Column("id", LargeBinary, nullable=False),
+    Column("log_id", BigInteger, nullable=False),
+    Column("branch", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type_id", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("op", SmallInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("superseded", SmallInteger, nullable=False),
+    Column("closers", Text, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("identity_seq", BigInteger),
+    Column("judged", BigInteger),
+    Column("parents", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
+    Index("covm_records_id", "id", unique=True),
+    Index("covm_records_place", "log_id", "seq"),
+    Index("covm_records_key", "type_id", "key"),
+    Index("covm_records_judged", "judged"),
+)
+"""Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
+last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.
+
+`parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
+where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.
+"""
+
+conflicts: Final = Table(
+    "covm_conflicts",
+    metadata,
+    Column("type_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("since_ms", BigInteger, nullable=False),
+)
+"""Keys that have several heads."""
+
+__all__ = [
+    "DELETE",
+    "ERASE",
+    "HELD",
+    "PUT",
+    "VALID",
+    "VOID",
+    "branches",
+    "conflicts",
+    "logs",
+    "records",
+    "types",
+]
