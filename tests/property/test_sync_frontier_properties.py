@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covm._native import Link, cid
-from covm.federation.sync.descent import Descent, Found, Told, answer
-from covm.federation.sync.frontier import EMPTY_ROOT, Frontier, Tip, Tips
+from covm.federation.sync.descent import Descent, answer
+from covm.federation.sync.frontier import EMPTY_ROOT, Frontier, Tips
+from covm.federation.wire.sync_frames import Found, Tip, Told
 
 LOGS = [cid(b"log %d" % number) for number in range(200)]
 

@@ -135,9 +135,8 @@ class Shelf:
         self.store = store or make_store(None, "")
         self.authority = authority or Anybody()
         self.counters = Counters()
-        self.keeper = Keeper(
-            FEDERATION, self.store, self.authority, InlineOffload(), self.clock, self.counters, self.told.append
-        )
+        self.keeper = Keeper(FEDERATION, self.store, self.authority, InlineOffload(), self.clock, self.counters)
+        self.keeper.listeners.append(self.told.append)
 
     async def open(self) -> Shelf:
         await self.store.open()

@@ -66,8 +66,7 @@ class Mallory(Node):
 
     def answer(self, *frames: Any) -> None:
         """On the acknowledging half of the victim's stream."""
-        stream = self.heard(StreamOpened)[-1].stream
-        assert self.network.try_send(stream, [encode_frame(frame) for frame in frames])
+        assert self.network.try_send(self.answering, [encode_frame(frame) for frame in frames])
 
     def body(self, seq: int = 1, **changes: Any) -> bytes:
         fields: dict[str, Any] = {
@@ -91,9 +90,15 @@ class Mallory(Node):
         await self.network.publish(topic, self.keypair.seal(Kind.MESSAGE, list(bodies)))
         await rest(self)
 
+    @property
+    def answering(self) -> int:
+        """The direct stream that the victim has opened."""
+        return [event.stream for event in self.heard(StreamOpened) if event.protocol == DIRECT_PROTOCOL][-1]
+
     def received(self) -> list[MessageBody]:
         """The victim's messages to us."""
-        frames = [decode_frame(data) for event in self.heard(FramesReceived) for data in event.frames]
+        direct = [event for event in self.heard(FramesReceived) if event.stream == self.answering]
+        frames = [decode_frame(data) for event in direct for data in event.frames]
         envelopes = [each for frame in frames if isinstance(frame, Messages) for each in frame.envelopes]
         return [decode_body(opened.body) for opened in self._opened(envelopes)]
 

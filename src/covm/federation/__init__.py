@@ -55,12 +55,19 @@ if TYPE_CHECKING:
     from covm.federation.ports import Refusal as Refusal
     from covm.federation.service import FederationService as FederationService
     from covm.federation.status import TypeInfo as TypeInfo
+    from covm.federation.sync.collection import Change as Change
+    from covm.federation.sync.collection import Collection as Collection
+    from covm.federation.sync.collection import Entry as Entry
+    from covm.federation.sync.collection import Version as Version
     from covm.federation.wire.message_type import message_type as message_type
     from covm.federation.wire.received import Message as Message
 
 _HOMES = {
     "Ban": "covm.federation.peers.bans",
+    "Change": "covm.federation.sync.collection",
+    "Collection": "covm.federation.sync.collection",
     "ConnectionRetry": "covm.federation.config",
+    "Entry": "covm.federation.sync.collection",
     "EventStream": "covm.federation.events",
     "FederationConfig": "covm.federation.config",
     "FederationError": "covm.federation.errors",
@@ -82,6 +89,7 @@ _HOMES = {
     "RequestView": "covm.federation.membership.views",
     "Tx": "covm.federation.dispatch.transaction",
     "TypeInfo": "covm.federation.status",
+    "Version": "covm.federation.sync.collection",
     "errors": "",
     "events": "",
     "message_type": "covm.federation.wire.message_type",
@@ -89,7 +97,10 @@ _HOMES = {
 
 __all__ = [
     "Ban",
+    "Change",
+    "Collection",
     "ConnectionRetry",
+    "Entry",
     "EventStream",
     "FederationConfig",
     "FederationError",
@@ -111,6 +122,7 @@ __all__ = [
     "Subscription",
     "Tx",
     "TypeInfo",
+    "Version",
     "errors",
     "events",
     "message_type",

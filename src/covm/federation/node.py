@@ -62,6 +62,7 @@ class Node(wiring.Parts):
             self.direct,
             self.gossip,
             self.blobs,
+            self.sync,
             self._addresses_changed,
             self._failed,
             self.supervisor,
@@ -103,6 +104,11 @@ class Node(wiring.Parts):
     ) -> FileTransfer:
         """As `FederationService.send_file`."""
         return await self.blobs.send_file(self.recipient(to, OFFER_TYPE), path, name, time_to_live_s)
+
+    def require_writing(self, type_name: str) -> None:
+        """Raises as `require_running`, `NotAMember` and `NotAuthorized` where this node may not write records."""
+        self.require_running()
+        require(self.membership, self.identity.peer_id, Action.WRITE, type_name)
 
     def require_running(self) -> None:
         """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
@@ -198,6 +204,8 @@ class Node(wiring.Parts):
         self._require_starting()
         await self.dispatcher.start()
         self._require_starting()
+        await self.sync.start(self.supervisor)
+        self._require_starting()
         await self.network.start(self.router, encode_join_hello(self.hello))
         self._require_starting()
         self.direct.begin()
@@ -222,6 +230,7 @@ class Node(wiring.Parts):
         self.direct.stop()
         self.gossip.stop()
         self.blobs.stop()
+        self.sync.stop()
         self.peers.stop()
 
     def _store_changed(self, health: StoreHealth) -> None:

@@ -4,6 +4,7 @@
     gossip <──Publisher── dispatch
     gossip ──Access──> peers <──Presence── dispatch
     gossip, dispatch, peers ──Membership──> membership ──Gate──> peers
+    membership ──Replicas──> sync
     gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
@@ -11,10 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from covm._native import Link
 from covm.federation.identity.roles import Action
@@ -23,6 +24,7 @@ from covm.federation.wire.frames import Frame
 from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.message import MessageBody
 from covm.federation.wire.received import Via
+from covm.federation.wire.record import Place
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 GOSSIP: Final = "gossip"
@@ -109,6 +111,20 @@ class Membership(Protocol):
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Has somebody called whenever it changed who may what."""
+
+
+class Written(NamedTuple):
+    """The end of a log of records, and its time by the author's clock, in milliseconds since 1970-01-01 UTC."""
+
+    place: Place
+    time_ms: int
+
+
+class Replicas(Protocol):
+    """What nodes have written, as far as it is held here. (SyncManager)"""
+
+    def written_by(self, nodes: Collection[str]) -> list[Written]:
+        """The ends of all logs of records of these nodes."""
 
 
 class Hearing(Protocol):

@@ -13,6 +13,7 @@ from covm.federation.membership.hearing import Hearings
 from covm.federation.network import interface as net
 from covm.federation.peers.manager import PeerManager
 from covm.federation.supervisor import Supervisor
+from covm.federation.sync.manager import SyncManager
 
 
 class Router:
@@ -25,6 +26,7 @@ class Router:
         direct: DirectProtocol,
         gossip: GossipProtocol,
         blobs: BlobProtocol,
+        sync: SyncManager,
         addresses_changed: Callable[[net.AddressesChanged], None],
         failed: Callable[[net.NetworkFailed], None],
         supervisor: Supervisor,
@@ -32,6 +34,7 @@ class Router:
         self._direct = direct
         self._gossip = gossip
         self._blobs = blobs
+        self._sync = sync
         self._failed = failed
         self._supervisor = supervisor
         self._is_open = True
@@ -47,8 +50,19 @@ class Router:
             net.JoinTalkSent: (),
             net.JoinRefused: (peers.on_join_refused,),
             net.JoinFailed: (peers.on_join_failed,),
-            net.PeerAdmitted: (*hear_closed, peers.on_admitted, direct.on_admitted, blobs.on_admitted),
-            net.PeerUnadmitted: (direct.on_unadmitted, blobs.on_unadmitted, peers.on_unadmitted),
+            net.PeerAdmitted: (
+                *hear_closed,
+                peers.on_admitted,
+                direct.on_admitted,
+                blobs.on_admitted,
+                sync.on_admitted,
+            ),
+            net.PeerUnadmitted: (
+                direct.on_unadmitted,
+                blobs.on_unadmitted,
+                sync.on_unadmitted,
+                peers.on_unadmitted,
+            ),
             net.TopicJoined: (peers.on_topic_joined,),
             net.TopicLeft: (peers.on_topic_left,),
             net.GossipRejected: (gossip.on_rejected,),
@@ -64,13 +78,23 @@ class Router:
         }
 
     def _stream_opened(self, event: net.StreamOpened) -> None:
-        (self._blobs if event.protocol == net.BLOB_PROTOCOL else self._direct).on_stream_opened(event)
+        self._of(event.protocol).on_stream_opened(event)
 
     def _stream_refused(self, event: net.StreamRefused) -> None:
-        (self._blobs if event.protocol == net.BLOB_PROTOCOL else self._direct).on_refused(event)
+        self._of(event.protocol).on_refused(event)
 
-    def _owner(self, stream: int) -> BlobProtocol | DirectProtocol:
-        return self._blobs if self._blobs.owns(stream) else self._direct
+    def _of(self, protocol: str) -> BlobProtocol | SyncManager | DirectProtocol:
+        match protocol:
+            case net.BLOB_PROTOCOL:
+                return self._blobs
+            case net.SYNC_PROTOCOL:
+                return self._sync
+        return self._direct
+
+    def _owner(self, stream: int) -> BlobProtocol | SyncManager | DirectProtocol:
+        if self._blobs.owns(stream):
+            return self._blobs
+        return self._sync if self._sync.owns(stream) else self._direct
 
     def close(self) -> None:
         """What comes from now on is dropped: the node is stopping."""

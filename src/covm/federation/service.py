@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from covm.federation.gossip.protocol import PublishedMessage
     from covm.federation.membership.desk import MembershipDesk
     from covm.federation.store.interface import Store
+    from covm.federation.sync.collection import Collection
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., object])
@@ -255,6 +256,32 @@ class FederationService:
     def types(self) -> list[TypeInfo]:
         """The registered types, with their limits and JSON Schemas."""
         return status.types(self._node.registry)
+
+    # --- shared data ---
+
+    def collection(self, type: TypeOrName) -> Collection[Any]:
+        """The shared data of a type: entries by key, kept on every node that may read the type, conflicts and all.
+
+        See `Collection`. Raises `InvalidMessage` for what is no type name, `UnknownMessageType` for a Struct that is
+        not registered.
+        """
+        from covm.federation.sync.collection import Collection
+
+        node = self._node
+        return Collection(
+            node.registry.name_of(type),
+            node.sync.keeper,
+            node.scribe,
+            node.resolvers,
+            node.registry,
+            node.membership.member_of,
+            node.require_writing,
+        )
+
+    async def request_sync(self, type: TypeOrName) -> None:
+        """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
+        self._node.require_running()
+        await self._node.sync.request(self._node.registry.name_of(type))
 
     # --- peers ---
 

@@ -10,7 +10,6 @@ from covm._native import Link
 from covm.federation import life
 from covm.federation.blobs.offer import HANDLER, OFFER_TYPE
 from covm.federation.blobs.protocol import BlobProtocol
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.clock import Clock, Random, SystemClock, SystemRandom
 from covm.federation.config import FederationConfig
 from covm.federation.config.settings import without_password
@@ -27,6 +26,7 @@ from covm.federation.events import EventHub
 from covm.federation.gossip.protocol import GossipProtocol
 from covm.federation.home import Home
 from covm.federation.identity import Identity
+from covm.federation.membership.authority import EveryonesAuthority, MembersAuthority
 from covm.federation.membership.desk import MembershipDesk
 from covm.federation.membership.everyone import Everyone
 from covm.federation.membership.hearing import Hearings
@@ -45,6 +45,11 @@ from covm.federation.publishing import Publishing
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
+from covm.federation.surroundings import Surroundings
+from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.resolvers import Resolvers
+from covm.federation.sync.scribe import Scribe
 from covm.federation.version import agent, software_version
 from covm.federation.wire.federation_id import FederationId, federation_of, open_federation
 from covm.federation.wire.incarnation import Incarnation
@@ -82,6 +87,7 @@ class Parts:
         self.name = (config.name or identity.peer_id[-SHORT_ID:])[:MAX_NAME]
         self.federation: FederationId = _federation(config)
         self.registry = TypeRegistry(types)
+        self.resolvers = Resolvers()
         self.network: Network = network or _libp2p(identity, config, self.federation)
         # A network that is simulated has a time of its own, which threads would not keep.
         self._offload: Offload = ThreadOffload() if network is None else InlineOffload()
@@ -102,6 +108,7 @@ class Parts:
         self.post = self._make_post()
         self.direct = DirectProtocol(self.post, self._begin_anew)
         self.blobs = self._make_blobs()
+        self.sync, self.scribe = self._make_sync()
         self.gossip = self._make_gossip()
         self.publishing = self._make_publishing()
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve)
@@ -187,7 +194,7 @@ class Parts:
 
     def _open_to_members(self, members: Members) -> tuple[MembershipDesk, Hearings]:
         """The gate asks the membership, and the membership moves the gate."""
-        desk = MembershipDesk(members, self.pen, self.clock, self.random)
+        desk = MembershipDesk(members, self.pen, self.sync, self.clock, self.random)
         gate = Gatekeeper(self.peers, self._roster, self.peers.door, members, self.network, self.counters, self.hub)
         hearings = Hearings(members, self.network, gate, desk.redeem, self.supervisor, self.counters)
         self.peers.door.meet(hearings)
@@ -224,8 +231,8 @@ class Parts:
             save_incarnation=life.save_incarnation,
         )
 
-    def _make_blobs(self) -> BlobProtocol:
-        around = Surroundings(
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
             network=self.network,
             presence=self.peers,
             store=self.store,
@@ -236,7 +243,17 @@ class Parts:
             clock=self.clock,
             random=self.random,
         )
-        return BlobProtocol(around, self.direct, self.config.home_path, self.config.max_file_size)
+
+    def _make_blobs(self) -> BlobProtocol:
+        return BlobProtocol(self._surroundings(), self.direct, self.config.home_path, self.config.max_file_size)
+
+    def _make_sync(self) -> tuple[SyncManager, Scribe]:
+        cid = self.federation.cid
+        authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
+        keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
+        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id)
+        scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
+        return sync, scribe
 
     def _make_gossip(self) -> GossipProtocol:
         return GossipProtocol(
@@ -305,7 +322,7 @@ class Parts:
             name=self.name,
             version=software_version(),
             addresses=addresses[:MAX_ADDRESSES],
-            capabilities=["direct", "gossip", "blob"],
+            capabilities=["direct", "gossip", "blob", "sync"],
             types_digest=self.registry.digest(),
         )
 

@@ -17,10 +17,10 @@ from covm import _native
 from covm.federation.blobs.chunks import Place, Shape, WrongChunk, checked_leaf, checked_node, leaf_of, tree_of
 from covm.federation.blobs.fetching import Fetcher, Fetchers, Interrupted, Unheld
 from covm.federation.blobs.serving import NotHeld
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.errors import StoreError
 from covm.federation.ports import Unobtainable
 from covm.federation.store.interface import Transaction
+from covm.federation.surroundings import Surroundings
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD
 from covm.federation.wire.malformed import Malformed
 

@@ -19,8 +19,8 @@ from covm.federation.blobs.chunks import FANOUT, LEAF_BYTES, Place, Shape, check
 from covm.federation.blobs.fetching import Fetcher, Interrupted, Unheld
 from covm.federation.blobs.partial import Partial
 from covm.federation.blobs.reach import Reach
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.supervisor import is_cancelled
+from covm.federation.surroundings import Surroundings
 from covm.federation.wire.malformed import Malformed
 
 T = TypeVar("T")

@@ -25,11 +25,11 @@ from covm.federation.blobs.names import safe_name
 from covm.federation.blobs.offer import FileOffer, read_offer
 from covm.federation.blobs.partial import Partial, free_bytes
 from covm.federation.blobs.reach import Reach
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.blobs.transfer import DONE, FAILED, FileTransfer
 from covm.federation.errors import StoreError
 from covm.federation.ports import Refusal
 from covm.federation.store.interface import Transaction
+from covm.federation.surroundings import Surroundings
 from covm.federation.wire.received import Message
 
 T = TypeVar("T")

@@ -19,7 +19,6 @@ from covm.federation.blobs.ledger import MAX_ENDED, Ledger
 from covm.federation.blobs.offer import MAX_OFFERED_NAME, OFFER_TYPE, FileOffer, offer_payload
 from covm.federation.blobs.serving import Gone, NotHeld
 from covm.federation.blobs.source import CHANGED, Source, SourceGone, look_at
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.blobs.transfer import FileTransfer
 from covm.federation.errors import (
     DeliveryTimeout,
@@ -35,6 +34,7 @@ from covm.federation.errors import (
 )
 from covm.federation.ports import Courier
 from covm.federation.store.interface import Transaction
+from covm.federation.surroundings import Surroundings
 from covm.federation.wire.display import shown
 from covm.federation.wire.limits import MAX_TIME_TO_LIVE, MID_SIZE
 from covm.federation.wire.malformed import Malformed

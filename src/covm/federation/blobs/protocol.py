@@ -25,7 +25,6 @@ from covm.federation.blobs.ledger import Ledger
 from covm.federation.blobs.outgoing import Outgoing
 from covm.federation.blobs.reach import Reach
 from covm.federation.blobs.serving import NotHeld, Server
-from covm.federation.blobs.surroundings import Surroundings
 from covm.federation.blobs.transfer import FileTransfer
 from covm.federation.network.interface import (
     BLOB_PROTOCOL,
@@ -38,6 +37,7 @@ from covm.federation.network.interface import (
     StreamWritable,
 )
 from covm.federation.ports import Courier
+from covm.federation.surroundings import Surroundings
 from covm.federation.wire.received import Message
 
 FILES: str = "files"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from covm.federation.blobs.fetching import Fetcher
-from covm.federation.blobs.surroundings import Surroundings
+from covm.federation.surroundings import Surroundings
 
 
 class Reach:

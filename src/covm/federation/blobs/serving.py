@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from covm.federation.blobs.chunks import Place
-from covm.federation.blobs.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
 from covm.federation.errors import PeerNotConnected
+from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
 from covm.federation.wire.blob_frames import (
     BlobHello,
     Chunk,

@@ -48,6 +48,7 @@ from covm.federation.errors.network import (
 from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
+from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry
 
 __all__ = [
     "AccessError",
@@ -86,7 +87,10 @@ __all__ = [
     "StoreFull",
     "StoreTooNew",
     "StoreUnavailable",
+    "SyncError",
+    "SyncInterrupted",
     "TransferFailed",
+    "UnknownEntry",
     "UnknownMember",
     "UnknownMessage",
     "UnknownMessageType",

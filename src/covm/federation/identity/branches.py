@@ -68,6 +68,16 @@ class Branches:
             branch, seq = known.parent, min(seq, known.begins - 1)
         return one.seq <= seq
 
+    def reached(self, branch: int, end: Spot) -> int:
+        """The number up to which the records of a branch are behind `end`, or that one; 0 when none of them is."""
+        at, seq = end
+        while at != branch:
+            known = self._all[at]
+            if known.parent is None:
+                return 0
+            at, seq = known.parent, min(seq, known.begins - 1)
+        return seq
+
     def root_of(self, branch: int) -> int:
         """The branch with the record that began the log: they part at the very beginning where there are several."""
         while (parent := self._all[branch].parent) is not None:

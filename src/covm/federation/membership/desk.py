@@ -36,8 +36,9 @@ from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import whole_log
-from covm.federation.membership.proposals import waiting_admission, waiting_removal, written_by
+from covm.federation.membership.proposals import nodes_of, waiting_admission, waiting_removal, written_by
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
+from covm.federation.ports import Replicas
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
@@ -60,8 +61,9 @@ MIN_PREFIX: Final = 4
 class MembershipDesk:
     """Every method that changes something raises `StoreError`, with nothing said to anybody."""
 
-    def __init__(self, members: Members, pen: Pen, clock: Clock, random: Random) -> None:
+    def __init__(self, members: Members, pen: Pen, replicas: Replicas, clock: Clock, random: Random) -> None:
         self._members = members
+        self._replicas = replicas
         self._pen = pen
         self._clock = clock
         self._random = random
@@ -205,10 +207,12 @@ class MembershipDesk:
             if len(reason) > MAX_REASON:
                 raise ValueError(f"a reason has at most {MAX_REASON} characters, this has {len(reason):,}")
             subject = _native.Link(found.id)
-            credential = waiting_removal(ledger, standing, subject, self._pen.peer_id)
+            written = self._replicas.written_by(nodes_of(ledger, subject))
+            credential = waiting_removal(ledger, standing, subject, self._pen.peer_id, written)
             items: list[Item] = []
             if credential is None:
-                credential = self._pen.removal(ledger, subject, reason, written_by(ledger, subject))
+                places = [*written_by(ledger, subject), *(each.place for each in written)]
+                credential = self._pen.removal(ledger, subject, reason, places)
                 if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
                     raise NotAuthorized(f"removing {found.name}", why)
                 items.append(credential)
@@ -287,7 +291,8 @@ class MembershipDesk:
 
     def written_by(self, node: str) -> list[Place]:
         """The ends of all that a node of the own member has written: the cut that keeps it when the node goes."""
-        return self._ground()[0].approvals.tips([node])
+        records = [each.place for each in self._replicas.written_by([node])]
+        return [*self._ground()[0].approvals.tips([node]), *records]
 
     async def take_entries(self, envelopes: Sequence[bytes]) -> None:
         """Takes entries of the own member's identity log that were signed by its keys, wherever those live.

@@ -6,12 +6,13 @@ meant to, or take back what a founder has approved. That is for people to approv
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from covm import _native
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential
 from covm.federation.identity.standing import Standing
 from covm.federation.membership.ledger import Ledger
+from covm.federation.ports import Written
 from covm.federation.wire.record import Place
 
 
@@ -31,22 +32,31 @@ def says_the_same(admission: Admission, roles: frozenset[str], removals: frozens
     return frozenset(admission.roles) == roles and frozenset(admission.after) == removals
 
 
-def waiting_removal(ledger: Ledger, standing: Standing, member: _native.Link, proposer: str) -> SignedCredential | None:
-    """A removal of a member that waits, made by this proposer, or approved by a founder with a cut that keeps all."""
+def waiting_removal(
+    ledger: Ledger, standing: Standing, member: _native.Link, proposer: str, written: Collection[Written]
+) -> SignedCredential | None:
+    """A removal of a member that waits, made by this proposer, or approved by a founder with a cut that keeps all.
+
+    `written` are the ends of the records that the member's nodes have written.
+    """
     open_ones = [
         each
         for each in ledger.credentials.values()
         if isinstance(each.body, Removal)
         and each.body.member == member
         and not standing.verdict(each.id).holds
-        and (each.author == proposer or (standing.approvers(each.id) and keeps(ledger, each.body)))
+        and (each.author == proposer or (standing.approvers(each.id) and keeps(ledger, each.body, written)))
     ]
     return max(open_ones, key=lambda each: len(standing.approvers(each.id)), default=None)
 
 
-def keeps(ledger: Ledger, removal: Removal) -> bool:
-    """Whether a removal takes back nothing."""
-    return takes_back(ledger, removal) == 0
+def keeps(ledger: Ledger, removal: Removal, written: Collection[Written]) -> bool:
+    """Whether a removal takes back no approval, and no record that was written before it was proposed."""
+    ends = {place.log: place.seq for place in removal.cut}
+    cuts_off = any(
+        ends.get(each.place.log, 0) < each.place.seq for each in written if each.time_ms <= removal.proposed_at
+    )
+    return not cuts_off and takes_back(ledger, removal) == 0
 
 
 def takes_back(ledger: Ledger, removal: Removal) -> int:
@@ -60,7 +70,14 @@ def takes_back(ledger: Ledger, removal: Removal) -> int:
 
 
 def written_by(ledger: Ledger, member: _native.Link) -> list[Place]:
-    """The ends of all that a member's nodes have approved, as far as it is here: the cut that keeps it."""
+    """The ends of all that a member's nodes have approved, as far as it is here.
+
+    With those of their records they are the cut that keeps everything.
+    """
+    return ledger.approvals.tips(nodes_of(ledger, member))
+
+
+def nodes_of(ledger: Ledger, member: _native.Link) -> set[str]:
+    """All nodes that a member has or had."""
     head = ledger.identities.head(member)
-    nodes = {*head.nodes, *(each.node for each in head.removals)} if head else set[str]()
-    return ledger.approvals.tips(nodes)
+    return {*head.nodes, *(each.node for each in head.removals)} if head else set()

@@ -19,8 +19,9 @@ from covm.federation.wire.kinds import Kind
 
 DIRECT_PROTOCOL = "/covm/direct/1.0.0"
 BLOB_PROTOCOL = "/covm/blob/1.0.0"
+SYNC_PROTOCOL = "/covm/sync/1.0.0"
 
-STREAM_PROTOCOLS = (DIRECT_PROTOCOL, BLOB_PROTOCOL)
+STREAM_PROTOCOLS = (DIRECT_PROTOCOL, BLOB_PROTOCOL, SYNC_PROTOCOL)
 """Our framed streams: one for each peer, protocol and direction."""
 
 

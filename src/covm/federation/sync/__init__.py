@@ -5,9 +5,12 @@
     frontier   what is held, as a value             descent    where two frontiers differ
     resolvers  what is shown of several versions    states     values that merge
 
-    keeper     takes batches, and keeps what they come to
-    scribe     writes this node's own records
-    tables     their tables                         rows       the jobs that read and write them
+    keeper     takes batches, and keeps what they come to       scribe     writes this node's own records
+    manager    streams and sessions: who is asked, and when     session    one type, from one peer
+    asking     our stream to a peer                             serving    a peer's stream to us
+    library    what is given to others                          leases     who fetches which log
+    collection what programs use                                reading    the queries behind it
+    tables     the tables of records                            rows       the jobs that read and write them
 
-The first eight are rules: no I/O.
+The first eight, and `leases`, are rules: no I/O.
 """

@@ -10,62 +10,16 @@ business. Digests on the wire are the first half: nobody finds two of the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
-
-from covm import _native
-from covm.federation.sync.frontier import DEEPEST, FANOUT, MAX_TIPS, Fork, Frontier, Leaf, Node, Tip, nibble, path_of
-
-SHORT: Final = 16
-"""Bytes of a digest on the wire."""
-
-MAX_TOLD: Final = 8
-"""Logs of a subtree that are told at once: their tips take no more than the digests of another level."""
-
-MAX_PROBES: Final = 256
-"""Paths of one question."""
+from covm.federation.sync.frontier import Fork, Frontier, Leaf, Node, nibble, path_of
+from covm.federation.wire.sync_frames import DEEPEST, FANOUT, MAX_PROBES, MAX_TOLD, SHORT, Found, Inner, Probe, Told
 
 MAX_ROUNDS: Final = 10_000
 """Questions of one descent: fifty times what a hundred thousand logs that all differ take."""
 
 MAX_PATHS: Final = 1 << 20
 """Paths that wait to be asked for: sixteen for each of a question, at every level."""
-
-_Path = Annotated[bytes, msgspec.Meta(max_length=DEEPEST)]
-_Bitmap = Annotated[int, msgspec.Meta(ge=0, lt=1 << FANOUT)]
-_Digests = Annotated[bytes, msgspec.Meta(max_length=FANOUT * SHORT)]
-
-
-class Probe(msgspec.Struct, frozen=True, array_like=True):
-    """What the asker has below a path, a nibble a byte."""
-
-    path: _Path
-    bitmap: _Bitmap
-    digests: _Digests
-
-
-class Inner(msgspec.Struct, frozen=True, array_like=True):
-    """A child that differs and has many logs: what is below it."""
-
-    child: Annotated[int, msgspec.Meta(ge=0, lt=FANOUT)]
-    bitmap: _Bitmap
-    digests: _Digests
-
-
-class Told(msgspec.Struct, frozen=True, array_like=True):
-    """A log and its tips."""
-
-    log: _native.Link
-    tips: Annotated[tuple[Tip, ...], msgspec.Meta(min_length=1, max_length=MAX_TIPS)]
-
-
-class Found(msgspec.Struct, frozen=True, array_like=True):
-    """What the answerer has below a path that the asker has not."""
-
-    path: _Path
-    inner: Annotated[list[Inner], msgspec.Meta(max_length=FANOUT)]
-    told: Annotated[list[Told], msgspec.Meta(max_length=FANOUT * MAX_TOLD)]
 
 
 def answer(frontier: Frontier, probes: Iterable[Probe], limit_bytes: int) -> list[Found]:

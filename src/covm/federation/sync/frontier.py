@@ -13,31 +13,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Final
-
-import msgspec
+from typing import Final
 
 from covm import _native
-from covm.federation.wire.limits import DIGEST_SIZE, MAX_INTEGER
-
-MAX_TIPS: Final = 16
-"""Tips of one log: whoever forks a log more often than this is not followed any further."""
+from covm.federation.wire.limits import DIGEST_SIZE
+from covm.federation.wire.sync_frames import FANOUT, Tip
 
 EMPTY_ROOT: Final = bytes(DIGEST_SIZE)
 """The root of a frontier without logs."""
-
-FANOUT: Final = 16
-
-DEEPEST: Final = 2 * DIGEST_SIZE
-"""Levels that a trie over hashes of this size can have."""
-
-
-class Tip(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The end of a branch of a log: a record behind which none is held, while all before it are."""
-
-    seq: Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
-    id: _native.Link
-
 
 Tips = tuple[Tip, ...]
 """Sorted by number, then id."""

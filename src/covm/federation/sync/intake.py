@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 from covm import _native
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status, Verdict, waiting
-from covm.federation.sync.frontier import MAX_TIPS
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.judging import Authority, Facts, Known, judge
 from covm.federation.sync.logs import Ended, Log, Logs, Reach
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
+from covm.federation.wire.sync_frames import MAX_TIPS
 
 _UNJUDGED: Final = waiting("it is not judged yet")
 

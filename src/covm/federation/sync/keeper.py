@@ -24,7 +24,7 @@ from covm.federation.sync.intake import Arrived, Held, Intake, Plan, builds_on
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, decode_record_body, open_records
+from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
@@ -47,10 +47,12 @@ class Taken(NamedTuple):
     refused: int = 0
     keys: frozenset[tuple[str, str]] = frozenset()
     """Types and keys with new judgements."""
+    malformed: int = 0
+    """Those that were no records, or not what was asked for."""
 
 
 class Keeper:
-    """The records of a node. `listener` hears of what was taken, once it is on disk."""
+    """The records of a node."""
 
     def __init__(
         self,
@@ -60,7 +62,6 @@ class Keeper:
         offload: Offload,
         clock: Clock,
         counters: Counters,
-        listener: Callable[[Taken], None],
     ) -> None:
         self.logs = Logs()
         self.federation = federation
@@ -71,12 +72,13 @@ class Keeper:
         self._offload = offload
         self._clock = clock
         self._counters = counters
-        self._listener = listener
         self._held = Held()
         self._room: OrderedDict[_native.Link, Arrived] = OrderedDict()
         self._ends: dict[_native.Link, End] = {}
         self._listed: frozenset[_native.Link] = frozenset()
         self._judged = 0
+        self.listeners: list[Callable[[Taken], None]] = []
+        """Called with what was taken, once that is on disk."""
         self.is_doubtful = False
         """Whether `reconsider` has something to do."""
 
@@ -93,17 +95,26 @@ class Keeper:
         """Records that wait to be judged."""
         return len(self._held)
 
-    async def take(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None]) -> Taken:
-        """Verifies records of anybody, and keeps what has its place. Raises `StoreError`, with nothing kept."""
+    async def take(
+        self,
+        envelopes: Sequence[bytes],
+        bodies: Sequence[bytes | None],
+        accepts: Callable[[RecordHeader], bool] = lambda _header: True,
+    ) -> Taken:
+        """Verifies records of anybody, and keeps what has its place. Raises `StoreError`; some may be kept by then.
+
+        `accepts` says whether a record is one of those that were asked for.
+        """
         arrived = await self._offload.run(lambda: _verified(envelopes, bodies, self.federation))
-        if refused := len(envelopes) - len(arrived):
-            self._counters.drop("malformed_record", refused)
-        placed, keys = 0, frozenset[tuple[str, str]]()
+        arrived = [each for each in arrived if accepts(each.record.body)]
+        if malformed := len(envelopes) - len(arrived):
+            self._counters.drop("malformed_record", malformed)
+        placed, refused, keys = 0, 0, frozenset[tuple[str, str]]()
         for start in range(0, len(arrived), MAX_BATCH):
             async with self.turn:
                 taken = await self._take(arrived[start : start + MAX_BATCH])
             placed, refused, keys = placed + taken.placed, refused + taken.refused, keys | taken.keys
-        return Taken(placed, refused, keys)
+        return Taken(placed, refused, keys, malformed)
 
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
@@ -223,7 +234,8 @@ class Keeper:
         self._take_over(plan)
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         taken = Taken(sum(row.is_new for row in plan.rows.values()), len(plan.refused), keys)
-        self._listener(taken)
+        for listener in list(self.listeners):
+            listener(taken)
         return taken
 
     def _take_over(self, plan: Plan) -> None:

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from covm import _native
 from covm.federation.identity.branches import Branches, Spot
 from covm.federation.identity.cuts import Cut, place_in
-from covm.federation.sync.frontier import Frontier, Tip
+from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, log_id
+from covm.federation.wire.sync_frames import Tip
 
 
 class Ended(NamedTuple):

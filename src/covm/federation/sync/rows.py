@@ -107,13 +107,13 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
     for name, key in keys:
         by_type.setdefault(name, []).append(key)
     for name, wanted in by_type.items():
-        for names, values in _in_lists("k", wanted):
+        for names, values in in_lists("k", wanted):
             where = f"WHERE t.name = :type AND r.key IN ({names}) AND (r.superseded = 0 OR r.closers = '')"
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
     pending = [each for each in dict.fromkeys(ids) if each not in found]
     while pending:
         fresh: list[Known] = []
-        for names, values in _in_lists("i", [each.bytes for each in pending]):
+        for names, values in in_lists("i", [each.bytes for each in pending]):
             fresh += _known(tx, f"WHERE r.id IN ({names})", values)
         found.update((each.id, each) for each in fresh)
         behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
@@ -124,19 +124,39 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
 def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
     """Records by their ids, with their bodies; those that are not here are left out."""
     rows: list[tuple[bytes, bytes | None]] = []
-    for names, values in _in_lists("i", [each.bytes for each in ids]):
+    for names, values in in_lists("i", [each.bytes for each in ids]):
         rows += tx.execute(f"SELECT envelope, body FROM covm_records WHERE id IN ({names})", values).all()  # noqa: S608
     return _arrived(rows)
 
 
-def stretch(tx: Transaction, log: int, branch: int, above: int, upto: int, limit: int) -> list[Arrived]:
-    """Records of one branch of a log, numbered above one and up to another, in order."""
+def stretch(
+    tx: Transaction, log: int, branch: int, above: int, upto: int, limit: int
+) -> list[tuple[bytes, bytes | None]]:
+    """Envelopes and bodies of one branch of a log, numbered above one and up to another, in order."""
     rows = tx.execute(
         "SELECT envelope, body FROM covm_records WHERE log_id = :log AND branch = :branch AND seq > :above AND "
         "seq <= :upto ORDER BY seq LIMIT :limit",
         {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit},
     )
-    return _arrived(rows.all())
+    return [(bytes(envelope), None if body is None else bytes(body)) for envelope, body in rows]
+
+
+def lacking(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:
+    """Those of these records that are not here."""
+    here: set[bytes] = set()
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT id FROM covm_records WHERE id IN ({names})"  # noqa: S608 - own names
+        here.update(bytes(each) for each in tx.execute(query, values).scalars())
+    return {each for each in ids if each.bytes not in here}
+
+
+def spots(tx: Transaction, log: int, ids: Sequence[_native.Link]) -> list[Spot]:
+    """Where those of these records stand that are in a log."""
+    found: list[Spot] = []
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT branch, seq FROM covm_records WHERE log_id = :log AND id IN ({names})"  # noqa: S608
+        found += [Spot(row[0], row[1]) for row in tx.execute(query, {"log": log, **values})]
+    return found
 
 
 def page(tx: Transaction, log: int, after: tuple[int, int], limit: int) -> list[Arrived]:
@@ -149,11 +169,11 @@ def page(tx: Transaction, log: int, after: tuple[int, int], limit: int) -> list[
     return _arrived(rows.all())
 
 
-def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list[_native.Link]:
-    """The ids at these `(branch, seq)` of a log, in their order; those that are not there are left out."""
+def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list[tuple[int, _native.Link]]:
+    """Numbers and ids of what stands at these `(branch, seq)` of a log; those that are not there are left out."""
     query = "SELECT id FROM covm_records WHERE log_id = :log AND seq = :seq AND branch = :branch"
-    found = [tx.execute(query, {"log": log, "branch": branch, "seq": seq}).scalar() for branch, seq in places]
-    return [_native.Link(bytes(each)) for each in found if each is not None]
+    found = [(seq, tx.execute(query, {"log": log, "branch": branch, "seq": seq}).scalar()) for branch, seq in places]
+    return [(seq, _native.Link(bytes(each))) for seq, each in found if each is not None]
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
@@ -351,7 +371,7 @@ def _closers_text(closers: Iterable[Spot]) -> str:
     return " ".join(f"{each.branch}:{each.seq}" for each in closers)
 
 
-def _in_lists(name: str, values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def in_lists(name: str, values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The names and values of an IN list, a number of them at a time."""
     for start in range(0, len(values), AT_ONCE):
         listed = {f"{name}{index}": value for index, value in enumerate(values[start : start + AT_ONCE])}

@@ -1,4 +1,4 @@
-"""What every part of the blob protocol needs of its node."""
+"""What the parts of a protocol on streams need of their node."""
 
 from __future__ import annotations
 

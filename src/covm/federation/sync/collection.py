@@ -1,0 +1,222 @@
+"""`Collection`: the shared data of one type, by key. What programs use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from covm.federation.errors import UnknownEntry
+from covm.federation.sync import reading
+from covm.federation.sync.resolvers import Resolvers, Sibling
+from covm.federation.sync.scribe import Scribe, Write
+from covm.federation.wire.record import Place
+
+if TYPE_CHECKING:
+    from covm.federation.sync.keeper import Keeper, Taken
+    from covm.federation.wire.registry import TypeRegistry
+
+T = TypeVar("T")
+
+MAX_LISTED: Final = 10_000
+"""Entries of one list: more are read by ranges."""
+
+PAGE: Final = 500
+"""Changes that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version(Generic[T]):
+    """One record of a key."""
+
+    id: str
+    """The record's id."""
+    key: str
+    """What it is about."""
+    author: str
+    """The peer id of the node that wrote it."""
+    member: str | None
+    """The member whose node that is now; None in `open` mode, and for one that is not known any more."""
+    written_at_ms: int
+    """By the author's clock, in milliseconds since 1970-01-01 UTC: it orders what is shown, and proves nothing."""
+    op: Literal["put", "delete", "erase"]
+    """What it says: a value, that there is none any more, or that another record's body is to go."""
+    value: T | None
+    """None for a delete, and where the body is not held any more."""
+    state: Literal["valid", "void", "held"]
+    """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
+    reason: str
+    """Why it is void, or waits; empty for a valid one."""
+    place: Place
+    """Where it stands, for `based_on`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """A key, with what its versions come to."""
+
+    key: str
+    """What it is about."""
+    value: T | None
+    """As the type's resolver says; None for one that was deleted."""
+    heads: tuple[Version[T], ...]
+    """The versions that stand side by side: one, unless some did not know of each other."""
+    is_conflict: bool
+    """Whether people should look: see `resolve`."""
+    trouble: str
+    """Why the type's resolver could not be asked; empty when it could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """Something of a key has been found valid, or void."""
+
+    cursor: int
+    """Go on behind it with `changes(after=cursor)`."""
+    key: str
+    """What it is about."""
+    version: Version[T]
+    """The record."""
+
+
+class Collection(Generic[T]):
+    """Get it from `FederationService.collection`. Every method raises `StoreError` when the disk fails."""
+
+    def __init__(
+        self,
+        type_name: str,
+        keeper: Keeper,
+        scribe: Scribe,
+        resolvers: Resolvers,
+        registry: TypeRegistry,
+        member_of: Callable[[str], str | None],
+        require_writing: Callable[[str], None],
+    ) -> None:
+        self.type = type_name
+        self._keeper = keeper
+        self._scribe = scribe
+        self._resolvers = resolvers
+        self._registry = registry
+        self._member_of = member_of
+        self._require_writing = require_writing
+
+    async def get(self, key: str) -> Entry[T] | None:
+        """The entry of a key; None where there never was one, or it was deleted."""
+        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
+        entry = self._entry(key, found)
+        return entry if entry is not None and any(head.op == "put" for head in entry.heads) else None
+
+    async def put(self, key: str, value: T, *, based_on: Entry[T] | None = None) -> Version[T]:
+        """Writes a value; it is on disk when this returns, and goes to everybody who may read the type.
+
+        It replaces the versions of the entry that it is based on, and where none is given those that this node wrote
+        itself. What others wrote meanwhile stays beside it: a conflict. Raises `InvalidMessage`, `MessageTooLarge`,
+        `NotAMember`, `NotAuthorized`.
+        """
+        self._require_writing(self.type)
+        _, payload = self._registry.to_payload(self.type, value)
+        return await self._write(key, "put", payload, based_on)
+
+    async def delete(self, key: str, *, based_on: Entry[T] | None = None) -> Version[T]:
+        """Says that a key has no value any more. Raises as `put`, and `UnknownEntry`."""
+        self._require_writing(self.type)
+        entry = based_on or await self.get(key)
+        if entry is None:
+            raise UnknownEntry(self.type, key)
+        return await self._write(key, "delete", None, entry)
+
+    async def resolve(self, key: str, value: T) -> Version[T]:
+        """Writes a value that replaces all versions of a key which stand side by side now. Raises as `delete`."""
+        entry = await self.get(key)
+        if entry is None:
+            raise UnknownEntry(self.type, key)
+        return await self.put(key, value, based_on=entry)
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[Entry[T]]:
+        """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out."""
+        most = max(1, min(limit, MAX_LISTED))
+        found = await self._keeper.store.read(lambda tx: reading.listed(tx, self.type, prefix, after, most))
+        by_key: dict[str, list[reading.Read]] = {}
+        for each in found:
+            by_key.setdefault(each.record.body.key, []).append(each)
+        entries = (self._entry(key, rows) for key, rows in by_key.items())
+        return [each for each in entries if each is not None and any(head.op == "put" for head in each.heads)]
+
+    async def history(self, key: str) -> Sequence[Version[T]]:
+        """Every record of a key that is here, void ones and those that wait too, in the order of their clocks."""
+        found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key))
+        return sorted(map(self._version, found), key=lambda each: (each.written_at_ms, each.id))
+
+    async def conflicts(self, limit: int = 1000) -> Sequence[Entry[T]]:
+        """Entries with several versions side by side, the oldest conflict first."""
+        keys = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, limit))
+        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys))
+        entries = (self._entry(key, [each for each in found if each.record.body.key == key]) for key in keys)
+        return [each for each in entries if each is not None]
+
+    async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
+        """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart."""
+        wake = asyncio.Event()
+
+        def listen(taken: Taken) -> None:
+            if any(name == self.type for name, _ in taken.keys):
+                wake.set()
+
+        self._keeper.listeners.append(listen)
+        try:
+            while True:
+                wake.clear()
+                cursor = after
+                found = await self._keeper.store.read(lambda tx: reading.judged(tx, self.type, cursor, PAGE))  # noqa: B023
+                for number, row in found:
+                    after = number
+                    yield Change(number, row.record.body.key, self._version(row))
+                if len(found) < PAGE:
+                    await wake.wait()
+        finally:
+            self._keeper.listeners.remove(listen)
+
+    # --- inside
+
+    async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
+        places = None if based_on is None else tuple(head.place for head in based_on.heads)
+        record = await self._scribe.write(Write(self.type, key, op, value, places))
+        [found] = await self._keeper.store.read(lambda tx: reading.these(tx, [record.id]))
+        return self._version(found)
+
+    def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
+        if not found:
+            return None
+        versions = {row.record.id: self._version(row) for row in found}
+        siblings = [
+            Sibling(
+                id=row.record.id,
+                author=row.record.author,
+                member=versions[row.record.id].member,
+                hlc=row.record.body.hlc,
+                op="put" if row.record.body.op == "put" else "delete",
+                value=row.value,
+            )
+            for row in found
+        ]
+        rule = self._keeper.authority.rule(self.type).resolver
+        resolution = self._resolvers.resolve(rule, siblings)
+        heads = sorted(versions.values(), key=lambda each: (each.written_at_ms, each.id), reverse=True)
+        value = None if resolution.is_deleted else self._registry.from_payload(self.type, resolution.value)
+        return Entry(key, value, tuple(heads), resolution.is_conflict, resolution.trouble or "")
+
+    def _version(self, row: reading.Read) -> Version[T]:
+        header = row.record.body
+        return Version(
+            id=str(row.record.id),
+            key=header.key,
+            author=row.record.author,
+            member=self._member_of(row.record.author),
+            written_at_ms=header.hlc.time_ms,
+            op=header.op,
+            value=None if row.value is None else self._registry.from_payload(self.type, row.value),
+            state=row.state,
+            reason=row.reason,
+            place=Place(header.log, header.seq, row.record.id),
+        )

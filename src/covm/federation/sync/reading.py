@@ -1,0 +1,98 @@
+"""The queries behind collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from covm import _native
+from covm.federation.sync import tables
+from covm.federation.sync.rows import in_lists
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.record import SignedRecord, decode_record_body, open_records
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+
+_SELECT: Final = (
+    "SELECT r.envelope, r.body, r.state, r.reason, r.judged FROM covm_records r "
+    "JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type AND "
+)
+_HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
+
+State = Literal["valid", "void", "held"]
+_STATES: Final[dict[int, State]] = {tables.HELD: "held", tables.VALID: "valid", tables.VOID: "void"}
+
+
+class Read(NamedTuple):
+    """A record as it is here."""
+
+    record: SignedRecord
+    value: Any
+    """None without a body."""
+    state: State
+    reason: str
+
+
+def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
+    """The heads of keys."""
+    found: list[Read] = []
+    for names, values in in_lists("k", keys):
+        rows = tx.execute(_SELECT + f"{_HEADS} AND r.key IN ({names})", {"type": type_name, **values})
+        found += _read(rows.all())
+    return found
+
+
+def listed(tx: Transaction, type_name: str, prefix: str, after: str, limit: int) -> list[Read]:
+    """The heads of the first keys that begin so, behind another, in order."""
+    keys = tx.execute(
+        "SELECT DISTINCT r.key FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608 - own text
+        f"WHERE t.name = :type AND {_HEADS} AND r.op = 0 AND r.key > :after AND r.key >= :prefix AND r.key < :end "
+        "ORDER BY r.key LIMIT :limit",
+        {"type": type_name, "after": after, "prefix": prefix, "end": prefix + "\U0010ffff", "limit": limit},
+    ).scalars()
+    found = heads(tx, type_name, keys)
+    return sorted(found, key=lambda each: each.record.body.key)
+
+
+def history(tx: Transaction, type_name: str, key: str) -> list[Read]:
+    """Every record of a key."""
+    return _read(tx.execute(_SELECT + "r.key = :key", {"type": type_name, "key": key}).all())
+
+
+def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
+    """Keys with several heads, the oldest conflict first."""
+    return tx.execute(
+        "SELECT c.key FROM covm_conflicts c JOIN covm_record_types t ON t.id = c.type_id WHERE t.name = :type "
+        "ORDER BY c.since_ms, c.key LIMIT :limit",
+        {"type": type_name, "limit": limit},
+    ).scalars()
+
+
+def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, Read]]:
+    """Records in the order of their judgements, with the numbers of those, behind one."""
+    rows = tx.execute(
+        _SELECT + "r.judged > :after ORDER BY r.judged LIMIT :limit",
+        {"type": type_name, "after": after, "limit": limit},
+    ).all()
+    return [(row[4], read) for row, read in zip(rows, _read(rows), strict=True)]
+
+
+def these(tx: Transaction, ids: Sequence[_native.Link]) -> list[Read]:
+    """Records by their ids."""
+    found: list[Read] = []
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT envelope, body, state, reason, judged FROM covm_records WHERE id IN ({names})"  # noqa: S608
+        found += _read(tx.execute(query, values).all())
+    return found
+
+
+def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
+    listed_rows = list(rows)
+    records = open_records([bytes(row[0]) for row in listed_rows])
+    found: list[Read] = []
+    for record, row in zip(records, listed_rows, strict=True):
+        assert not isinstance(record, Malformed)  # noqa: S101 - it was verified before it was written
+        value = None if row[1] is None else decode_record_body(bytes(row[1]), record.body).value
+        found.append(Read(record, value, _STATES[row[2]], row[3]))
+    return found

@@ -1,0 +1,149 @@
+"""One type, from one peer: finds the logs of which it has more, and fetches that, batch by batch.
+
+    descent     where do our frontiers differ?          (questions below digests that differ)
+    lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
+    wants       what follows these records of the log?  asked again and again until nothing is lacking
+
+Each batch is on disk before the next is asked for, so whatever interrupts it loses a batch at most. It works on the
+frontier as it was at its beginning; what comes meanwhile is for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from covm import _native
+from covm.federation.clock import Clock
+from covm.federation.errors import SyncInterrupted
+from covm.federation.identity.branches import Branches
+from covm.federation.sync import rows
+from covm.federation.sync.asking import Asker
+from covm.federation.sync.descent import Descent
+from covm.federation.sync.frontier import Tips
+from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.leases import Leases
+from covm.federation.wire.sync_frames import MAX_HAVE, MAX_WANTS, SyncRequest, SyncResponse, Wanted
+
+MAX_DECLINED: Final = 4096
+"""Logs of one peer that are remembered as not to be had from it."""
+
+POLL_S: Final = 1.0
+"""Before logs that another session fetches are looked at again."""
+
+
+class Session:
+    """One run. `declined` outlives it: logs, by what the peer had of them, that came to nothing here."""
+
+    def __init__(
+        self,
+        type_name: str,
+        asker: Asker,
+        keeper: Keeper,
+        leases: Leases,
+        declined: dict[_native.Link, Tips],
+        clock: Clock,
+    ) -> None:
+        self.type = type_name
+        self.records = 0
+        """Records that were new here."""
+        self.size_bytes = 0
+        """Bytes of all that came."""
+        self._asker = asker
+        self._keeper = keeper
+        self._leases = leases
+        self._declined = declined
+        self._clock = clock
+        self._deep: set[_native.Link] = set()
+
+    async def run(self) -> None:
+        """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
+        descent = Descent(self._keeper.logs.frontier(self.type))
+        while (probes := descent.question()) is not None:
+            response = await self._asker.ask(SyncRequest(number=0, type=self.type, probes=probes))
+            try:
+                told = descent.on_answer(response.found)
+            except ValueError as error:
+                raise self._breach("sync_contradicted", str(error)) from None
+            differing = {each.log: each.tips for each in told if self._declined.get(each.log) != each.tips}
+            logs = list(differing)
+            for start in range(0, len(logs), MAX_WANTS):
+                await self._fetch({log: differing[log] for log in logs[start : start + MAX_WANTS]})
+
+    async def _fetch(self, theirs: dict[_native.Link, Tips]) -> None:
+        try:
+            while theirs := await self._lacking(theirs):
+                mine = self._leases.take(theirs, self, self._clock.monotonic_s())
+                if not mine:
+                    await asyncio.sleep(POLL_S)
+                    continue
+                if not await self._fetch_some(mine):
+                    for log in mine:
+                        self._decline(log, theirs.pop(log))
+                    self._leases.give_back(mine, self)
+        finally:
+            self._leases.give_back(theirs, self)
+
+    async def _fetch_some(self, logs: Sequence[_native.Link]) -> bool:
+        """Asks once for what follows in these logs; whether that changed anything."""
+        wants = await self._wants(logs)
+        response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
+        strange = set(response.strange) - self._deep
+        self._deep |= strange
+        return await self._take(response, set(logs)) or bool(strange & set(logs))
+
+    async def _take(self, response: SyncResponse, logs: set[_native.Link]) -> bool:
+        if not response.records:
+            return False
+        taken = await self._keeper.take(
+            [each.envelope for each in response.records],
+            [each.body for each in response.records],
+            lambda header: header.type == self.type and header.log in logs,
+        )
+        self.records += taken.placed
+        self.size_bytes += sum(len(each.envelope) + len(each.body or b"") for each in response.records)
+        if taken.malformed:
+            raise self._breach("sync_garbage", "it sent what is no record, or was not asked for")
+        return taken.placed > 0
+
+    async def _lacking(self, theirs: dict[_native.Link, Tips]) -> dict[_native.Link, Tips]:
+        ids = [tip.id for tips in theirs.values() for tip in tips]
+        lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, ids))
+        left = {log: tips for log, tips in theirs.items() if any(tip.id in lacking for tip in tips)}
+        self._leases.give_back(theirs.keys() - left.keys(), self)
+        return left
+
+    async def _wants(self, logs: Iterable[_native.Link]) -> list[Wanted]:
+        wants: list[Wanted] = []
+        for link in logs:
+            log = self._keeper.logs.get(link)
+            tips = [] if log is None else [(tip.seq, tip.id) for tip in log.tips()]
+            if link not in self._deep or log is None or log.number is None:
+                wants.append(Wanted(link, tips, deep=False))
+                continue
+            number, places = log.number, list(_growing(log.branches))
+            found = await self._keeper.store.read(lambda tx: rows.ids_at(tx, number, places))  # noqa: B023
+            wants.append(Wanted(link, found[:MAX_HAVE], deep=True))
+        return wants
+
+    def _decline(self, log: _native.Link, tips: Tips) -> None:
+        if len(self._declined) >= MAX_DECLINED:
+            self._declined.clear()
+        self._declined[log] = tips
+
+    def _breach(self, reason: str, why: str) -> SyncInterrupted:
+        self._asker.violation(reason)
+        return SyncInterrupted(self.type, self._asker.peer, why)
+
+
+def _growing(branches: Branches) -> Iterator[tuple[int, int]]:
+    """Places behind each tip, `(branch, seq)`, at distances that double, down to the first of each branch."""
+    for index in range(len(branches)):
+        branch, distance = branches[index], 1
+        seq = branch.tip_seq
+        yield index, seq
+        while seq > branch.begins:
+            seq = max(branch.begins, seq - distance)
+            distance *= 2
+            yield index, seq
