@@ -77,6 +77,8 @@ class Author:
         self.key = key_of(f"{name}: node")
         self.incarnation = Incarnation(1, hashlib.sha256(name.encode()).digest()[:8])
         self.bodies: dict[Link, bytes | None] = {}
+        self.key_id = cid(name.encode())
+        """An id of nothing that is held anywhere."""
 
     def write(
         self,

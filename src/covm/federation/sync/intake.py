@@ -6,12 +6,13 @@ What is known of the records that the batch builds on, and of those with the sam
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from covm import _native
+from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status, Verdict, waiting
 from covm.federation.sync.heads import Node, newly_superseded
@@ -58,6 +59,8 @@ class Plan:
     """What there is to write."""
 
     logs: dict[_native.Link, Log] = field(default_factory=dict)
+    rebased: set[_native.Link] = field(default_factory=set)
+    """Logs that have another basis now."""
     rows: dict[_native.Link, Row] = field(default_factory=dict)
     """In the order of their arrival."""
     judged: list[_native.Link] = field(default_factory=list)
@@ -65,6 +68,8 @@ class Plan:
     superseded: set[_native.Link] = field(default_factory=set)
     closed: dict[_native.Link, tuple[Spot, ...]] = field(default_factory=dict)
     """Closers of records, all of them."""
+    conflicts: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Types and keys of which it changed whether they have several heads."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
     forks: list[tuple[_native.Link, int]] = field(default_factory=list)
@@ -152,8 +157,12 @@ class Intake:
         self._of_key: dict[tuple[str, str], list[_native.Link]] = {}
         """By type and key."""
         self._awaiting: dict[_native.Link, list[_native.Link]] = {}
+        self._begun: dict[tuple[_native.Link, int], Beginning] = {}
+        self._heads: Counter[tuple[str, str]] = Counter()
+        """Of keys, before this."""
         for each in known:
             self._add(held.known.get(each.id, each))
+            self._heads[each.type, each.key] += each.counts and not each.superseded
 
     def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
         """Gives each its place and judges it, and what has waited for it in the room."""
@@ -169,7 +178,7 @@ class Intake:
                 self._judge(placed)
                 pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
         self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
-        return self.plan
+        return self._told()
 
     def rejudge(self, records: Iterable[Arrived]) -> Plan:
         """Judges records of one log anew, in their order, which are known and have been judged on another basis."""
@@ -199,7 +208,7 @@ class Intake:
         for each in records:
             if not self._known[each].is_judged:
                 self._judge(self._row_of(each))
-        return self.plan
+        return self._told()
 
     def log(self, type_name: str, author: str, incarnation: Incarnation) -> Log:
         """A log as this plan leaves it; an empty one where there is none."""
@@ -218,6 +227,17 @@ class Intake:
         """Whose log a record stands in."""
         log = self.plan.logs.get(known.log) or self._logs.get(known.log)
         return log.author if log is not None else ""
+
+    def _told(self) -> Plan:
+        """The plan, with what follows from all of it."""
+        for record in self.plan.judged:
+            known = self._known[record]
+            key = known.type, known.key
+            if key not in self.plan.conflicts:
+                heads = sum(each.counts and not each.superseded for each in self.known_of(*key))
+                if (heads > 1) != (self._heads[key] > 1):
+                    self.plan.conflicts[key] = heads > 1
+        return self.plan
 
     # --- a place
 
@@ -281,15 +301,20 @@ class Intake:
             each.verdict, seq = judge(
                 each.arrived.record, self._facts(each), self._authority, self._reach, self._now_ms
             )
-            known = self._known[each.known.id]._replace(identity_seq=seq, is_judged=not each.is_held)
+            is_held = each.is_held
+            counts = each.verdict.holds and each.arrived.record.body.op != "erase"
+            known = self._known[each.known.id]._replace(identity_seq=seq, is_judged=not is_held, counts=counts)
             self._change(known)
             log = each.log = self._draft(each.log)
             if log.branches[known.spot.branch].tip == known.id:
                 log.ends[known.spot.branch] = Ended(known.hlc, seq)
-            if each.is_held:
+            if is_held:
                 self._await(each.arrived.record)
             else:
-                self._judged(each, known)
+                self.plan.judged.append(known.id)
+            if counts:
+                self._supersede(known.parents, known)
+                self._close(known)
             pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
 
     def _facts(self, row: Row) -> Facts:
@@ -302,19 +327,18 @@ class Intake:
             branches=row.log.branches,
             before=before.hlc,
             identity_seq=before.identity_seq,
-            begun=self._authority.beginning(row.log.first(known.spot.branch)),
+            begun=self._beginning(known, row.log),
             parents={each: there for each in known.parents if (there := self._known.get(each)) is not None},
             own=[self._known[each] for each in self._own.get((known.log, known.key), ()) if each != known.id],
         )
 
-    def _judged(self, row: Row, known: Known) -> None:
-        self.plan.judged.append(known.id)
-        if not row.verdict.holds or row.arrived.record.body.op == "erase":
-            return
-        known = known._replace(counts=True)
-        self._change(known)
-        self._supersede(known.parents, known)
-        self._close(known)
+    def _beginning(self, known: Known, log: Log) -> Beginning:
+        """What a record's log is bound to. Every record asks, and there are few logs."""
+        key = known.log, log.branches.root_of(known.spot.branch)
+        begun = self._begun.get(key)
+        if begun is None:
+            begun = self._begun[key] = self._authority.beginning(log.first(known.spot.branch))
+        return begun
 
     def _close(self, known: Known, *, reopens: bool = False) -> None:
         """What a record of its log names as parents is closed by it, or is not any more."""

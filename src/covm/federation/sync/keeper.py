@@ -105,16 +105,27 @@ class Keeper:
 
         `accepts` says whether a record is one of those that were asked for.
         """
-        arrived = await self._offload.run(lambda: _verified(envelopes, bodies, self.federation))
-        arrived = [each for each in arrived if accepts(each.record.body)]
-        if malformed := len(envelopes) - len(arrived):
+        placed, refused, sound, keys = 0, 0, 0, frozenset[tuple[str, str]]()
+        verified = asyncio.ensure_future(self._verified(envelopes, bodies, 0))
+        try:
+            for start in range(0, len(envelopes), MAX_BATCH):
+                arrived = [each for each in await verified if accepts(each.record.body)]
+                # The next ones are verified while these are judged and written.
+                verified = asyncio.ensure_future(self._verified(envelopes, bodies, start + MAX_BATCH))
+                sound += len(arrived)
+                async with self.turn:
+                    taken = await self._take(arrived)
+                placed, refused, keys = placed + taken.placed, refused + taken.refused, keys | taken.keys
+        finally:
+            verified.cancel()
+        if malformed := len(envelopes) - sound:
             self._counters.drop("malformed_record", malformed)
-        placed, refused, keys = 0, 0, frozenset[tuple[str, str]]()
-        for start in range(0, len(arrived), MAX_BATCH):
-            async with self.turn:
-                taken = await self._take(arrived[start : start + MAX_BATCH])
-            placed, refused, keys = placed + taken.placed, refused + taken.refused, keys | taken.keys
         return Taken(placed, refused, keys, malformed)
+
+    async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
+        """Those of one batch whose signature and form hold."""
+        some, theirs = envelopes[start : start + MAX_BATCH], bodies[start : start + MAX_BATCH]
+        return await self._offload.run(lambda: _verified(some, theirs, self.federation)) if some else []
 
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
@@ -167,6 +178,7 @@ class Keeper:
                 is_last = len(arrived) < MAX_BATCH
                 if is_last:
                     plan.logs.setdefault(link, current.copy()).basis = basis
+                    plan.rebased.add(link)
                 await self.keep(plan)
                 if plan.recount:
                     self._held = Held()
@@ -203,12 +215,26 @@ class Keeper:
     async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
         """What there is to know before these are judged."""
         ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
+        fresh: set[_native.Link] = set()
         for each in coming:
             header = each.record.body
             keys[header.type, header.key] = None
-            ids[each.record.id] = None
-            ids.update(dict.fromkeys(builds_on(header)))
+            if self._goes_on(header, fresh):
+                fresh.add(each.record.id)
+                ids.update((place.id, None) for place in header.parents if place.id not in fresh)
+            else:
+                ids[each.record.id] = None
+                ids.update(dict.fromkeys(builds_on(header)))
         return await self.look_up(ids, keys)
+
+    def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
+        """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""
+        if header.prev in fresh:
+            return True
+        log = self.logs.get(header.log)
+        if log is None:
+            return header.prev is None
+        return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
 
     async def keep(self, plan: Plan) -> Taken:
         """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""
@@ -223,6 +249,7 @@ class Keeper:
             if row.is_new and link in self._listed:
                 # What stands before a cut's end did not count without it.
                 plan.logs[row.known.log].basis = DOUBTFUL
+                plan.rebased.add(row.known.log)
                 self.is_doubtful = True
         numbers = await self.store.write(
             partial(rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())

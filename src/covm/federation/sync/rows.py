@@ -178,9 +178,9 @@ def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
     """Writes a plan. Judgements are numbered above `judged`. Returns the rows of the logs that have one now."""
-    numbers = {link: _save_log(tx, log) for link, log in plan.logs.items()}
-    order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     types = {name: _type_id(tx, name) for name in {log.type for log in plan.logs.values()}}
+    numbers = _save_logs(tx, plan, types)
+    order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
     tx.insert(
         tables.records,
@@ -199,15 +199,16 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
                 {"id": link.bytes, "closers": _closers_text(closers)},
             )
+    for (name, key), is_conflict in plan.conflicts.items():
+        _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     for name, key in plan.recount:
-        _recount(tx, types[name], key)
-    for name, key in {(known.type, known.key) for known in (plan.rows[link].known for link in plan.judged)}:
-        note_conflict(tx, types[name], key, now_ms)
+        heads = _recount(tx, types[name], key)
+        _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
     return numbers
 
 
-def _recount(tx: Transaction, type_id: int, key: str) -> None:
-    """Finds the heads of a key anew."""
+def _recount(tx: Transaction, type_id: int, key: str) -> int:
+    """Finds the heads of a key anew; how many there are."""
     fields = {"type": type_id, "key": key}
     query = "SELECT id, parents, state, op, superseded FROM covm_records WHERE type_id = :type AND key = :key"
     nodes = [
@@ -226,34 +227,37 @@ def _recount(tx: Transaction, type_id: int, key: str) -> None:
                 "UPDATE covm_records SET superseded = :superseded WHERE id = :id",
                 {"superseded": int(node.id in reached), "id": node.id.bytes},
             )
+    return sum(node.counts and node.id not in reached for node in nodes)
 
 
-def note_conflict(tx: Transaction, type_id: int, key: str, now_ms: int) -> None:
+def _note_conflict(tx: Transaction, type_id: int, key: str, *, is_conflict: bool, now_ms: int) -> None:
     """Keeps whether a key has several heads."""
-    fields = {"type": type_id, "key": key}
-    heads = tx.execute(
-        "SELECT count(*) FROM covm_records WHERE type_id = :type AND key = :key AND state = 1 AND op < 2 AND "
-        "superseded = 0",
-        fields,
-    ).scalar_one()
-    if heads > 1:
+    if is_conflict:
         tx.insert(tables.conflicts, ("type_id", "key", "since_ms"), [(type_id, key, now_ms)], or_ignore=True)
     else:
+        fields = {"type": type_id, "key": key}
         tx.execute("DELETE FROM covm_conflicts WHERE type_id = :type AND key = :key", fields)
 
 
-def _save_log(tx: Transaction, log: Log) -> int:
-    number = log.number
-    link = log.link.bytes
-    if number is None:
-        row = (link, _type_id(tx, log.type), log.author, log.incarnation.number, log.incarnation.nonce, log.basis)
-        tx.insert(tables.logs, ("log", "type_id", "author", "number", "nonce", "basis"), [row], or_ignore=True)
-        number = int(tx.execute("SELECT id FROM covm_record_logs WHERE log = :log", {"log": link}).scalar_one())
-    else:
-        tx.execute("UPDATE covm_record_logs SET basis = :basis WHERE id = :id", {"basis": log.basis, "id": number})
-    tx.execute("DELETE FROM covm_record_branches WHERE log_id = :log", {"log": number})
-    tx.insert(tables.branches, [column.name for column in tables.branches.columns], _branch_rows(number, log))
-    return number
+def _save_logs(tx: Transaction, plan: Plan, types: dict[str, int]) -> dict[_native.Link, int]:
+    numbers = {link: log.number for link, log in plan.logs.items() if log.number is not None}
+    fresh = {link: log for link, log in plan.logs.items() if log.number is None}
+    rows = [
+        (link.bytes, types[log.type], log.author, log.incarnation.number, log.incarnation.nonce, log.basis)
+        for link, log in fresh.items()
+    ]
+    tx.insert(tables.logs, ("log", "type_id", "author", "number", "nonce", "basis"), rows, or_ignore=True)
+    for names, values in in_lists("l", [link.bytes for link in fresh]):
+        found = tx.execute(f"SELECT log, id FROM covm_record_logs WHERE log IN ({names})", values)  # noqa: S608
+        numbers.update((_native.Link(bytes(row[0])), row[1]) for row in found)
+    for link in plan.rebased:
+        basis = {"basis": plan.logs[link].basis, "id": numbers[link]}
+        tx.execute("UPDATE covm_record_logs SET basis = :basis WHERE id = :id", basis)
+    for names, values in in_lists("l", [number for link, number in numbers.items() if link not in fresh]):
+        tx.execute(f"DELETE FROM covm_record_branches WHERE log_id IN ({names})", values)  # noqa: S608 - own names
+    branches = [row for link, log in plan.logs.items() for row in _branch_rows(numbers[link], log)]
+    tx.insert(tables.branches, [column.name for column in tables.branches.columns], branches)
+    return numbers
 
 
 def _branch_rows(number: int, log: Log) -> list[tuple[Any, ...]]:
