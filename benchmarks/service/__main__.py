@@ -1,7 +1,8 @@
 """One command, one line of JSON: `connect RUNS`, `gossip NODES MESSAGES RATE` and `gossip-members`, `codec COUNT`;
 `serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another
 process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
-starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`."""
+starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`;
+`sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING`, `sync-written COUNT WINDOW`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from benchmarks.service import backlog, codec, connect, direct, durable, gossip, membership
+from benchmarks.service import backlog, codec, connect, direct, durable, gossip, membership, replicas
 from benchmarks.service.figures import Figures
 from benchmarks.service.running import run
 
@@ -34,6 +35,9 @@ COMMANDS: dict[str, Command] = {
     "backlog-peer": backlog.peer,
     "membership-verify": lambda count, entries: membership.verify(int(count), int(entries)),
     "membership-access": lambda count, among: membership.access(int(count), int(among)),
+    "sync-first": lambda count, authors: replicas.first(int(count), int(authors)),
+    "sync-missing": lambda count, authors, lacking: replicas.missing(int(count), int(authors), int(lacking)),
+    "sync-written": lambda count, window: replicas.written(int(count), int(window)),
     "membership-removal": lambda nodes: membership.removal(int(nodes)),
 }
 

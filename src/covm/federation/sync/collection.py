@@ -182,8 +182,7 @@ class Collection(Generic[T]):
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
         record = await self._scribe.write(Write(self.type, key, op, value, places))
-        [found] = await self._keeper.store.read(lambda tx: reading.these(tx, [record.id]))
-        return self._version(found)
+        return self._version(reading.Read(record, value, "valid", ""))
 
     def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
         if not found:

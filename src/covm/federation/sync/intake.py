@@ -178,7 +178,7 @@ class Intake:
                 self._judge(placed)
                 pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
         self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
-        return self._told()
+        return self.plan
 
     def rejudge(self, records: Iterable[Arrived]) -> Plan:
         """Judges records of one log anew, in their order, which are known and have been judged on another basis."""
@@ -208,7 +208,7 @@ class Intake:
         for each in records:
             if not self._known[each].is_judged:
                 self._judge(self._row_of(each))
-        return self._told()
+        return self.plan
 
     def log(self, type_name: str, author: str, incarnation: Incarnation) -> Log:
         """A log as this plan leaves it; an empty one where there is none."""
@@ -228,8 +228,8 @@ class Intake:
         log = self.plan.logs.get(known.log) or self._logs.get(known.log)
         return log.author if log is not None else ""
 
-    def _told(self) -> Plan:
-        """The plan, with what follows from all of it."""
+    def told(self) -> Plan:
+        """The plan, with what follows from all of it: once it is complete."""
         for record in self.plan.judged:
             known = self._known[record]
             key = known.type, known.key

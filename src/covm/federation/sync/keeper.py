@@ -132,7 +132,8 @@ class Keeper:
         async with self.turn:
             if self._held:
                 intake = self.intake(await self._look_up(self._held.records.values()))
-                await self.keep(intake.again(list(self._held.records)))
+                intake.again(list(self._held.records))
+                await self.keep(intake.told())
 
     async def _take(self, arrived: Sequence[Arrived]) -> Taken:
         room: dict[_native.Link, list[Arrived]] = {}
@@ -150,7 +151,7 @@ class Keeper:
             self._room[unplaced.record.id] = unplaced
         while len(self._room) > MAX_UNPLACED:
             self._room.popitem(last=False)
-        return await self.keep(plan)
+        return await self.keep(intake.told())
 
     async def reconsider(self) -> None:
         """Judges anew all logs that were judged on another basis than what is known now. Raises `StoreError`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from covm import _native
 from covm.federation.sync import tables
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
@@ -76,15 +75,6 @@ def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tupl
         {"type": type_name, "after": after, "limit": limit},
     ).all()
     return [(row[4], read) for row, read in zip(rows, _read(rows), strict=True)]
-
-
-def these(tx: Transaction, ids: Sequence[_native.Link]) -> list[Read]:
-    """Records by their ids."""
-    found: list[Read] = []
-    for names, values in in_lists("i", [each.bytes for each in ids]):
-        query = f"SELECT envelope, body, state, reason, judged FROM covm_records WHERE id IN ({names})"  # noqa: S608
-        found += _read(tx.execute(query, values).all())
-    return found
 
 
 def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:

@@ -15,8 +15,8 @@ from covm.federation.sync.judging import MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
 from covm.federation.sync.logs import Log
 from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
-from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import (
     Auth,
     Hlc,
@@ -24,9 +24,8 @@ from covm.federation.wire.record import (
     Place,
     RecordHeader,
     SignedRecord,
+    encode_record,
     encode_record_body,
-    open_records,
-    seal_record,
 )
 
 MAX_GROUP: Final = 256
@@ -88,7 +87,7 @@ class Scribe:
                     written.append((done, self._one(intake, write)))
                 except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
                     _fail(done, error)
-            await self._keeper.keep(intake.plan)
+            await self._keeper.keep(intake.told())
         except BaseException as error:
             for _, done in group:
                 _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
@@ -150,10 +149,9 @@ class Scribe:
             size=0 if body is None else len(body),
             target=None,
         )
-        [record] = open_records([seal_record(self._keypair, header)])
-        if isinstance(record, Malformed):
-            raise InvalidMessage(write.type, "", record.reason)
-        return record
+        data = encode_record(header)
+        [envelope] = self._keypair.seal(Kind.RECORD, [data])
+        return SignedRecord(id=_native.cid(data), author=header.author, body=header, envelope=envelope)
 
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
         """What the write is based on; with it what its own log has left open and others have replaced since."""
