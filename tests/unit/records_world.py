@@ -14,7 +14,7 @@ from covm.federation.counters import Counters
 from covm.federation.identity.authors import Beginning, First, Written
 from covm.federation.identity.cuts import Within
 from covm.federation.identity.roles import DEFAULT_RULE, TypeRule
-from covm.federation.identity.verdicts import Verdict, valid, void
+from covm.federation.identity.verdicts import Verdict, valid, void, waiting
 from covm.federation.offload import InlineOffload
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
@@ -52,9 +52,14 @@ class Anybody:
     def written(self, record: SignedRecord, before: Hlc | None, begun: Beginning, seq: int, cuts: Within) -> Written:
         if before is not None and record.body.hlc <= before:
             return Written(verdict=void("its clock goes back"), seq=seq)
+        if not self.knows(record.body.auth):
+            return Written(verdict=waiting("nobody knows it", record.body.auth.identity), seq=seq)
         if record.author in self.banned:
             return Written(verdict=void("it may not"), seq=seq)
         return Written(verdict=valid("anybody may"), seq=seq)
+
+    def knows(self, auth: Auth) -> bool:
+        return auth.identity == FEDERATION
 
     def rule(self, type_name: str) -> TypeRule:
         return DEFAULT_RULE

@@ -45,6 +45,12 @@ class MembersAuthority:
         verdict = standing.record_verdict(record, begun, written, cuts)
         return Written(verdict=verdict, seq=written.seq, state=written.state)
 
+    def knows(self, auth: Auth) -> bool:
+        """Whether by what an author writes is here."""
+        ledger = self._members.ledger
+        log = ledger.identities.log_of(auth.identity) if ledger is not None else None
+        return log is not None and log.at(auth.identity) is not None
+
     def rule(self, type_name: str) -> TypeRule:
         """What everyone has agreed on about a type."""
         standing = self._members.standing
@@ -108,6 +114,10 @@ class EveryonesAuthority:
         if before is not None and record.body.hlc <= before:
             return Written(verdict=void("its clock is not ahead of the record before it"), seq=seq)
         return Written(verdict=valid("membership is open"), seq=seq)
+
+    def knows(self, auth: Auth) -> bool:
+        """There is nothing to know."""
+        return True
 
     def rule(self, type_name: str) -> TypeRule:
         """The rule of every type."""

@@ -1,7 +1,8 @@
 """Replicas converge: whatever order records arrive in, every node ends with the same heads and shows the same value.
 
     judging    whether a record counts              heads      which records of a key stand side by side
-    intake     a batch of records, judged           logs       what the next record of a log has to follow
+    intake     a batch of records, judged           plan       what is to be written for it
+    held       what waits to be judged              logs       what the next record of a log has to follow
     frontier   what is held, as a value             descent    where two frontiers differ
     resolvers  what is shown of several versions    states     values that merge
 
@@ -12,5 +13,5 @@
     collection what programs use                                reading    the queries behind it
     tables     the tables of records                            rows       the jobs that read and write them
 
-The first eight, and `leases`, are rules: no I/O.
+The first ten, and `leases`, are rules: no I/O.
 """

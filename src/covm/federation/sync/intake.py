@@ -7,129 +7,19 @@ What is known of the records that the batch builds on, and of those with the sam
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Iterable
 
 from covm import _native
 from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
-from covm.federation.identity.verdicts import Status, Verdict, waiting
 from covm.federation.sync.heads import Node, newly_superseded
-from covm.federation.sync.judging import Authority, Facts, Known, judge
-from covm.federation.sync.logs import Ended, Log, Logs, Reach
+from covm.federation.sync.held import MAX_HELD, Held, builds_on
+from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, judge
+from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
+from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
 from covm.federation.wire.sync_frames import MAX_TIPS
-
-_UNJUDGED: Final = waiting("it is not judged yet")
-
-Room = Mapping[_native.Link, Sequence["Arrived"]]
-"""Records without a place, by the record that each of them follows."""
-
-
-class Arrived(NamedTuple):
-    """A record whose signature and form are right, and its body where there is one here."""
-
-    record: SignedRecord
-    body: bytes | None
-
-
-@dataclass(slots=True)
-class Row:
-    """A record as it is to be written."""
-
-    arrived: Arrived
-    log: Log
-    known: Known
-    before: Ended
-    """Of the record before it."""
-    is_new: bool
-    """Whether it is written for the first time."""
-    verdict: Verdict = _UNJUDGED
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it waits to be judged."""
-        return self.verdict.status is Status.WAITING
-
-
-@dataclass(slots=True)
-class Plan:
-    """What there is to write."""
-
-    logs: dict[_native.Link, Log] = field(default_factory=dict)
-    rebased: set[_native.Link] = field(default_factory=set)
-    """Logs that have another basis now."""
-    rows: dict[_native.Link, Row] = field(default_factory=dict)
-    """In the order of their arrival."""
-    judged: list[_native.Link] = field(default_factory=list)
-    """Those that are valid or void now, in the order in which they were found to be."""
-    superseded: set[_native.Link] = field(default_factory=set)
-    closed: dict[_native.Link, tuple[Spot, ...]] = field(default_factory=dict)
-    """Closers of records, all of them."""
-    conflicts: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """Types and keys of which it changed whether they have several heads."""
-    recount: set[tuple[str, str]] = field(default_factory=set)
-    """Types and keys whose heads are to be found anew from all their records."""
-    forks: list[tuple[_native.Link, int]] = field(default_factory=list)
-    """Logs, and the numbers at which they turned out to be forked."""
-    unplaced: list[Arrived] = field(default_factory=list)
-    """The record before them is not here."""
-    refused: list[tuple[Arrived, str]] = field(default_factory=list)
-    """They have no place, and never will; or none here."""
-
-
-def builds_on(header: RecordHeader) -> set[_native.Link]:
-    """The records that a record names: the one before it, and its parents."""
-    named = {place.id for place in header.parents}
-    return named if header.prev is None else named | {header.prev}
-
-
-class Held:
-    """Records that have their place and wait to be judged, and what is known of them."""
-
-    def __init__(self) -> None:
-        self.records: dict[_native.Link, Arrived] = {}
-        self.known: dict[_native.Link, Known] = {}
-        self._awaited_by: dict[_native.Link, dict[_native.Link, None]] = {}
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def add(self, arrived: Arrived, known: Known) -> None:
-        """Adds one, or what is known of it now."""
-        if known.id not in self.records:
-            for named in builds_on(arrived.record.body):
-                self._awaited_by.setdefault(named, {})[known.id] = None
-        self.records[known.id], self.known[known.id] = arrived, known
-
-    def remove(self, record: _native.Link) -> None:
-        """It has been judged."""
-        arrived = self.records.pop(record, None)
-        if arrived is None:
-            return
-        del self.known[record]
-        for named in builds_on(arrived.record.body):
-            waiting_for = self._awaited_by[named]
-            del waiting_for[record]
-            if not waiting_for:
-                del self._awaited_by[named]
-
-    def awaited_by(self, record: _native.Link) -> Iterable[_native.Link]:
-        """Those that build on this one."""
-        return self._awaited_by.get(record, ())
-
-    def behind(self, records: Iterable[_native.Link]) -> list[Arrived]:
-        """All that may be judged once these are here."""
-        found: dict[_native.Link, None] = {}
-        pending = list(records)
-        while pending:
-            for each in self.awaited_by(pending.pop()):
-                if each not in found:
-                    found[each] = None
-                    pending.append(each)
-        return [self.records[each] for each in found]
 
 
 class Intake:
@@ -247,6 +137,9 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
+        if (why := self._no_room(record, log, before)) is not None:
+            self.plan.refused.append((arrived, why))
+            return None
         begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
         is_fork = begins_branch and len(log.branches) > 0
         if is_fork and len(log.branches) >= MAX_TIPS:
@@ -272,6 +165,25 @@ class Intake:
         if known.superseded:
             self._supersede(known.parents, known)
         return row
+
+    def _no_room(self, record: SignedRecord, log: Log, before: Ended) -> str | None:
+        """Why a record is not taken for now. Whoever has it offers it again."""
+        header = record.body
+        if not len(log.branches):
+            begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
+            if self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS:
+                return "its author has begun too many logs"
+        if len(self._held) + len(self.plan.rows) < MAX_HELD or self._awaited_by(record.id):
+            return None
+        planned = sum(row.is_new and row.is_held for row in self.plan.rows.values())
+        would_wait = (
+            before.identity_seq is None
+            or header.hlc.time_ms > self._now_ms + MAX_AHEAD_MS
+            or any(place.id not in self._known for place in header.parents)
+            or not self._authority.knows(header.auth)
+        )
+        is_full = len(self._held) + planned >= MAX_HELD
+        return "too many records wait to be judged" if is_full and would_wait else None
 
     def _before(self, header: RecordHeader) -> tuple[Spot | None, Ended] | str | None:
         """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""

@@ -37,6 +37,9 @@ class Authority(Protocol):
     def written(self, record: SignedRecord, before: Hlc | None, begun: Beginning, seq: int, cuts: Within) -> Written:
         """Whether its author may write a record, behind one of this clock and this number of an identity entry."""
 
+    def knows(self, auth: Auth) -> bool:
+        """Whether by what an author writes is here: one that is made up would be waited for without end."""
+
     def rule(self, type_name: str) -> TypeRule:
         """What everyone has agreed on about a type."""
 

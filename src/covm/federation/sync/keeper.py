@@ -20,9 +20,11 @@ from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
 from covm.federation.sync import rows
-from covm.federation.sync.intake import Arrived, Held, Intake, Plan, builds_on
+from covm.federation.sync.held import Held, builds_on
+from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
+from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
 
@@ -32,9 +34,8 @@ MAX_BATCH: Final = 512
 MAX_UNPLACED: Final = 4096
 """Records that wait for the one before them: what comes by reconciliation is in order, and needs no room."""
 
-MAX_HELD: Final = 16_384
-"""Records that wait to be judged: what is beyond has to be offered again."""
-
+MAX_UNPLACED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of them, bodies and all."""
 
 DOUBTFUL: Final = b""
 """The basis of a log whose records are to be judged anew."""
@@ -149,8 +150,11 @@ class Keeper:
         plan = intake.take(arrived, room)
         for unplaced in plan.unplaced:
             self._room[unplaced.record.id] = unplaced
-        while len(self._room) > MAX_UNPLACED:
-            self._room.popitem(last=False)
+        left_bytes = MAX_UNPLACED_BYTES
+        for number, (link, waits) in enumerate(reversed(list(self._room.items()))):
+            left_bytes -= len(waits.record.envelope) + len(waits.body or b"")
+            if left_bytes < 0 or number >= MAX_UNPLACED:
+                del self._room[link]
         return await self.keep(intake.told())
 
     async def reconsider(self) -> None:

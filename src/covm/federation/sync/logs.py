@@ -6,6 +6,7 @@ As much as there are logs, not as there are records. Rules: no I/O. What is plan
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -17,6 +18,9 @@ from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, log_id
 from covm.federation.wire.sync_frames import Tip
+
+MAX_LOGS: Final = 256
+"""Logs of one author and type: it begins another when its store is restored, or its member is admitted anew."""
 
 
 class Ended(NamedTuple):
@@ -118,6 +122,7 @@ class Logs:
         for link, log in self._logs.items():
             by_type.setdefault(log.type, {})[link] = log.tips()
         self._frontiers = {name: Frontier.of(tips) for name, tips in by_type.items()}
+        self._count_of: Counter[tuple[str, str]] = Counter((log.type, log.author) for log in self)
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -128,6 +133,10 @@ class Logs:
     def get(self, log: _native.Link) -> Log | None:
         """A log by its id."""
         return self._logs.get(log)
+
+    def count_of(self, type_name: str, author: str) -> int:
+        """Logs of an author, of a type."""
+        return self._count_of[type_name, author]
 
     def types(self) -> list[str]:
         """The types of which there are records."""
@@ -141,6 +150,7 @@ class Logs:
         """Takes over what is on disk now."""
         by_type: dict[str, dict[_native.Link, tuple[Tip, ...]]] = {}
         for log in changed:
+            self._count_of[log.type, log.author] += log.link not in self._logs
             self._logs[log.link] = log
             by_type.setdefault(log.type, {})[log.link] = log.tips()
         for name, tips in by_type.items():

@@ -210,6 +210,11 @@ class SyncManager:
             await self._trying(self.keeper.reconsider())
             for server in self._servers.values():
                 server.news()
+            for peer, partner in list(self._partners.items()):
+                for name, standing in list(partner.types.items()):
+                    # What came to nothing may come to something now.
+                    standing.declined.clear()
+                    self._begin(peer, name)
 
     async def _upkeep(self) -> None:
         while True:

@@ -10,9 +10,9 @@ from covm.federation.identity.branches import Branch, Branches, Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync import tables
 from covm.federation.sync.heads import Node, reached_in
-from covm.federation.sync.intake import Arrived, Plan, Row
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Ended, Log
+from covm.federation.sync.plan import Arrived, Plan, Row
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Auth, Hlc, open_records

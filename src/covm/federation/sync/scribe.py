@@ -10,10 +10,11 @@ from covm import _native
 from covm.federation.clock import Clock, Random
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
 from covm.federation.identity.verdicts import Verdict
-from covm.federation.sync.intake import Arrived, Intake
+from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
 from covm.federation.sync.logs import Log
+from covm.federation.sync.plan import Arrived
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms

@@ -1,0 +1,219 @@
+"""Records that lie: about place, parents, time, author; forks, floods, and siblings without end.
+
+THREATS.md, rows *sync*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.membership_world import NOON_MS
+from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
+
+from covm._native import cid
+from covm.federation.sync import held, intake, judging, keeper
+from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
+
+HONEST, LIAR = Author("honest"), Author("liar")
+HELD, VALID, VOID = 0, 1, 2
+
+
+async def shelf_with(*records: SignedRecord) -> Shelf:
+    shelf = await Shelf().open()
+    await shelf.take(*records)
+    return shelf
+
+
+LIES: dict[str, Callable[[SignedRecord, SignedRecord], SignedRecord]] = {
+    "a parent that is of another key": lambda mine, theirs: LIAR.write("other", on=[theirs]),
+    "a parent at another number": lambda mine, theirs: LIAR.write(
+        "key", parents=(Place(theirs.body.log, 9, theirs.id),), hlc=Hlc(NOON_MS + 9, 0)
+    ),
+    "a parent in another log": lambda mine, theirs: LIAR.write(
+        "key", parents=(Place(mine.body.log, 1, theirs.id),), hlc=Hlc(NOON_MS + 9, 0)
+    ),
+    "a clock behind its parent's": lambda mine, theirs: LIAR.write("key", on=[theirs], hlc=Hlc(1, 0)),
+    "a clock behind the record before it": lambda mine, theirs: LIAR.write("key", after=mine, hlc=Hlc(1, 0)),
+    "an erase that is based on something": lambda mine, theirs: LIAR.write(
+        "key", op="erase", on=[theirs], target=theirs.id
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_record_that_lies_is_void_and_changes_no_head(lie: str) -> None:
+    theirs, mine = HONEST.write("key", "honest"), LIAR.write("mine")
+    shelf = await shelf_with(theirs, mine)
+    false = LIES[lie](mine, theirs)
+    await shelf.take(false)
+    assert (await shelf.states())[false.id] == (VOID, False)
+    assert await shelf.heads("key") == {theirs.id}
+    assert await shelf.conflicts() == []
+
+
+@pytest.mark.parametrize("place", ["another number", "another log", "a made-up record"])
+async def test_what_does_not_follow_the_record_that_it_names_has_no_place(place: str) -> None:
+    theirs, mine = HONEST.write("key"), LIAR.write("key")
+    shelf = await shelf_with(theirs, mine)
+    false = {
+        "another number": LIAR.write("key", after=mine, seq=5),
+        "another log": LIAR.write("key", prev=theirs.id, seq=2),
+        "a made-up record": LIAR.write("key", prev=cid(b"made up"), seq=2),
+    }[place]
+    taken = await shelf.take(false)
+    assert taken.placed == 0
+    assert false.id not in await shelf.states()
+
+
+async def test_what_does_not_verify_is_not_taken_at_all() -> None:
+    shelf = await shelf_with()
+    sound = HONEST.write("key", "value")
+    elsewhere = HONEST.write("key", federation=cid(b"another federation"))
+    other_body = HONEST.bodies[HONEST.write("key", "other").id]
+    flipped = sound.envelope[:-1] + bytes([sound.envelope[-1] ^ 1])
+    with pytest.raises(ValueError, match="the key is that of"):
+        seal_record(LIAR.key, sound.body)
+    forged = seal_record(LIAR.key, msgspec.structs.replace(sound.body, author=LIAR.key.peer_id))
+    assert forged != sound.envelope
+    taken = await shelf.keeper.take([flipped, elsewhere.envelope, sound.envelope], [None, None, other_body])
+    assert (taken.placed, taken.malformed) == (0, 3)
+    assert await shelf.states() == {}
+
+
+@pytest.mark.parametrize("at", ["the first record", "a later record"])
+async def test_a_fork_costs_no_honest_history_and_both_sides_stay(at: str) -> None:
+    start = HONEST.write("key", "start")
+    one = HONEST.write("key", "one", after=start, on=[start]) if at == "a later record" else start
+    other = (
+        HONEST.write("key", "other", after=start, on=[start])
+        if at == "a later record"
+        else HONEST.write("key", "another start")
+    )
+    shelf = await shelf_with(start, one, other)
+    assert await shelf.heads("key") == {one.id, other.id}
+    later = HONEST.write("key", "later", after=one, on=[one, other])
+    await shelf.take(later)
+    assert await shelf.heads("key") == {later.id}
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_forks_without_end_are_followed_so_far_and_no_further(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not defended:
+        monkeypatch.setattr(intake, "MAX_TIPS", 10**9)
+    shelf = await shelf_with(*(LIAR.write("key", number) for number in range(40)))
+    assert len(await shelf.states()) == (16 if defended else 40)
+    honest = HONEST.write("key")
+    assert (await shelf.take(honest)).placed == 1
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_a_log_leaves_sixteen_versions_of_a_key_and_the_next_is_void_in_every_order(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not defended:
+        monkeypatch.setattr(judging, "MAX_OPEN", 10**9)
+    written: list[SignedRecord] = []
+    for number in range(20):
+        written.append(LIAR.write("key", number, after=written[-1] if written else None))
+    one, other = await shelf_with(*written), await Shelf().open()
+    for record in reversed(written):
+        await other.take(record)
+    assert len(await one.heads("key")) == (16 if defended else 20)
+    assert await one.states() == await other.states()
+    resolved = HONEST.write("key", "one", on=written[:16])
+    await one.take(resolved)
+    assert await one.heads("key") == {resolved.id} | ({each.id for each in written[16:]} if not defended else set())
+
+
+async def test_three_hundred_authors_write_one_key_and_one_record_decides_for_a_hundred_of_them() -> None:
+    authors = [Author(f"author {number}") for number in range(300)]
+    written = [author.write("key", author.name) for author in authors]
+    shelf = await shelf_with(*written)
+    assert len(await shelf.heads("key")) == 300
+    decided = HONEST.write("key", "decided", on=written[:100])
+    await shelf.take(decided)
+    assert len(await shelf.heads("key")) == 201
+
+
+async def test_a_record_from_the_future_waits_for_its_time_and_then_counts() -> None:
+    early = LIAR.write("key", hlc=Hlc(NOON_MS + 11 * 60 * 1000, 0))
+    shelf = await shelf_with(early)
+    assert (await shelf.states())[early.id] == (HELD, False)
+    assert await shelf.heads("key") == set()
+    shelf.clock.now += 2 * 60 * 1000
+    await shelf.keeper.again()
+    assert await shelf.heads("key") == {early.id}
+
+
+def made_up(number: int) -> SignedRecord:
+    """A record that waits for good: by what it is written does not exist."""
+    liar = Author(f"liar {number}")
+    return liar.write("key", number, auth=Auth(FEDERATION, cid(b"made up %d" % number)))
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_records_that_wait_for_what_does_not_exist_take_a_bounded_room(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (held, intake):
+        monkeypatch.setattr(module, "MAX_HELD", 50 if defended else 10**9)
+    shelf = await shelf_with(*map(made_up, range(120)))
+    assert shelf.keeper.held == (50 if defended else 120)
+    honest = HONEST.write("key", "honest")
+    await shelf.take(honest)
+    assert await shelf.heads("key") == {honest.id}, "what need not wait is taken all the same"
+
+
+async def test_what_held_records_wait_for_is_taken_though_the_room_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_HELD", 1)
+    first = HONEST.write("key", "first")
+    second = LIAR.write("key", "second", on=[first])
+    shelf = await shelf_with(second)
+    assert shelf.keeper.held == 1
+    await shelf.take(first)
+    assert await shelf.heads("key") == {second.id}
+    assert shelf.keeper.held == 0
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MAX_UNPLACED", 20), ("MAX_UNPLACED_BYTES", 20 * 700), ("", 0)])
+async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
+    bound: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bound:
+        monkeypatch.setattr(keeper, bound, value)
+    shelf = await shelf_with(*(LIAR.write("key", n, prev=cid(b"%d" % n), seq=2) for n in range(100)))
+    waiting = len(shelf.keeper._room)
+    assert waiting == 100 if not bound else 0 < waiting <= 40
+    assert await shelf.states() == {}
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_logs_without_end_of_one_author_are_bounded(defended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_LOGS", 10 if defended else 10**9)
+    lives = [Incarnation(number, bytes(8)) for number in range(30)]
+    shelf = await shelf_with(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
+    await shelf.take(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
+    assert len(shelf.keeper.logs) == (10 if defended else 30)
+    assert shelf.keeper.logs.count_of(TYPE, LIAR.key.peer_id) == len(shelf.keeper.logs)
+
+
+async def test_a_store_that_fails_in_mid_batch_keeps_nothing_half_and_the_same_batch_is_taken_later() -> None:
+    shelf = await Shelf().open()
+    records = [HONEST.write("key", number) for number in range(3)]
+    write = shelf.store.write
+
+    async def fails(job: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    shelf.store.write = fails  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="gone"):
+        await shelf.take(*records)
+    assert len(shelf.keeper.logs) == 0
+    shelf.store.write = write  # type: ignore[method-assign]
+    assert (await shelf.take(*records)).placed == 3
