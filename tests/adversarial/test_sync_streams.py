@@ -143,7 +143,7 @@ async def told_by(world: World, lies: Lies) -> tuple[FederationService, SyncPeer
     """A victim that meets a peer which claims to hold something."""
     victim = await world.start(name="Victim")
 
-    liar = type("Liar", (SyncPeer,), {"lies": lies})
+    liar: type[SyncPeer] = type("Liar", (SyncPeer,), {"lies": lies})
     return victim, await liar.join(world, victim)
 
 
