@@ -24,6 +24,7 @@ NEEDS_A_RUNNING_NODE: dict[str, Callable[[FederationService], Awaitable[object]]
     "receipt": lambda node: node.receipt("00" * 16),
     "transaction": lambda node: node.transaction(lambda tx: tx.execute("SELECT 1").scalar()),
     "send_file": lambda node: node.send_file(OTHER, __file__),
+    "replicas": lambda node: node.replicas(),
     "request_sync": lambda node: node.request_sync("shop.note"),
     "connect_peer": lambda node: node.connect_peer(f"/ip4/127.0.0.1/tcp/1/p2p/{OTHER}"),
     "disconnect_peer": lambda node: node.disconnect_peer(OTHER),

@@ -124,6 +124,25 @@ QUARANTINE_COMMANDS = {
     "discard": ("quarantine:discard", "Throw one away for good."),
 }
 
+RECORD_COMMANDS = {
+    "list": ("records:list_entries", "List the entries of a type."),
+    "show": ("records:show", "Show one entry, with its versions."),
+    "history": ("records:history", "List everything that was ever written of a key."),
+    "put": ("records:put", "Write a value."),
+    "delete": ("records:delete", "Say that a key has no value any more."),
+}
+
+CONFLICT_COMMANDS = {
+    "list": ("conflicts:list_conflicts", "List the entries with several versions side by side."),
+    "show": ("conflicts:show", "Show the versions of one, side by side."),
+    "resolve": ("conflicts:resolve", "Decide: write what replaces them all."),
+}
+
+SYNC_COMMANDS = {
+    "status": ("replicas:status", "Show what this node holds, and how it stands beside each peer."),
+    "now": ("replicas:now", "Fetch what connected peers have and this node lacks."),
+}
+
 GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     (): (COMMANDS, ROOT_HELP),
     ("identity",): (IDENTITY_COMMANDS, "Look after the node's key, and the identity of its member."),
@@ -133,9 +152,18 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     ("federation", "charter"): (CHARTER_COMMANDS, "The charter that the founders of a federation sign."),
     ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
     ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),
+    ("federation", "records"): (
+        RECORD_COMMANDS,
+        "Shared data: entries by key, on every node that may read them.",
+    ),
+    ("federation", "conflicts"): (CONFLICT_COMMANDS, "Entries of shared data that were written by several at once."),
+    ("federation", "sync"): (SYNC_COMMANDS, "How this node and its peers come to the same shared data."),
     ("federation", "quarantine"): (QUARANTINE_COMMANDS, "Messages on which a handler of this node failed for good."),
 }
 """Each group of commands by the words that lead to it; a group stands below those that lead to it."""
+
+DEFAULTS = ("list", "status")
+"""What a group below `federation` does when it is named alone, where it has one of these."""
 
 
 def command_tree() -> App:
@@ -152,13 +180,14 @@ def command_tree() -> App:
     return apps[()]
 
 
-def with_list(tokens: Sequence[str]) -> list[str]:
-    """The tokens with `list` put in where a group that has it is named alone: `covm federation outbox --peer Mill`."""
+def with_default(tokens: Sequence[str]) -> list[str]:
+    """The tokens with `list`, or what else it is, put in where a group is named alone: `covm federation outbox`."""
     for words, (commands, _) in GROUPS.items():
-        if "list" in commands and tuple(tokens[: len(words)]) == words:
+        default = next((name for name in DEFAULTS if len(words) > 1 and name in commands), None)
+        if default is not None and tuple(tokens[: len(words)]) == words:
             rest = common_last(tokens[len(words) :])
             if not rest or (rest[0].startswith("-") and rest[0] not in HELP):
-                return [*words, "list", *rest]
+                return [*words, default, *rest]
             return [*words, *rest]
     return list(tokens)
 
@@ -168,7 +197,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         outcome = command_tree()(
-            with_list(common_last(arguments)), exit_on_error=False, print_error=False, result_action="return_value"
+            with_default(common_last(arguments)), exit_on_error=False, print_error=False, result_action="return_value"
         )
         sys.stdout.flush()
     except CycloptsError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from covm.control import delivery, membership, schema
+from covm.control import delivery, membership, records, schema
 from covm.control.failures import Failed
 from covm.control.transport import Transport
 
@@ -260,6 +260,50 @@ class ControlClient:
             return begun.pid
 
         return wait
+
+    def entries(self, type_name: str, prefix: str, after: str, limit: int) -> list[records.Entry]:
+        """Entries of shared data by key, behind one."""
+        query = urlencode({"prefix": prefix, "after": after, "limit": limit})
+        return self._node.ask(records.Entries, "GET", f"/v1/records/{quote(type_name, safe='')}?{query}").entries
+
+    def entry(self, type_name: str, key: str) -> records.Entry:
+        """One entry. Raises `NotFound`."""
+        path = f"/v1/records/{quote(type_name, safe='')}/entry?{urlencode({'key': key})}"
+        return self._node.ask(records.OneEntry, "GET", path).entry
+
+    def history(self, type_name: str, key: str) -> records.History:
+        """Every record of a key. Raises `NotFound`."""
+        path = f"/v1/records/{quote(type_name, safe='')}/history?{urlencode({'key': key})}"
+        return self._node.ask(records.History, "GET", path)
+
+    def put(self, type_name: str, key: str, value: Any) -> records.Written:
+        """Writes a value that replaces the one that is shown. Raises `Refused` where several are."""
+        asked = records.Put(type=type_name, key=key, value=value)
+        return self._node.ask(records.Written, "POST", "/v1/records/put", asked)
+
+    def delete(self, type_name: str, key: str) -> records.Written:
+        """Says that a key has no value any more. Raises `NotFound`."""
+        asked = records.OnKey(type=type_name, key=key)
+        return self._node.ask(records.Written, "POST", "/v1/records/delete", asked)
+
+    def resolve(self, type_name: str, key: str, value: Any, take: str) -> records.Written:
+        """Writes what replaces all versions side by side: a value, or that of the one that `take` names."""
+        asked = records.Resolve(type=type_name, key=key, value=value, take=take)
+        return self._node.ask(records.Written, "POST", "/v1/records/resolve", asked)
+
+    def conflicts(self, type_name: str | None) -> list[records.Entry]:
+        """Entries with several versions side by side, of one type or all."""
+        query = f"?{urlencode({'type': type_name})}" if type_name else ""
+        return self._node.ask(records.Entries, "GET", f"/v1/conflicts{query}").entries
+
+    def replicas(self) -> list[records.Replica]:
+        """How the node stands in each type of shared data."""
+        return self._node.ask(records.Replicas, "GET", "/v1/sync").replicas
+
+    def sync(self, type_name: str | None) -> list[records.Replica]:
+        """Fetches what connected peers have, and says how the node stands then."""
+        asked = records.AskSync(type=type_name)
+        return self._node.ask(records.Replicas, "POST", "/v1/sync", asked, timeout_s=STORE_TIMEOUT_S).replicas
 
 
 def _log_path(log: str, type_name: str | None, limit: int, *, follow: bool = False) -> str:

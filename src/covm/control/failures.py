@@ -73,6 +73,7 @@ _KIND_OF: Mapping[str, str] = {
     "UnknownPeer": "not_found",
     "UnknownMessage": "not_found",
     "UnknownMember": "not_found",
+    "UnknownEntry": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
     "NotRetriable": "refused",

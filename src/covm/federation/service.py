@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from covm.federation.membership.desk import MembershipDesk
     from covm.federation.store.interface import Store
     from covm.federation.sync.collection import Collection
+    from covm.federation.sync.standings import Replica
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., object])
@@ -277,6 +278,11 @@ class FederationService:
             node.membership.member_of,
             node.require_writing,
         )
+
+    async def replicas(self) -> list[Replica]:
+        """How this node stands in each type of shared data, and beside each connected peer."""
+        self._node.require_running()
+        return await self._node.sync.replicas()
 
     async def request_sync(self, type: TypeOrName) -> None:
         """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""

@@ -34,6 +34,7 @@ from covm.federation.network.interface import (
 from covm.federation.ports import Membership, Written
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync import reading
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
@@ -41,6 +42,7 @@ from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.serving import Server
 from covm.federation.sync.session import Session
+from covm.federation.sync.standings import PeerStanding, Replica
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
@@ -123,6 +125,30 @@ class SyncManager:
         return {
             peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
+
+    async def replicas(self) -> list[Replica]:
+        """How this node stands in each type of which there are records, here or at a connected peer."""
+        logs = self.keeper.logs
+        names = sorted({*logs.types(), *(name for partner in self._partners.values() for name in partner.types)})
+        counted = await self.keeper.store.read(reading.counts)
+        return [
+            Replica(
+                name,
+                sum(log.type == name for log in logs),
+                *counted.get(name, reading.NOTHING),
+                logs.frontier(name).root,
+                tuple(self._peer(name, peer, standing) for peer, standing in self.standings(name).items()),
+            )
+            for name in names
+        ]
+
+    def _peer(self, name: str, peer: str, standing: Standing) -> PeerStanding:
+        state = "interrupted" if standing.error else "differs"
+        if standing.running is not None:
+            state = "fetching"
+        elif standing.root == self.keeper.logs.frontier(name).root:
+            state = "same"
+        return PeerStanding(peer, state, standing.fetched, standing.last_ms, standing.error)
 
     async def request(self, type_name: str) -> None:
         """Fetches what connected peers have of a type and this node lacks; returns when nothing is left to be had."""

@@ -68,6 +68,33 @@ def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
     ).scalars()
 
 
+class Counts(NamedTuple):
+    """Records of a type."""
+
+    records: int
+    held: int
+    void: int
+    conflicts: int
+
+
+NOTHING: Final = Counts(0, 0, 0, 0)
+
+
+def counts(tx: Transaction) -> dict[str, Counts]:
+    """Of each type: records, those that wait, those that are void, and keys in conflict."""
+    rows = tx.execute(
+        "SELECT t.name, count(*), sum(CASE WHEN r.state = 0 THEN 1 ELSE 0 END), "
+        "sum(CASE WHEN r.state = 2 THEN 1 ELSE 0 END) FROM covm_records r "
+        "JOIN covm_record_types t ON t.id = r.type_id GROUP BY t.name"
+    ).all()
+    open_ones = dict(
+        tx.execute(
+            "SELECT t.name, count(*) FROM covm_conflicts c JOIN covm_record_types t ON t.id = c.type_id GROUP BY t.name"
+        ).all()
+    )
+    return {name: Counts(records, int(held), int(void), open_ones.get(name, 0)) for name, records, held, void in rows}
+
+
 def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, Read]]:
     """Records in the order of their judgements, with the numbers of those, behind one."""
     rows = tx.execute(

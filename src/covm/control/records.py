@@ -1,0 +1,140 @@
+"""The control API's requests and answers about shared data, version 1; see `covm.control.schema`.
+
+| request | body | answer |
+|---|---|---|
+| GET /v1/records/{type}?prefix=P&after=K&limit=N | | `Entries` |
+| GET /v1/records/{type}/entry?key=K | | `OneEntry` |
+| GET /v1/records/{type}/history?key=K | | `History` |
+| POST /v1/records/put | `Put` | `Written` |
+| POST /v1/records/delete | `OnKey` | `Written` |
+| POST /v1/records/resolve | `Resolve` | `Written` |
+| GET /v1/conflicts?type=T | | `Entries` |
+| GET /v1/sync | | `Replicas` |
+| POST /v1/sync | `AskSync` | `Replicas` |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from covm.control.schema import Versioned
+
+
+class Version(Struct, kw_only=True, frozen=True):
+    """One record of a key."""
+
+    id: str
+    author: str
+    """The peer id of the node that wrote it."""
+    name: str
+    """What that node is called; empty when it is not known."""
+    written_at: int
+    """By the author's clock, in milliseconds since 1970-01-01 UTC."""
+    op: str
+    value: Any
+    state: str
+    reason: str
+
+
+class Entry(Struct, kw_only=True, frozen=True):
+    """A key, with what its versions come to."""
+
+    type: str
+    key: str
+    value: Any
+    conflict: bool
+    trouble: str
+    versions: list[Version]
+    """Those that stand side by side, the latest first."""
+
+
+class Entries(Versioned, kw_only=True, frozen=True):
+    """Entries by key."""
+
+    entries: list[Entry]
+
+
+class OneEntry(Versioned, kw_only=True, frozen=True):
+    """One entry."""
+
+    entry: Entry
+
+
+class History(Versioned, kw_only=True, frozen=True):
+    """Every record of a key, the oldest first."""
+
+    type: str
+    key: str
+    versions: list[Version]
+
+
+class Put(Versioned, kw_only=True, frozen=True):
+    """Write a value that replaces the one that is shown."""
+
+    type: str
+    key: str
+    value: Any
+
+
+class OnKey(Versioned, kw_only=True, frozen=True):
+    """Something with one key."""
+
+    type: str
+    key: str
+
+
+class Resolve(Versioned, kw_only=True, frozen=True):
+    """Write what replaces all versions that stand side by side: a value, or that of one of them."""
+
+    type: str
+    key: str
+    value: Any = None
+    take: str = ""
+    """The id of a version, or the beginning of it behind what all ids begin with; empty for `value`."""
+
+
+class Written(Versioned, kw_only=True, frozen=True):
+    """A record that is on this node's disk."""
+
+    type: str
+    key: str
+    written: Version
+
+
+class Partner(Struct, kw_only=True, frozen=True):
+    """A connected peer."""
+
+    peer_id: str
+    name: str
+    state: str
+    """`same`, `fetching`, `differs` (it lacks something, or what it has is not to be had) or `interrupted`."""
+    fetched: int
+    last: int | None
+    error: str
+
+
+class Replica(Struct, kw_only=True, frozen=True):
+    """One type."""
+
+    type: str
+    logs: int
+    records: int
+    held: int
+    void: int
+    conflicts: int
+    root: str
+    peers: list[Partner]
+
+
+class Replicas(Versioned, kw_only=True, frozen=True):
+    """Every type of which there are records, here or at a connected peer."""
+
+    replicas: list[Replica]
+
+
+class AskSync(Versioned, kw_only=True, frozen=True):
+    """Fetch what connected peers have and this node lacks."""
+
+    type: str | None = None
