@@ -10,9 +10,10 @@ import pytest
 from tests.unit.members_world import in_time, sees, valley
 from tests.unit.outbox_world import virtually
 
-from covm.federation.errors import NotAMember, NotAuthorized, UnknownEntry
+from covm.federation.errors import NotAMember, NotAuthorized, StoreError, UnknownEntry
 from covm.federation.identity.roles import Role
 from covm.federation.sync.collection import Change, Collection
+from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
@@ -204,3 +205,23 @@ async def test_what_a_removed_member_writes_later_is_void_everywhere_and_what_it
         with pytest.raises(NotAMember):
             await notes(v["shop"]).put("shelf", "still mine")
         assert await all_have([v["mill"], v["farm"]], "shelf", "full")
+
+
+@virtually
+async def test_what_the_disk_took_without_saying_so_is_not_contradicted_by_the_next_write() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        await notes(mill).put("oven", 0)
+        mill.disk.faults = DiskFaults(errors=1.0, doubts=1.0)
+        with pytest.raises(StoreError):
+            await notes(mill).put("oven", 1)
+        mill.disk.faults = DiskFaults()
+        await eventually(lambda: all_have([mill, farm], "oven", 1))
+        await notes(mill).put("oven", 2)
+        await eventually(lambda: all_have([mill, farm], "oven", 2))
+        assert agree(mill, farm)
+        for machine in (mill, farm):
+            [log] = machine.service._node.sync.keeper.logs
+            assert len(log.branches) == 1, "an honest node says one thing at each place of its log"
+            assert [each.value for each in await notes(machine).history("oven")] == [0, 1, 2]

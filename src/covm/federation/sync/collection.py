@@ -11,7 +11,7 @@ from covm.federation.errors import UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
-from covm.federation.wire.record import Place
+from covm.federation.wire.record import Hlc, Place
 
 if TYPE_CHECKING:
     from covm.federation.sync.keeper import Keeper, Taken
@@ -146,7 +146,7 @@ class Collection(Generic[T]):
     async def history(self, key: str) -> Sequence[Version[T]]:
         """Every record of a key that is here, void ones and those that wait too, in the order of their clocks."""
         found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key))
-        return sorted(map(self._version, found), key=lambda each: (each.written_at_ms, each.id))
+        return [self._version(each) for each in sorted(found, key=_by_clock)]
 
     async def conflicts(self, limit: int = 1000) -> Sequence[Entry[T]]:
         """Entries with several versions side by side, the oldest conflict first."""
@@ -187,6 +187,7 @@ class Collection(Generic[T]):
     def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
         if not found:
             return None
+        found = sorted(found, key=_by_clock, reverse=True)
         versions = {row.record.id: self._version(row) for row in found}
         siblings = [
             Sibling(
@@ -201,9 +202,8 @@ class Collection(Generic[T]):
         ]
         rule = self._keeper.authority.rule(self.type).resolver
         resolution = self._resolvers.resolve(rule, siblings)
-        heads = sorted(versions.values(), key=lambda each: (each.written_at_ms, each.id), reverse=True)
         value = None if resolution.is_deleted else self._registry.from_payload(self.type, resolution.value)
-        return Entry(key, value, tuple(heads), resolution.is_conflict, resolution.trouble or "")
+        return Entry(key, value, tuple(versions.values()), resolution.is_conflict, resolution.trouble or "")
 
     def _version(self, row: reading.Read) -> Version[T]:
         header = row.record.body
@@ -219,3 +219,7 @@ class Collection(Generic[T]):
             reason=row.reason,
             place=Place(header.log, header.seq, row.record.id),
         )
+
+
+def _by_clock(row: reading.Read) -> tuple[Hlc, bytes]:
+    return row.record.body.hlc, row.record.id.bytes

@@ -78,18 +78,33 @@ class Keeper:
         self._ends: dict[_native.Link, End] = {}
         self._listed: frozenset[_native.Link] = frozenset()
         self._judged = 0
+        self._is_uncertain = False
+        """Whether a write was begun, and its end not seen: it failed, or who waited for it was cancelled."""
         self.listeners: list[Callable[[Taken], None]] = []
         """Called with what was taken, once that is on disk."""
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when a write failed that may be on disk all the same: `reconsider` is to look."""
         self.is_doubtful = False
         """Whether `reconsider` has something to do."""
+
+    async def settle(self) -> None:
+        """With the turn, before anything is planned: what was written last may be on disk, whatever was said of it.
+
+        Whoever went on from before it would say two things at one place of its log. Raises `StoreError`.
+        """
+        if self._is_uncertain:
+            await self.load()
+            self._tell(Taken(keys=frozenset((name, "") for name in self.logs.types())))
 
     async def load(self) -> None:
         """Knows again what is on disk. Raises `StoreError`."""
         loaded = await self.store.read(rows.load)
         self.logs = Logs(loaded.logs)
         self._judged = loaded.judged
+        self._held = Held()
         for arrived, known in loaded.held:
             self._held.add(arrived, known)
+        self._is_uncertain = False
 
     @property
     def held(self) -> int:
@@ -131,12 +146,14 @@ class Keeper:
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
         async with self.turn:
+            await self.settle()
             if self._held:
                 intake = self.intake(await self._look_up(self._held.records.values()))
                 intake.again(list(self._held.records))
                 await self.keep(intake.told())
 
     async def _take(self, arrived: Sequence[Arrived]) -> Taken:
+        await self.settle()
         room: dict[_native.Link, list[Arrived]] = {}
         for each in self._room.values():
             if each.record.body.prev is not None:
@@ -159,6 +176,8 @@ class Keeper:
 
     async def reconsider(self) -> None:
         """Judges anew all logs that were judged on another basis than what is known now. Raises `StoreError`."""
+        async with self.turn:
+            await self.settle()
         self.is_doubtful = False
         self._list_ends()
         await self._find_ends()
@@ -173,6 +192,7 @@ class Keeper:
         basis = self._basis(log)
         while True:
             async with self.turn:
+                await self.settle()
                 current = self.logs.get(link)
                 if current is None or current.number is None:
                     return
@@ -256,19 +276,28 @@ class Keeper:
                 plan.logs[row.known.log].basis = DOUBTFUL
                 plan.rebased.add(row.known.log)
                 self.is_doubtful = True
-        numbers = await self.store.write(
-            partial(rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
-        )
+        self._is_uncertain = True
+        try:
+            numbers = await self.store.write(
+                partial(rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
+            )
+        except BaseException:
+            self.on_doubt()
+            raise
         self._judged += len(plan.judged)
         for link, log in plan.logs.items():
             log.number = numbers[link]
         self.logs.commit(plan.logs.values())
         self._take_over(plan)
+        self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         taken = Taken(sum(row.is_new for row in plan.rows.values()), len(plan.refused), keys)
+        self._tell(taken)
+        return taken
+
+    def _tell(self, taken: Taken) -> None:
         for listener in list(self.listeners):
             listener(taken)
-        return taken
 
     def _take_over(self, plan: Plan) -> None:
         for link, row in plan.rows.items():

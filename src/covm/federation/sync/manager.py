@@ -107,6 +107,7 @@ class SyncManager:
         await self.keeper.load()
         await self.keeper.reconsider()
         self._membership.on_change(self._doubt.set)
+        self.keeper.on_doubt = self._doubt.set
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
 

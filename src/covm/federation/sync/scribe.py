@@ -81,6 +81,7 @@ class Scribe:
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
         written: list[tuple[asyncio.Future[SignedRecord], SignedRecord]] = []
         try:
+            await self._keeper.settle()
             known = await self._look_up([write for write, _ in group])
             intake = self._keeper.intake(known)
             for write, done in group:
