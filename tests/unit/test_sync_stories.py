@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.members_world import in_time, sees, valley
 from tests.unit.outbox_world import virtually
@@ -18,6 +19,12 @@ from covm.testing.machine import Machine
 from covm.testing.world import World
 
 NOTE = "notes.note"
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What one of them agreed on with itself."""
+
+    text: str
 
 
 def notes(machine: Machine, type_name: str = NOTE) -> Collection[Any]:
@@ -121,6 +128,42 @@ async def test_what_was_deleted_stays_deleted_also_where_a_node_comes_back_that_
         with pytest.raises(UnknownEntry, match="oven"):
             await notes(farm).delete("oven")
         assert [each.op for each in await notes(farm).history("oven")] == ["put", "delete"]
+
+
+@virtually
+async def test_two_that_delete_at_once_are_a_conflict_that_can_be_resolved() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        await notes(mill).put("oven", 1)
+        await eventually(lambda: all_have([farm], "oven", 1))
+        world.fabric.cut(mill.peer_id, farm.peer_id)
+        await notes(mill).delete("oven")
+        await notes(farm).delete("oven")
+        world.fabric.heal()
+        await eventually(lambda: asyncio.sleep(0, agree(mill, farm)))
+        assert [entry.key for entry in await notes(mill).conflicts()] == ["oven"]
+        await notes(mill).resolve("oven", 2)
+        await eventually(lambda: all_have([mill, farm], "oven", 2))
+        assert await notes(farm).conflicts() == []
+
+
+@virtually
+async def test_a_value_that_fits_no_type_here_keeps_nobody_from_reading_the_others() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        mill.service._node.registry.register(Note, NOTE)
+        await notes(mill).put("good", Note("fine"))
+        await notes(farm).put("bad", {"text": 7})
+        await eventually(lambda: asyncio.sleep(0, agree(mill, farm)))
+        listed = {entry.key: entry for entry in await notes(mill).list()}
+        assert listed["good"].value == Note("fine")
+        assert listed["bad"].value is None
+        assert "does not fit" in listed["bad"].trouble
+        [version] = await notes(mill).history("bad")
+        assert (version.value, version.state) == (None, "valid")
+        assert "does not fit" in version.reason
 
 
 @virtually

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from covm.federation.errors import UnknownEntry
+from covm.federation.errors import InvalidMessage, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
@@ -47,7 +47,7 @@ class Version(Generic[T]):
     state: Literal["valid", "void", "held"]
     """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
     reason: str
-    """Why it is void, or waits; empty for a valid one."""
+    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type."""
     place: Place
     """Where it stands, for `based_on`."""
 
@@ -65,7 +65,7 @@ class Entry(Generic[T]):
     is_conflict: bool
     """Whether people should look: see `resolve`."""
     trouble: str
-    """Why the type's resolver could not be asked; empty when it could."""
+    """Why the type's resolver could not be asked, or why the value is None though there is one; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,7 @@ class Collection(Generic[T]):
 
     async def get(self, key: str) -> Entry[T] | None:
         """The entry of a key; None where there never was one, or it was deleted."""
-        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
-        entry = self._entry(key, found)
+        entry = await self._standing(key)
         return entry if entry is not None and any(head.op == "put" for head in entry.heads) else None
 
     async def put(self, key: str, value: T, *, based_on: Entry[T] | None = None) -> Version[T]:
@@ -128,7 +127,7 @@ class Collection(Generic[T]):
 
     async def resolve(self, key: str, value: T) -> Version[T]:
         """Writes a value that replaces all versions of a key which stand side by side now. Raises as `delete`."""
-        entry = await self.get(key)
+        entry = await self._standing(key)
         if entry is None:
             raise UnknownEntry(self.type, key)
         return await self.put(key, value, based_on=entry)
@@ -179,6 +178,10 @@ class Collection(Generic[T]):
 
     # --- inside
 
+    async def _standing(self, key: str) -> Entry[T] | None:
+        """The entry of a key, also of one that was deleted."""
+        return self._entry(key, await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key])))
+
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
         record = await self._scribe.write(Write(self.type, key, op, value, places))
@@ -202,11 +205,19 @@ class Collection(Generic[T]):
         ]
         rule = self._keeper.authority.rule(self.type).resolver
         resolution = self._resolvers.resolve(rule, siblings)
-        value = None if resolution.is_deleted else self._registry.from_payload(self.type, resolution.value)
-        return Entry(key, value, tuple(versions.values()), resolution.is_conflict, resolution.trouble or "")
+        value, misfit = self._fitting(None if resolution.is_deleted else resolution.value)
+        return Entry(key, value, tuple(versions.values()), resolution.is_conflict, resolution.trouble or misfit)
+
+    def _fitting(self, payload: Any) -> tuple[T | None, str]:
+        """A value as programs get it, or why it is none: what one node may write, another may know no type for."""
+        try:
+            return (None if payload is None else self._registry.from_payload(self.type, payload)), ""
+        except InvalidMessage as error:
+            return None, f"its value does not fit the type here: {error}"
 
     def _version(self, row: reading.Read) -> Version[T]:
         header = row.record.body
+        value, misfit = self._fitting(row.value)
         return Version(
             id=str(row.record.id),
             key=header.key,
@@ -214,9 +225,9 @@ class Collection(Generic[T]):
             member=self._member_of(row.record.author),
             written_at_ms=header.hlc.time_ms,
             op=header.op,
-            value=None if row.value is None else self._registry.from_payload(self.type, row.value),
+            value=value,
             state=row.state,
-            reason=row.reason,
+            reason=row.reason or misfit,
             place=Place(header.log, header.seq, row.record.id),
         )
 
