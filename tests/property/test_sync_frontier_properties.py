@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -11,9 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covm._native import Link, cid
+from covm.federation.sync import descent as descent_rules
 from covm.federation.sync.descent import Descent, answer
 from covm.federation.sync.frontier import EMPTY_ROOT, Frontier, Tips
-from covm.federation.wire.sync_frames import Found, Tip, Told
+from covm.federation.wire.sync_frames import (
+    DEEPEST,
+    SHORT,
+    Found,
+    Inner,
+    Probe,
+    SyncRequest,
+    Tip,
+    Told,
+    decode_sync_frame,
+    encode_sync_frame,
+)
 
 LOGS = [cid(b"log %d" % number) for number in range(200)]
 
@@ -114,6 +128,59 @@ def spoilt(found: list[Found], lie: str, data: Any) -> list[Found]:
         "truth": {},
     }
     return [msgspec.structs.replace(first, **changes[lie]), *found[1:]]
+
+
+paths = st.binary(max_size=DEEPEST) | st.binary(max_size=3).map(lambda path: bytes(each & 15 for each in path))
+children = st.lists(st.integers(0, 15), unique=True, max_size=16).map(lambda each: sum(1 << bit for bit in each))
+digests = st.integers(0, 3).map(lambda number: bytes(SHORT * number)) | st.binary(max_size=40)
+probed = st.lists(st.builds(Probe, paths, children, digests), max_size=4)
+
+
+@given(held, probed)
+def test_whatever_a_peer_asks_is_answered_or_refused(there: dict[Link, Tips], probes: list[Probe]) -> None:
+    request = decode_sync_frame(encode_sync_frame(SyncRequest(number=1, type="a.type", probes=probes)))
+    assert isinstance(request, SyncRequest)
+    try:
+        found = answer(Frontier.of(there), request.probes, 100_000)
+    except ValueError:
+        return
+    assert [each.path for each in found] == [each.path for each in probes]
+
+
+@given(held, held, st.randoms(use_true_random=False))
+def test_whatever_a_peer_answers_ends_the_descent_and_nothing_else(
+    ours: dict[Link, Tips], theirs: dict[Link, Tips], chance: Random
+) -> None:
+    descent, there, rounds = Descent(Frontier.of(ours)), Frontier.of(theirs), 0
+    with patch.object(descent_rules, "MAX_ROUNDS", 40):
+        while (probes := descent.question()) is not None:
+            rounds += 1
+            found = [mutated(each, chance) for each in answer(there, probes, 100_000)]
+            try:
+                descent.on_answer(found)
+            except ValueError:
+                break
+    assert rounds <= 40
+
+
+def mutated(found: Found, chance: Random) -> Found:
+    """An answer in which something may be left out, added, repeated, moved or overwritten."""
+    inner, told = list(found.inner), list(found.told)
+    if chance.random() < 0.3:
+        size = chance.randint(1, 3)
+        inner.append(Inner(chance.randrange(16), chance.choice([0xE000, 1, 3, 7]), chance.randbytes(SHORT * size)))
+        inner.sort(key=lambda each: each.child)
+    if inner and chance.random() < 0.1:
+        inner[0] = msgspec.structs.replace(inner[0], bitmap=chance.randrange(1 << 16))
+    if told and chance.random() < 0.2:
+        told.append(chance.choice(told))
+    if chance.random() < 0.2:
+        told.append(Told(chance.choice(LOGS), tips(chance.randint(1, 9))))
+    if told and chance.random() < 0.3:
+        del told[chance.randrange(len(told))]
+    if told and chance.random() < 0.1:
+        told[0] = Told(told[0].log, told[0].tips[::-1])
+    return Found(found.path + b"\x03" if chance.random() < 0.05 else found.path, inner, told)
 
 
 @pytest.mark.parametrize(

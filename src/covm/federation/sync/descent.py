@@ -23,9 +23,18 @@ MAX_PATHS: Final = 1 << 20
 
 
 def answer(frontier: Frontier, probes: Iterable[Probe], limit_bytes: int) -> list[Found]:
-    """The answers to as many probes, from the first on, as fit: one at least."""
+    """The answers to as many probes, from the first on, as fit: one at least.
+
+    Raises `ValueError` for probes that make no sense. They come from a peer, so nothing of them is taken for granted.
+    """
     found: list[Found] = []
+    asked: set[bytes] = set()
     for probe in probes:
+        if len(probe.path) >= DEEPEST or any(each >= FANOUT for each in probe.path):
+            raise ValueError("a path that no log can have")
+        if probe.path in asked:
+            raise ValueError("a path asked for twice")
+        asked.add(probe.path)
         one = _found(frontier.at(probe.path), probe)
         limit_bytes -= _size(one)
         if found and limit_bytes < 0:
