@@ -13,7 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from covm.federation.sync.frontier import Fork, Frontier, Leaf, Node, nibble, path_of
-from covm.federation.wire.sync_frames import DEEPEST, FANOUT, MAX_PROBES, MAX_TOLD, SHORT, Found, Inner, Probe, Told
+from covm.federation.wire.signed import in_order
+from covm.federation.wire.sync_frames import (
+    DEEPEST,
+    FANOUT,
+    MAX_PROBES,
+    MAX_TOLD,
+    SHORT,
+    Found,
+    Inner,
+    Probe,
+    Told,
+)
 
 MAX_ROUNDS: Final = 10_000
 """Questions of one descent: fifty times what a hundred thousand logs that all differ take."""
@@ -86,6 +97,8 @@ class Descent:
             if one.path not in self._asked:
                 raise ValueError("a path that was not asked for")
             del self._asked[one.path]
+            if not in_order(one.inner, lambda inner: inner.child):
+                raise ValueError("children out of order, or one of them twice")
             differing += self._told(one)
             for inner in one.inner:
                 self._paths += self._below(one.path, inner)
@@ -96,23 +109,42 @@ class Descent:
     def _told(self, one: Found) -> list[Told]:
         if len({told.log for told in one.told}) < len(one.told):
             raise ValueError("a log told twice")
+        children: dict[int, list[Told]] = {}
         for told in one.told:
             path = path_of(told.log)
             if any(nibble(path, depth) != each for depth, each in enumerate(one.path)):
                 raise ValueError("a log that is not below its path")
             if list(told.tips) != sorted(set(told.tips), key=lambda tip: (tip.seq, tip.id.bytes)):
                 raise ValueError("tips out of order")
-        return [told for told in one.told if self._ours.get(told.log) != told.tips]
+            children.setdefault(nibble(path, len(one.path)), []).append(told)
+        if not children.keys().isdisjoint(inner.child for inner in one.inner):
+            raise ValueError("a child told both by its logs and by what is below it")
+        return [told for child, logs in children.items() for told in self._differing(one.path + bytes([child]), logs)]
+
+    def _differing(self, path: bytes, logs: list[Told]) -> list[Told]:
+        """Those of a child's logs that have other tips here."""
+        if len(logs) > MAX_TOLD:
+            raise ValueError("a child with too many logs to be told at once")
+        differing = [told for told in logs if self._ours.get(told.log) != told.tips]
+        ours = self._ours.at(path)
+        # A child is told whole, so with as many logs here, none of them another, it is the same.
+        if not differing and ours is not None and ours.count == len(logs):
+            raise ValueError("a child told that does not differ")
+        return differing
 
     def _below(self, path: bytes, inner: Inner) -> list[bytes]:
         below = path + bytes([inner.child])
-        if len(below) >= DEEPEST:
+        # What is below has children, and they are asked for by paths that have a nibble left for theirs.
+        if len(below) >= DEEPEST - 1:
             raise ValueError("deeper than a hash is long")
         theirs = list(_children(inner.bitmap, inner.digests))
         if not theirs:
             raise ValueError("a child with nothing below it")
-        ours = dict(_children(*_summary(self._ours.at(below), len(below))))
-        return [below + bytes([index]) for index, digest in theirs if ours.get(index) != digest]
+        ours = _summary(self._ours.at(below), len(below))
+        if ours == (inner.bitmap, inner.digests):
+            raise ValueError("a child told that does not differ")
+        here = dict(_children(*ours))
+        return [below + bytes([index]) for index, digest in theirs if here.get(index) != digest]
 
 
 def _below(node: Node | None, depth: int) -> Iterator[tuple[int, Node]]:
