@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -268,3 +269,20 @@ async def test_what_the_disk_took_without_saying_so_is_not_contradicted_by_the_n
             [log] = machine.service._node.sync.keeper.logs
             assert len(log.branches) == 1, "an honest node says one thing at each place of its log"
             assert [each.value for each in await notes(machine).history("oven")] == [0, 1, 2]
+
+
+@virtually
+async def test_a_node_whose_clock_was_ahead_goes_on_writing_and_its_records_count_when_their_time_has_come() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        mill.clock.jump(timedelta(hours=1))
+        await notes(mill).put("oven", 1)
+        mill.clock.jump(-timedelta(hours=1))
+        written = await notes(mill).put("oven", 2)
+        assert written.value == 2
+        await eventually(lambda: asyncio.sleep(0, agree(mill, farm)))
+        assert await value_of(farm, "oven") is None
+        await asyncio.sleep(3600)
+        await eventually(lambda: all_have([mill, farm], "oven", 2))
+        assert await notes(farm).conflicts() == []

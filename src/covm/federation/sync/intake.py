@@ -206,10 +206,14 @@ class Intake:
     # --- a judgement
 
     def _judge(self, row: Row) -> None:
-        """Judges a record, and whatever waits for it."""
-        pending = deque([row])
+        """Judges a record, and whatever waits for it.
+
+        Others wait for it to be here, and to name what is known: what is the same as before is news for none of them.
+        """
+        pending, is_news = deque([row]), row.is_new
         while pending:
             each = pending.popleft()
+            was = self._known[each.known.id]
             each.verdict, seq = judge(
                 each.arrived.record, self._facts(each), self._authority, self._reach, self._now_ms
             )
@@ -227,7 +231,9 @@ class Intake:
             if counts:
                 self._supersede(known.parents, known)
                 self._close(known)
-            pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
+            if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):
+                pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
+            is_news = False
 
     def _facts(self, row: Row) -> Facts:
         header, known = row.arrived.record.body, row.known

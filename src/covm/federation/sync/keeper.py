@@ -93,12 +93,16 @@ class Keeper:
         Whoever went on from before it would say two things at one place of its log. Raises `StoreError`.
         """
         if self._is_uncertain:
-            await self.load()
+            # Behind the writes before it, also one that is under way still.
+            self._know(await self.store.write(rows.load))
+            self._room.clear()
             self._tell(Taken(keys=frozenset((name, "") for name in self.logs.types())))
 
     async def load(self) -> None:
         """Knows again what is on disk. Raises `StoreError`."""
-        loaded = await self.store.read(rows.load)
+        self._know(await self.store.read(rows.load))
+
+    def _know(self, loaded: rows.Loaded) -> None:
         self.logs = Logs(loaded.logs)
         self._judged = loaded.judged
         self._held = Held()
@@ -206,9 +210,11 @@ class Keeper:
                     plan.rebased.add(link)
                 await self.keep(plan)
                 if plan.recount:
-                    self._held = Held()
-                    for each, known in await self.store.read(rows.load_held):
+                    self._is_uncertain = True
+                    held, self._held = await self.store.read(rows.load_held), Held()
+                    for each, known in held:
                         self._held.add(each, known)
+                    self._is_uncertain = False
             if is_last:
                 return
             last = arrived[-1].record

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from covm import _native
 from covm.federation.clock import Clock, Random
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
-from covm.federation.identity.verdicts import Verdict
+from covm.federation.identity.verdicts import Status, Verdict
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
@@ -120,7 +120,7 @@ class Scribe:
         record = self._sealed(intake, write, log, auth, body)
         intake.take([Arrived(record, body)], {})
         row = intake.plan.rows[record.id]
-        if not row.verdict.holds:
+        if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
         return record
@@ -156,9 +156,13 @@ class Scribe:
         return SignedRecord(id=_native.cid(data), author=header.author, body=header, envelope=envelope)
 
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
-        """What the write is based on; with it what its own log has left open and others have replaced since."""
+        """What the write is based on; with it what its own log has left open and others have replaced since.
+
+        What this node wrote while its clock was ahead is held, and will count: here it does so already.
+        """
         of_key = intake.known_of(write.type, write.key)
-        mine = [each for each in of_key if each.counts and intake.author_of(each) == self._keypair.peer_id]
+        mine = [_counting(each, of_key) for each in of_key if intake.author_of(each) == self._keypair.peer_id]
+        mine = [each for each in mine if each.counts]
         if write.based_on is None:
             based = [each for each in mine if not each.superseded]
         else:
@@ -194,6 +198,17 @@ class Scribe:
             if not len(log.branches) or all(first.credential == auth.credential for first in log.firsts.values()):
                 return log
             incarnation = Incarnation(incarnation.number + 1, incarnation.nonce)
+
+
+def _counting(known: Known, of_key: Sequence[Known]) -> Known:
+    """One of this node's own records, as it will be once all that is held is judged."""
+    behind = [each for each in of_key if not each.is_judged and known.id in each.parents]
+    closers = tuple(each.spot for each in behind if each.log == known.log)
+    return known._replace(
+        counts=known.counts or not known.is_judged,
+        superseded=known.superseded or bool(behind),
+        closers=(*known.closers, *closers),
+    )
 
 
 def _fail(done: asyncio.Future[SignedRecord], error: BaseException) -> None:
