@@ -4,5 +4,6 @@ plan         what a seed has in store: machines, links, and which faults come ho
 application  what runs on the nodes: handlers, sendings, and what they tell the ledger
 weather      the faults, while the story lasts
 scenario     a story from its start to the last check, and what came of it
+shared_...   the same of shared data: its ledger, its writers, its scenario, and builds that break its promises
 __main__     many seeds over all processors, or one of them again
 """

@@ -66,7 +66,7 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
             bounded=frozenset({application.ORDER, application.NOTE, application.ODD}),
             most_waiting=plan.outbox_most,
         )
-        with _watched_log(_Faults(ledger, world)):
+        with watched_log(Faults(ledger, world)):
             await _Story(world, plan, ledger, checks).run()
         return Told(
             seed=seed,
@@ -80,7 +80,7 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
 
 
 @contextmanager
-def _watched_log(watcher: logging.Handler) -> Iterator[None]:
+def watched_log(watcher: logging.Handler) -> Iterator[None]:
     """Nothing of the log is printed: handlers that are made to fail fill it."""
     log = logging.getLogger("covm")
     log.addHandler(watcher)
@@ -167,7 +167,7 @@ class _Story:
                 raise error
 
 
-class _Faults(logging.Handler):
+class Faults(logging.Handler):
     """A fault that a node's supervisor caught is a fault all the same, unless the node had crashed by then."""
 
     def __init__(self, ledger: Ledger, world: World) -> None:

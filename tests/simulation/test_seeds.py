@@ -50,7 +50,7 @@ def test_a_seed_that_fails_is_printed_with_the_command_that_tells_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = Told(7, "crashes", "0123456789abcdef", 1, 1.0, {}, ("ada>ben/note/1: it is gone",))
-    monkeypatch.setattr(simulate, "tell_all", lambda seeds, processes: iter([(7, told), (8, "a traceback")]))
+    monkeypatch.setattr(simulate, "tell_all", lambda seeds, processes, story: iter([(7, told), (8, "a traceback")]))
     monkeypatch.setattr(sys, "argv", ["simulate", "--seeds", "2", "--first", "7"])
     monkeypatch.setenv("PYTHONHASHSEED", simulate.HASH_SEED)
     assert simulate.main() == 1

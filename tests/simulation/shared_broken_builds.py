@@ -1,0 +1,105 @@
+"""Builds that break a promise of shared data: one part of ours replaced by one that is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.simulation.broken_builds import Broken
+
+from covm.federation.sync import rows
+from covm.federation.sync.intake import Intake
+from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.leases import Leases
+from covm.federation.sync.manager import UPKEEP_S, SyncManager
+from covm.federation.sync.resolvers import Resolution, Resolvers
+
+
+def leaves_what_was_replaced_among_the_heads(patch: pytest.MonkeyPatch) -> None:
+    honest = rows.write
+
+    def forgetful(tx: Any, plan: Any, judged: int, now_ms: int) -> Any:
+        plan.superseded.clear()
+        return honest(tx, plan, judged, now_ms)
+
+    patch.setattr(rows, "write", forgetful)
+
+
+def takes_over_before_it_commits(patch: pytest.MonkeyPatch) -> None:
+    honest = Keeper.keep
+
+    async def hasty(self: Keeper, plan: Any) -> Any:
+        self.logs.commit([log for log in plan.logs.values() if log.number is not None])
+        return await honest(self, plan)
+
+    patch.setattr(Keeper, "keep", hasty)
+    believes_that_what_failed_is_not_on_disk(patch)
+
+
+def believes_that_what_failed_is_not_on_disk(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Keeper, "_in_doubt", property(lambda self: None, lambda self, value: None), raising=False)
+
+
+def never_asks_again_after_an_interruption(patch: pytest.MonkeyPatch) -> None:
+    async def careless(self: SyncManager) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_S)
+            await self._trying(self.keeper.again())
+
+    patch.setattr(SyncManager, "_upkeep", careless)
+
+
+def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
+    def by_arrival(self: Resolvers, rule: Any, siblings: Any) -> Resolution:
+        *_, last = siblings
+        return Resolution(
+            value=last.value, is_deleted=last.op == "delete", winner=None, is_conflict=len(list(siblings)) > 1
+        )
+
+    patch.setattr(Resolvers, "resolve", by_arrival)
+
+
+def takes_a_later_clock_for_a_later_version(patch: pytest.MonkeyPatch) -> None:
+    honest = Intake._judged
+
+    def by_clock(self: Intake, row: Any, known: Any) -> None:
+        honest(self, row, known)
+        for each in self.known_of(known.type, known.key):
+            if each.counts and not each.superseded and each.hlc < known.hlc:
+                self._change(each._replace(superseded=True))
+                self.plan.superseded.add(each.id)
+
+    patch.setattr(Intake, "_judged", by_clock)
+
+
+def keeps_a_lease_for_ever(patch: pytest.MonkeyPatch) -> None:
+    def take(self: Leases, logs: Any, holder: object, now_s: float) -> list[Any]:
+        return [log for log in logs if self._held.setdefault(log, (holder, now_s))[0] is holder]
+
+    patch.setattr(Leases, "take", take)
+    patch.setattr(Leases, "give_back", lambda self, logs, holder: None)
+
+
+def holds_what_is_early_for_ever(patch: pytest.MonkeyPatch) -> None:
+    async def careless(self: Keeper) -> None:
+        pass
+
+    patch.setattr(Keeper, "again", careless)
+
+
+BROKEN = (
+    Broken(leaves_what_was_replaced_among_the_heads, "has other heads of", (0, 1)),
+    Broken(
+        takes_over_before_it_commits,
+        "believes|on disk is on none|lacks|other records|fails as|back in time",
+        (26, 8, 13),
+    ),
+    Broken(believes_that_what_failed_is_not_on_disk, "forked its log, and never went back|back in time", (8, 44)),
+    Broken(never_asks_again_after_an_interruption, "lacks|hold other records", (40, 58, 67)),
+    Broken(shows_what_arrived_last, "show other values", (1, 21, 12)),
+    Broken(takes_a_later_clock_for_a_later_version, "has other heads of", (5, 1)),
+    Broken(keeps_a_lease_for_ever, "lacks|hold other records|sessions of", (0, 1)),
+    Broken(holds_what_is_early_for_ever, "held on", (5, 14)),
+)
+"""Several seeds each: a change of ours that has nothing to do with it may change a story."""

@@ -1,0 +1,168 @@
+"""What was written into shared data and acknowledged, held against the records that are on the disks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from covm import _native
+from covm.federation.sync import rows, tables
+from covm.federation.sync.heads import Node, heads_of
+from covm.federation.sync.logs import Logs
+from covm.testing import Disk, Ledger, Machine
+
+NOTE = "shared.note"
+
+CID_SIZE = 36
+"""Bytes of an id: parents stand one behind the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as it is on one disk."""
+
+    id: bytes
+    key: str
+    op: int
+    state: int
+    reason: str
+    is_superseded: bool
+    parents: tuple[bytes, ...]
+    has_body: bool
+
+
+def stored(disk: Disk) -> dict[bytes, Stored]:
+    """All records on a disk."""
+    if not disk.has("covm_records"):
+        return {}
+    query = "SELECT id, key, op, state, reason, superseded, parents, body IS NOT NULL FROM covm_records"
+    found: dict[bytes, Stored] = {}
+    for link, key, op, state, reason, superseded, parents, body in disk.query(query):
+        split = tuple(parents[start : start + CID_SIZE] for start in range(0, len(parents), CID_SIZE))
+        found[link] = Stored(link, key, op, state, reason, bool(superseded), split, bool(body))
+    return found
+
+
+def heads(records: dict[bytes, Stored]) -> dict[str, set[bytes]]:
+    """The heads of each key, from all records and none of the flags."""
+    by_key: dict[str, list[Node]] = {}
+    for each in records.values():
+        counts = each.state == tables.VALID and each.op != tables.ERASE
+        links = tuple(map(_native.Link, each.parents))
+        by_key.setdefault(each.key, []).append(Node(_native.Link(each.id), links, counts, superseded=False))
+    return {key: {link.bytes for link in heads_of(nodes)} for key, nodes in by_key.items()}
+
+
+def marked(records: dict[bytes, Stored]) -> dict[str, set[bytes]]:
+    """The heads of each key as the disk's flags have them."""
+    found: dict[str, set[bytes]] = {each.key: set() for each in records.values()}
+    for each in records.values():
+        if each.state == tables.VALID and each.op != tables.ERASE and not each.is_superseded:
+            found[each.key].add(each.id)
+    return found
+
+
+class SharedLedger(Ledger):
+    """Every acknowledged write, by the record's id: who wrote it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machines: tuple[Machine, ...] = ()
+        self.written: dict[bytes, str] = {}
+        self.rolled_back: dict[str, int] = {}
+
+    def acknowledge(self, machine: str, record: bytes) -> None:
+        """Its author was told that it is on disk."""
+        self.written[record] = machine
+
+    def roll_back(self, machine: str, to_s: float, now_s: float, *, restored: bool) -> None:
+        """What was on this disk alone is lost with it, as nobody else can know of it."""
+        self.rolled_back[machine] = self.rolled_back.get(machine, 0) + 1
+        there = self.on_any_disk()
+        for record in [each for each in self.written if each not in there]:
+            del self.written[record]
+
+    def on_any_disk(self) -> set[bytes]:
+        """The ids of all records."""
+        return {link for machine in self.machines for link in stored(machine.disk)}
+
+    # --- at every moment
+
+    def look(self) -> None:
+        """What holds whatever goes wrong: what was acknowledged is on a disk, and no honest record is void."""
+        there = self.on_any_disk()
+        for record, author in self.written.items():
+            if record not in there:
+                self.complain(None, f"a write that {author} was told is on disk is on none")
+        for machine in self.machines:
+            records = stored(machine.disk)
+            for each in records.values():
+                if each.state == tables.VOID:
+                    self.complain(None, f"a record of an honest node is void on {machine.name}: {each.reason}")
+            real, flags = heads(records), marked(records)
+            if real != flags:
+                key = next(key for key in real if real[key] != flags[key])
+                told = f"{len(flags[key])} heads, and its records come to {len(real[key])}"
+                self.complain(None, f"{machine.name} has other heads of {key} than its records say: {told}")
+            self._only_who_went_back_forks(machine)
+
+    def _only_who_went_back_forks(self, machine: Machine) -> None:
+        if not machine.disk.has("covm_record_logs"):
+            return
+        by_peer = {each.peer_id: each.name for each in self.machines}
+        forked = machine.disk.query(
+            "SELECT DISTINCT l.author FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
+            "GROUP BY r.log_id, r.seq HAVING count(*) > 1"
+        )
+        for (author,) in forked:
+            if by_peer[author] not in self.rolled_back:
+                self.complain(None, f"{by_peer[author]} forked its log, and never went back in time")
+
+    # --- at the end
+
+    def compare(self) -> None:
+        """What holds once everything has come to rest: all disks say the same, and it is everything."""
+        self.look()
+        first, *others = self.machines
+        records = stored(first.disk)
+        for machine in self.machines:
+            mine = stored(machine.disk)
+            if lost := sum(each not in mine for each in self.written):
+                self.complain(None, f"{machine.name} lacks {lost} acknowledged writes")
+            if held := sum(each.state == tables.HELD for each in mine.values()):
+                self.complain(None, f"{held} records are held on {machine.name} for ever")
+            if bare := sum(each.op == tables.PUT and not each.has_body for each in mine.values()):
+                self.complain(None, f"{bare} records on {machine.name} have no value")
+            real = sorted(key for key, ids in heads(mine).items() if len(ids) > 1)
+            noted = [key for (key,) in machine.disk.query("SELECT key FROM covm_conflicts ORDER BY key")]
+            if real != noted:
+                self.complain(
+                    None, f"{machine.name} notes conflicts of {sorted(noted)}, and has them of {sorted(real)}"
+                )
+        for machine in others:
+            if (mine := stored(machine.disk)).keys() != records.keys():
+                missing = f"{len(records.keys() - mine.keys())} and {len(mine.keys() - records.keys())}"
+                self.complain(None, f"{first.name} and {machine.name} hold other records: {missing} more")
+            elif marked(mine) != marked(records):
+                self.complain(None, f"{first.name} and {machine.name} have other heads")
+
+    async def compare_memory(self) -> None:
+        """What nodes say by themselves is what is on their disks, and all say it."""
+        roots, shown = dict[str, bytes](), dict[str, object]()
+        for machine in self.machines:
+            keeper = machine.service._node.sync.keeper
+            root = roots[machine.name] = keeper.logs.frontier(NOTE).root
+            loaded = await keeper.store.read(rows.load)
+            if Logs(loaded.logs).frontier(NOTE).root != root:
+                self.complain(None, f"{machine.name} believes to hold other records than are on its disk")
+            keys = sorted(heads(stored(machine.disk)))
+            entries = [(key, await machine.service.collection(NOTE).get(key)) for key in keys]
+            shown[machine.name] = [
+                None if entry is None else (key, entry.value, entry.is_conflict, [head.id for head in entry.heads])
+                for key, entry in entries
+            ]
+        names = [machine.name for machine in self.machines]
+        for name in names[1:]:
+            if roots[name] != roots[names[0]]:
+                self.complain(None, f"{names[0]} and {name} end with other frontiers")
+            if shown[name] != shown[names[0]]:
+                self.complain(None, f"{names[0]} and {name} show other values")

@@ -1,0 +1,110 @@
+"""The application on each node: people who read, edit, delete and resolve entries of a few shared keys."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.simulation.plan import Plan
+from tests.simulation.shared_ledger import NOTE, SharedLedger
+
+from covm import _native
+from covm.federation import FederationService
+from covm.federation.errors import FederationError, InvalidMessage, NotStarted, StoreError, UnknownEntry
+from covm.federation.sync.collection import Collection, Entry, Version
+from covm.testing import Machine, World
+
+KEYS = ("mill", "oven", "plan", "shelf")
+
+
+class Writer:
+    """What runs on one machine, through all its lives. `base` outlives them, as a form that somebody left open."""
+
+    def __init__(self, machine: Machine, world: World, plan: Plan, ledger: SharedLedger) -> None:
+        self.machine = machine
+        self._plan = plan
+        self._ledger = ledger
+        self._chance = world.chance(f"writer/{machine.name}")
+        self._base: dict[str, Entry[Any]] = {}
+        self._count = 0
+        self._followed: tuple[int, set[tuple[str, str]]] = (0, set())
+        self._rollbacks = 0
+        machine.application = self.begin
+
+    def begin(self, machine: Machine, service: FederationService) -> None:
+        """A new life: changes are followed on."""
+        if machine.disk.rollbacks != self._rollbacks:
+            self._rollbacks, self._followed = machine.disk.rollbacks, (0, set())
+        machine.spawn(self._follow(service), "follows changes")
+        machine.spawn(self._watch(service), "watches")
+
+    async def live(self) -> None:
+        """Writes until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / self._plan.sends_every_s))
+            if self.machine.is_up:
+                burst = self._chance.randint(1, self._plan.most_in_a_burst)
+                for _ in range(burst):
+                    self.machine.spawn(self._write(self.machine.service), "writes")
+
+    def unseen(self) -> int:
+        """Records that are judged here and of which those who follow changes never heard."""
+        judged = self.machine.disk.query("SELECT id FROM covm_records WHERE state > 0")
+        seen = {record for record, state in self._followed[1]}
+        return sum(str(_native.Link(link)) not in seen for (link,) in judged)
+
+    # --- inside
+
+    async def _write(self, service: FederationService) -> None:
+        notes: Collection[Any] = service.collection(NOTE)
+        key, deed = self._chance.choice(KEYS), self._chance.random()
+        self._count += 1
+        value = f"{self.machine.name} {self._count}"
+        try:
+            if deed < 0.2:
+                if (entry := await notes.get(key)) is not None:
+                    self._base[key] = entry
+                    self.machine.note("reads", key, entry.value, len(entry.heads))
+                return
+            if deed < 0.5:
+                version = await notes.put(key, value, based_on=await notes.get(key))
+            elif deed < 0.65:
+                version = await notes.put(key, value, based_on=self._base.get(key))
+            elif deed < 0.8:
+                version = await notes.put(key, value)
+            elif deed < 0.9:
+                version = await notes.resolve(key, value)
+            else:
+                version = await notes.delete(key)
+        except (StoreError, UnknownEntry, InvalidMessage, NotStarted) as error:
+            self.machine.note("does not write", key, type(error).__name__, str(error))
+            # A form from before the machine went back in time names what is not here any more.
+            self._base.pop(key, None)
+        except FederationError as error:
+            self._ledger.complain(None, f"{self.machine.name} may not write: {error!r}")
+        except Exception as error:  # noqa: BLE001 - a bug of a node is what is looked for
+            self._ledger.complain(None, f"{self.machine.name} fails as it writes: {error!r}")
+        else:
+            self._take_down(version)
+
+    def _take_down(self, version: Version[Any]) -> None:
+        self.machine.note("writes", version.key, version.op, version.value, version.state)
+        self._ledger.acknowledge(self.machine.name, _native.Link(version.id).bytes)
+
+    async def _follow(self, service: FederationService) -> None:
+        while True:
+            try:
+                async for change in service.collection(NOTE).changes(after=self._followed[0]):
+                    cursor, seen = self._followed
+                    if change.cursor <= cursor:
+                        self._ledger.complain(None, f"{self.machine.name} follows changes back in time")
+                    seen.add((change.version.id, change.version.state))
+                    self._followed = (change.cursor, seen)
+            except (StoreError, NotStarted) as error:
+                self.machine.note("does not follow", type(error).__name__)
+            await asyncio.sleep(1.0)
+
+    async def _watch(self, service: FederationService) -> None:
+        async for event in service.events():
+            if type(event).__name__ == "NodeFailed":
+                self._ledger.complain(None, f"the node on {self.machine.name} failed: {event}")
