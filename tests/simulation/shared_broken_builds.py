@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from tests.simulation.broken_builds import Broken
 
-from covm.federation.sync import rows
+from covm.federation.sync import collection, rows
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
-from covm.federation.sync.manager import UPKEEP_S, SyncManager
+from covm.federation.sync.manager import SyncManager
 from covm.federation.sync.resolvers import Resolution, Resolvers
 
 
@@ -38,16 +37,17 @@ def takes_over_before_it_commits(patch: pytest.MonkeyPatch) -> None:
 
 
 def believes_that_what_failed_is_not_on_disk(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Keeper, "_in_doubt", property(lambda self: None, lambda self, value: None), raising=False)
+    patch.setattr(Keeper, "_is_uncertain", property(lambda self: False, lambda self, value: None), raising=False)
 
 
 def never_asks_again_after_an_interruption(patch: pytest.MonkeyPatch) -> None:
-    async def careless(self: SyncManager) -> None:
-        while True:
-            await asyncio.sleep(UPKEEP_S)
-            await self._trying(self.keeper.again())
+    honest = SyncManager._begin
 
-    patch.setattr(SyncManager, "_upkeep", careless)
+    def careless(self: SyncManager, peer: str, name: str) -> Any:
+        standing = self.standings(name).get(peer)
+        return None if standing is not None and standing.error else honest(self, peer, name)
+
+    patch.setattr(SyncManager, "_begin", careless)
 
 
 def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
@@ -58,19 +58,20 @@ def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
         )
 
     patch.setattr(Resolvers, "resolve", by_arrival)
+    patch.setattr(collection, "_by_clock", lambda row: 0)
 
 
 def takes_a_later_clock_for_a_later_version(patch: pytest.MonkeyPatch) -> None:
-    honest = Intake._judged
+    honest = Intake._close
 
-    def by_clock(self: Intake, row: Any, known: Any) -> None:
-        honest(self, row, known)
+    def by_clock(self: Intake, known: Any, *, reopens: bool = False) -> None:
+        honest(self, known, reopens=reopens)
         for each in self.known_of(known.type, known.key):
             if each.counts and not each.superseded and each.hlc < known.hlc:
                 self._change(each._replace(superseded=True))
                 self.plan.superseded.add(each.id)
 
-    patch.setattr(Intake, "_judged", by_clock)
+    patch.setattr(Intake, "_close", by_clock)
 
 
 def keeps_a_lease_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ class _Story:
         frames: dict[str, int] = {}
         for machine in self._world.machines:
             sync = machine.service._node.sync
-            sync.on_frames = _counting(machine.name, sync.on_frames, frames)  # type: ignore[method-assign]
+            sync.on_frames = _counting(machine.name, sync.on_frames, frames)  # type: ignore[method-assign, assignment]
         await asyncio.sleep(QUIET_S)
         for machine, writer in zip(self._world.machines, self._writers, strict=True):
             sync = machine.service._node.sync

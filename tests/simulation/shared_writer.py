@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from tests.simulation.plan import Plan
@@ -35,8 +36,8 @@ class Writer:
         """A new life: changes are followed on."""
         if machine.disk.rollbacks != self._rollbacks:
             self._rollbacks, self._followed = machine.disk.rollbacks, (0, set())
-        machine.spawn(self._follow(service), "follows changes")
-        machine.spawn(self._watch(service), "watches")
+        self._do(self._follow(service))
+        self._do(self._watch(service))
 
     async def live(self) -> None:
         """Writes until it is cancelled."""
@@ -45,7 +46,7 @@ class Writer:
             if self.machine.is_up:
                 burst = self._chance.randint(1, self._plan.most_in_a_burst)
                 for _ in range(burst):
-                    self.machine.spawn(self._write(self.machine.service), "writes")
+                    self._do(self._write(self.machine.service))
 
     def unseen(self) -> int:
         """Records that are judged here and of which those who follow changes never heard."""
@@ -54,6 +55,13 @@ class Writer:
         return sum(str(_native.Link(link)) not in seen for (link,) in judged)
 
     # --- inside
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        self.machine.spawn(work).add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, NotStarted):
+            self._ledger.complain(None, f"{self.machine.name} fails: {error!r}")
 
     async def _write(self, service: FederationService) -> None:
         notes: Collection[Any] = service.collection(NOTE)

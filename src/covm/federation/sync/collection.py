@@ -81,7 +81,11 @@ class Change(Generic[T]):
 
 
 class Collection(Generic[T]):
-    """Get it from `FederationService.collection`. Every method raises `StoreError` when the disk fails."""
+    """Get it from `FederationService.collection`. Every method raises `StoreError` when the disk fails.
+
+    What was being written then may be on disk all the same. A node whose clock had been ahead goes on behind what it
+    wrote then: such a version is `held`, and counts once its time has come.
+    """
 
     def __init__(
         self,
@@ -184,8 +188,9 @@ class Collection(Generic[T]):
 
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
-        record = await self._scribe.write(Write(self.type, key, op, value, places))
-        return self._version(reading.Read(record, value, "valid", ""))
+        record, verdict = await self._scribe.write(Write(self.type, key, op, value, places))
+        waits = "" if verdict.holds else verdict.reason
+        return self._version(reading.Read(record, value, "held" if waits else "valid", waits))
 
     def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
         if not found:

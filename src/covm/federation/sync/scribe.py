@@ -44,6 +44,13 @@ class Write(NamedTuple):
     """What it replaces; None for all that this node has written of the key and that stands."""
 
 
+class Written(NamedTuple):
+    """A record of this node's, and whether it counts already: it waits where the clock had been ahead."""
+
+    record: SignedRecord
+    verdict: Verdict
+
+
 class Scribe:
     """This node's pen."""
 
@@ -60,16 +67,17 @@ class Scribe:
         self._incarnation = incarnation
         self._clock = clock
         self._random = random
-        self._queue: list[tuple[Write, asyncio.Future[SignedRecord]]] = []
+        self._queue: list[tuple[Write, asyncio.Future[Written]]] = []
 
-    async def write(self, write: Write) -> SignedRecord:
+    async def write(self, write: Write) -> Written:
         """Writes one record; it is on disk when this returns.
 
-        Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, and `StoreError`, with nothing written.
+        Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, with nothing written, and `StoreError`: then it may
+        be written all the same.
         """
         if len(write.key) > MAX_RECORD_KEY or not write.key:
             raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
-        done: asyncio.Future[SignedRecord] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._queue.append((write, done))
         async with self._keeper.turn:
             if not done.done():
@@ -79,7 +87,7 @@ class Scribe:
     async def _write_group(self) -> None:
         """Writes what waits. Whoever comes first writes for those behind."""
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
-        written: list[tuple[asyncio.Future[SignedRecord], SignedRecord]] = []
+        written: list[tuple[asyncio.Future[Written], Written]] = []
         try:
             await self._keeper.settle()
             known = await self._look_up([write for write, _ in group])
@@ -94,16 +102,16 @@ class Scribe:
             for _, done in group:
                 _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
             raise
-        for done, record in written:
+        for done, one in written:
             if not done.done():
-                done.set_result(record)
+                done.set_result(one)
 
     async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
         keys = [(write.type, write.key) for write in writes]
         ids = [place.id for write in writes for place in write.based_on or ()]
         return await self._keeper.look_up(ids, keys)
 
-    def _one(self, intake: Intake, write: Write) -> SignedRecord:
+    def _one(self, intake: Intake, write: Write) -> Written:
         auth = self._keeper.authority.auth(write.type)
         if isinstance(auth, Verdict):
             raise NotAuthorized(f"writing {write.type}", auth.reason)
@@ -123,7 +131,7 @@ class Scribe:
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
-        return record
+        return Written(record, row.verdict)
 
     def _sealed(self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None) -> SignedRecord:
         parents, last = self._parents(intake, write, log), log.last()
@@ -211,7 +219,7 @@ def _counting(known: Known, of_key: Sequence[Known]) -> Known:
     )
 
 
-def _fail(done: asyncio.Future[SignedRecord], error: BaseException) -> None:
+def _fail(done: asyncio.Future[Written], error: BaseException) -> None:
     if not done.done():
         done.set_exception(error)
         done.exception()
