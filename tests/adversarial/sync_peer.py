@@ -54,24 +54,26 @@ class SyncPeer(RawPeer):
     """Answers the victim's questions, which are in `asked`, with `lies`; without any it has nothing."""
 
     lies: ClassVar[Lies | None] = None
+    greets: ClassVar[bool] = True
+    """Whether it says HELLO on the victim's streams."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self.asked: list[SyncRequest] = []
-        self._theirs: set[int] = set()
+        self.theirs: set[int] = set()
 
     def on_network_events(self, events: Sequence[NetworkEvent]) -> None:
         super().on_network_events(events)
         for event in events:
             if isinstance(event, StreamOpened) and event.protocol == SYNC_PROTOCOL:
-                self._theirs.add(event.stream)
-            elif isinstance(event, FramesReceived) and event.stream in self._theirs:
+                self.theirs.add(event.stream)
+            elif isinstance(event, FramesReceived) and event.stream in self.theirs:
                 for data in event.frames:
                     self._answer(event.stream, data)
 
     def _answer(self, stream: int, data: bytes) -> None:
         frame = decode_sync_frame(data)
-        if isinstance(frame, SyncHello):
+        if isinstance(frame, SyncHello) and self.greets:
             self.network.try_send(stream, [encode_sync_frame(SyncHello((1, 0), self.lies.roots if self.lies else []))])
         elif isinstance(frame, SyncRequest):
             self.asked.append(frame)

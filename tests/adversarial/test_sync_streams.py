@@ -18,7 +18,7 @@ from tests.unit.records_world import Author
 from covm._native import cid
 from covm.federation import FederationService
 from covm.federation.network.interface import StreamClosed
-from covm.federation.sync import library
+from covm.federation.sync import asking, library
 from covm.federation.sync.serving import MAX_QUESTIONS
 from covm.federation.wire.record import Auth, SignedRecord
 from covm.federation.wire.sync_frames import (
@@ -219,5 +219,21 @@ async def test_a_peer_that_never_answers_keeps_nobody_else_from_it(world: World)
 
     victim, peer = await told_by(world, Silent(NOTE, written(4), LIAR))
     await until(lambda: len(peer.asked) >= 1, timeout=PATIENCE)
+    await still_syncs(world, victim)
+    await peer.network.stop()
+
+
+async def test_streams_on_which_a_peer_says_no_hello_are_closed_before_the_next_is_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "HELLO_DEADLINE_S", 0.05)
+    monkeypatch.setattr(asking, "REOPEN_S", 0.05)
+    victim = await world.start(name="Victim")
+    mute: type[SyncPeer] = type("Mute", (SyncPeer,), {"greets": False})
+    peer = await mute.join(world, victim)
+    await until(lambda: len(peer.theirs) >= 4, timeout=PATIENCE)
+    closed = {event.stream for event in peer.heard(StreamClosed)}
+    assert len(peer.theirs - closed) <= 1
+    assert len(victim._node.sync._streams) <= 1
     await still_syncs(world, victim)
     await peer.network.stop()

@@ -59,6 +59,8 @@ class Asker:
                     await self._greeted.wait()
                 await self._ended.wait()
             except (FederationError, TimeoutError) as error:
+                if self.stream is not None:
+                    around.close_stream(self.stream)
                 self.on_closed(str(error) or "it did not answer our HELLO")
             await asyncio.sleep(REOPEN_S)
 
