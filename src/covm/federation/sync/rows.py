@@ -98,9 +98,9 @@ def _all(branches: Branches) -> list[Branch]:
 
 
 def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-    """What is here of these records, and of the keys (with their types) what is open or not superseded.
+    """What is here of these records, and of the keys (with their types) what is open or not superseded and not void.
 
-    With the void ones among their parents come these one's parents, as far as they have not been superseded.
+    With the void ones among the records come their parents, as far as they have not been superseded.
     """
     found: dict[_native.Link, Known] = {}
     by_type: dict[str, list[str]] = {}
@@ -108,7 +108,9 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         by_type.setdefault(name, []).append(key)
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = f"WHERE t.name = :type AND r.key IN ({names}) AND (r.superseded = 0 OR r.closers = '')"
+            where = (
+                f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND (r.superseded = 0 OR r.closers = '')"
+            )
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
     pending = [each for each in dict.fromkeys(ids) if each not in found]
     while pending:
