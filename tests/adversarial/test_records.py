@@ -217,3 +217,19 @@ async def test_a_store_that_fails_in_mid_batch_keeps_nothing_half_and_the_same_b
     assert len(shelf.keeper.logs) == 0
     shelf.store.write = write  # type: ignore[method-assign]
     assert (await shelf.take(*records)).placed == 3
+
+
+async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_in_batches_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(judging, "MAX_OPEN", 2)
+    start = LIAR.write("key", "start")
+    closed = LIAR.write("key", "closes it", after=start, on=[start])
+    other = LIAR.write("key", "leaves it open", after=start)
+    beyond = LIAR.write("key", "one too many", after=other)
+    one = await shelf_with(start, closed, other, beyond)
+    several = await shelf_with(start, closed)
+    await several.take(other)
+    await several.take(beyond)
+    assert await one.states() == await several.states()
+    assert (await one.states())[beyond.id] == (VOID, False)

@@ -137,7 +137,7 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
-        if (why := self._no_room(record, log, before)) is not None:
+        if (why := self._no_room(header, log, before)) is not None:
             self.plan.refused.append((arrived, why))
             return None
         begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
@@ -166,14 +166,16 @@ class Intake:
             self._supersede(known.parents, known)
         return row
 
-    def _no_room(self, record: SignedRecord, log: Log, before: Ended) -> str | None:
-        """Why a record is not taken for now. Whoever has it offers it again."""
-        header = record.body
+    def _no_room(self, header: RecordHeader, log: Log, before: Ended) -> str | None:
+        """Why a record is not taken for now. Whoever has it offers it again.
+
+        What need not wait is always taken, and of what is missing something never has to: so those that wait get on.
+        """
         if not len(log.branches):
             begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
             if self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS:
                 return "its author has begun too many logs"
-        if len(self._held) + len(self.plan.rows) < MAX_HELD or self._awaited_by(record.id):
+        if len(self._held) + len(self.plan.rows) < MAX_HELD:
             return None
         planned = sum(row.is_new and row.is_held for row in self.plan.rows.values())
         would_wait = (

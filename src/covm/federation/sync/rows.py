@@ -31,6 +31,12 @@ _KNOWN: Final = (
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
+_OPEN: Final = (
+    "(r.superseded = 0 OR r.closers = '' OR EXISTS "
+    "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))"
+)
+"""What may be open: also what is closed in a log that was forked, for it may be so on another branch alone."""
+
 _COLUMNS: Final = (
     "id",
     "log_id",
@@ -108,9 +114,7 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         by_type.setdefault(name, []).append(key)
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = (
-                f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND (r.superseded = 0 OR r.closers = '')"
-            )
+            where = f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND {_OPEN}"
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
     pending = [each for each in dict.fromkeys(ids) if each not in found]
     while pending:
