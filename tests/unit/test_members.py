@@ -113,6 +113,14 @@ async def test_who_was_removed_can_be_invited_again() -> None:
         await v["shop"].stop()
         await v.joined("shop", by="farm")
         await in_time(lambda: v.is_in("shop", seen_by="mill") and sees(v["shop"], v["mill"]))
+        # Removed once more, it is out for the reason of this time.
+        await v.desk("mill").remove("Shop", "has closed")
+        await in_time(lambda: bool(v.desk("farm").requests()))
+        await v.desk("farm").approve("Shop")
+        await in_time(lambda: not v.is_in("shop", seen_by="mill") and not v.is_in("shop", seen_by="farm"))
+        for name in ("mill", "farm"):
+            assert v.desk(name).show("Shop").reason == "the member was removed (has closed)"
+        await in_time(lambda: "has closed" in v.desk("shop").own_verdict.reason)
 
 
 @virtually

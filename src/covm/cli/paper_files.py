@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from covm.control.failures import Failed, Invalid, NotFound
+from covm.control.failures import Failed, Invalid, NotFound, Refused
 
 if TYPE_CHECKING:
     from covm.federation.membership.papers import Paper
@@ -38,11 +38,21 @@ def read(path: Path, reader: Callable[[bytes], P]) -> P:
 
 
 def write(path: Path, paper: Paper) -> None:
-    """Puts a paper there, over what was there before; on return it is on disk. Raises `Failed`."""
-    from covm.federation.membership.papers import write_paper
+    """Puts a paper there, over an older one of its kind; on return it is on disk.
+
+    Raises `Failed`, and `Refused` where something else is there: a key that is overwritten is gone.
+    """
+    from covm.federation.membership.papers import MAX_PAPER, kind_of, write_paper
 
     place = path.expanduser().resolve()
     try:
+        if place.is_file() and place.stat().st_size:
+            with place.open("rb") as file:
+                if kind_of(file.read(MAX_PAPER + 1)) != paper.covm:
+                    raise Refused(
+                        f"{path} is there already, and is no such file of covm's; choose another name, or remove it",
+                        code="file_exists",
+                    )
         _replace(place, write_paper(paper), stat.S_IMODE(place.stat().st_mode) if place.exists() else FILE_MODE)
     except OSError as error:
         raise Failed(f"{path} cannot be written: {error.strerror}; choose another file", code="unwritable") from error

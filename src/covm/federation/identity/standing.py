@@ -30,7 +30,7 @@ from covm import _native
 from covm.federation.identity.approvals import ApprovalLogs, judge_approvals
 from covm.federation.identity.authors import Beginning, Written
 from covm.federation.identity.charter import Charter
-from covm.federation.identity.credentials import Admission, SignedCredential, TypeCredential
+from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
 from covm.federation.identity.cuts import Cut, CutIndex, Within
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
@@ -120,7 +120,7 @@ class Standing:
         if stand:
             verdict = valid("a founder" if stand[0][0] == self.federation else "admitted")
         elif removals:
-            verdict = ended(why_removed(self._tally.credentials[removals[-1]].body))
+            verdict = ended(why_removed(self._latest(member, removals)))
         else:
             verdict = refused("not a member of this federation")
         return Membership(
@@ -130,6 +130,20 @@ class Standing:
             admissions=tuple(by for by, _ in stand),
             removals=tuple(removals),
         )
+
+    def _latest(self, member: _native.Link, removals: Sequence[_native.Link]) -> Removal:
+        """The removal that ended what there was last: one that no admission has set aside, and of those the newest."""
+        admissions = (self._tally.credentials[each].body for each in self._tally.stands)
+        aside = {
+            removal
+            for each in admissions
+            if isinstance(each, Admission) and each.member == member
+            for removal in each.after
+        }
+        left = [each for each in removals if each not in aside] or removals
+        bodies = ((self._tally.credentials[each].body, each.bytes) for each in left)
+        found = [(body.proposed_at, link, body) for body, link in bodies if isinstance(body, Removal)]
+        return max(found, key=lambda each: each[:2])[2]
 
     def members(self) -> Iterator[Membership]:
         """Those who are in."""

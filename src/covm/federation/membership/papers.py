@@ -84,6 +84,18 @@ def write_paper(paper: Paper) -> bytes:
     return msgspec.json.format(msgspec.json.encode(paper), indent=2) + b"\n"
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    covm: str
+
+
+def kind_of(data: bytes) -> str:
+    """What kind of paper a file says that it is; empty for what is none."""
+    try:
+        return msgspec.json.decode(data, type=_Kind).covm
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
 def read_identity(data: bytes) -> list[SignedUpdate]:
     """The entries in an identity paper, in order. Raises `ValueError`, saying what is wrong."""
     return list(open_identity(data)[1].held())
