@@ -69,9 +69,9 @@ def test_what_the_disk_does_alone_needs_no_service(tmp_path: Path) -> None:
 
 
 def test_an_unknown_row_is_answered_with_those_there_are() -> None:
-    ran = benchmarks("--rows", "sync")
+    ran = benchmarks("--rows", "consensus")
     assert ran.returncode == 2
-    assert "there is no row 'sync': connect, direct-one" in ran.stderr
+    assert "there is no row 'consensus': connect, direct-one" in ran.stderr
 
 
 def test_membership_is_measured_with_its_floor_among_the_figures(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from covm.daemon.homestead import homestead
 from covm.daemon.process import load_config
 from covm.federation import FederationService
 from covm.federation.errors import FederationError
-from covm.federation.events import EventStream, MemberAdmitted, PeerRefused
+from covm.federation.events import EventStream, MemberAdmitted, PeerConnected, PeerRefused
 from covm.federation.membership.invites import Invite
 
 PENDING = "waits for approval"
@@ -72,6 +72,8 @@ async def _outcome(service: FederationService, stream: EventStream, inviter: str
                     is_pending = PENDING in event.reason
                     return Outcome(state="pending" if is_pending else "refused", why=event.reason)
                 mine = service.members.own()
+                if isinstance(event, PeerConnected) and event.peer == inviter and mine is not None and mine.is_member:
+                    return Outcome(state="member", roles=mine.roles)
                 if isinstance(event, MemberAdmitted) and mine is not None and mine.id == event.member:
                     return Outcome(state="member", roles=event.roles)
     except TimeoutError:
