@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.unit.membership_world import Coop
 from tests.unit.test_identity_log import ASH, head, log_of, names
 
+from covm.federation.identity import log as log_rules
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.verdicts import Status
 
@@ -156,3 +158,26 @@ def test_the_head_needs_the_inception_and_nothing_else() -> None:
     assert not log.is_contested
     assert log.at(birch.member) is None
     assert log.verdict(birch.member).status is Status.WAITING
+
+
+def test_what_others_name_stays_with_what_leads_there_the_nearest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And within a room of its own: a thief that has entries of its own named does not push out an older one."""
+    monkeypatch.setattr(log_rules, "_PINNED", 4)
+    mine = ASH.profile(ASH.inception, "mine")
+    behind = ASH.profile(mine, "behind mine")
+    pinned = {behind.id}
+    log = IdentityLog(ASH.member, max_held=8, pinned=pinned)
+    for update in (ASH.inception, mine, behind, ASH.recover(ASH.inception, by=0, to=5)):
+        log.add(update)
+    far = ASH.inception
+    for number in range(30):
+        far = ASH.profile(far, f"junk {number}")
+        pinned.add(far.id)
+        log.add(far)
+    log.add(ASH.profile(ASH.inception, "the last"))
+    assert mine.id in log
+    assert behind.id in log
+    assert len(log) == 2 + 4 + 1
+    before = log.at(behind.id)
+    assert before is not None
+    assert before.entry == ASH.member

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from covm import _native
 from covm.federation.identity.chains import Placement
@@ -12,9 +12,10 @@ from covm.federation.identity.update import SignedUpdate, member_of
 
 
 class Identities:
-    """Identity logs by member. Whose logs are taken, and how many, is for the caller to say."""
+    """Identity logs by member. Whose logs are taken, and how many, is for the caller to say, and what stays `pinned`."""
 
-    def __init__(self, updates: Iterable[SignedUpdate] = ()) -> None:
+    def __init__(self, updates: Iterable[SignedUpdate] = (), pinned: Collection[_native.Link] = ()) -> None:
+        self._pinned = pinned
         self._logs: dict[_native.Link, IdentityLog] = {}
         self._member_of: dict[_native.Link, _native.Link] = {}
         for update in updates:
@@ -25,7 +26,7 @@ class Identities:
         member = member_of(update)
         log = self._logs.get(member)
         if log is None:
-            log = self._logs[member] = IdentityLog(member)
+            log = self._logs[member] = IdentityLog(member, pinned=self._pinned)
         placement = log.add(update)
         for placed in placement.placed:
             self._member_of[placed.id] = member

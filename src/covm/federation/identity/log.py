@@ -10,13 +10,14 @@ admitted anew.
 
 What the log says depends on the entries that it holds and not on their order. Losing branches are held as well, so
 that `at` can tell where they left the log, until there are too many. Then they are dropped, all but the one that is
-just being offered, and the heaviest two where the log is contested. That changes no outcome: a branch that lost wins
-only by what is new in it, and whoever offers that is asked for the rest.
+just being offered, the heaviest two where the log is contested, and what is *pinned*: entries that others name, with
+what leads there. That changes no outcome: a branch that lost wins only by what is new in it, and whoever offers that
+is asked for the rest; and what is signed by who knew a pinned entry still counts as of where that left the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from covm import _native
@@ -35,6 +36,10 @@ MAX_HELD_BYTES: Final = 4 * MAX_IDENTITY_BYTES
 _RIVALS: Final = 2
 """Branches held where the log is contested: as many as it takes to see that none of them wins."""
 
+_PINNED, _PINNED_BYTES = MAX_IDENTITY_DEPTH, MAX_IDENTITY_BYTES
+"""Entries, and bytes of them, held for the pinned ones: the room in `MAX_HELD`. What is nearest to the inception goes
+first, whoever came first: a thief that has thousands pinned has them far from the place where the owner left it."""
+
 _ORDINARY, _ROTATION, _RECOVERY = 0, 1, 2
 
 
@@ -52,10 +57,17 @@ class _Entry:
 
 
 class IdentityLog:
-    """The log of one member. Its inception may come last."""
+    """The log of one member. Its inception may come last. `pinned` may grow."""
 
-    def __init__(self, member: _native.Link, max_held: int = MAX_HELD, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+    def __init__(
+        self,
+        member: _native.Link,
+        max_held: int = MAX_HELD,
+        max_held_bytes: int = MAX_HELD_BYTES,
+        pinned: Collection[_native.Link] = (),
+    ) -> None:
         self.member = member
+        self._pinned = pinned
         self._max_held = max_held
         self._max_held_bytes = max_held_bytes
         self._size_bytes = 0
@@ -177,7 +189,7 @@ class IdentityLog:
         return seq <= len(path) and path[seq - 1] is entry
 
     def _make_room(self, newest: Iterable[SignedUpdate]) -> tuple[_native.Link, ...]:
-        """Drops what lost, but not what was just offered nor what leads there."""
+        """Drops what lost, but not what was just offered or is pinned, nor what leads there."""
         path = self._settled()
         kept = {entry.update.id: entry for entry in path}
         rivals = sorted(path[-1].behind, key=lambda each: (-each.weight, each.update.id.bytes))[:_RIVALS]
@@ -186,12 +198,28 @@ class IdentityLog:
             while entry is not None and entry.update.id not in kept:
                 kept[entry.update.id] = entry
                 entry = entry.before
+        self._keep_pinned(kept)
         for entry in kept.values():
             entry.behind = [each for each in entry.behind if each.update.id in kept]
         dropped = tuple(held for held in self._entries if held not in kept)
         for each in dropped:
             self._size_bytes -= len(self._entries.pop(each).update.envelope)
         return dropped
+
+    def _keep_pinned(self, kept: dict[_native.Link, _Entry]) -> None:
+        count, size_bytes = 0, 0
+        pinned = [entry for link, entry in self._entries.items() if link in self._pinned and link not in kept]
+        for entry in sorted(pinned, key=lambda each: (each.state.seq, each.update.id.bytes)):
+            lead: list[_Entry] = []
+            at: _Entry | None = entry
+            while at is not None and at.update.id not in kept and count + len(lead) < _PINNED:
+                lead.append(at)
+                at = at.before
+            more_bytes = sum(len(each.update.envelope) for each in lead)
+            is_whole = at is None or at.update.id in kept
+            if is_whole and size_bytes + more_bytes <= _PINNED_BYTES:
+                kept.update((each.update.id, each) for each in lead)
+                count, size_bytes = count + len(lead), size_bytes + more_bytes
 
 
 def _weight(update: SignedUpdate) -> int:

@@ -68,12 +68,14 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Holds items; `standing` is what they come to."""
+    """Holds items; `standing` is what they come to. `stored` is what it held before, and is to take first."""
 
-    def __init__(self, charter: SignedCharter) -> None:
+    def __init__(self, charter: SignedCharter, stored: Iterable[Item] = ()) -> None:
         self.charter = charter
         self.federation = charter.id
-        self.identities = Identities()
+        self._pinned = {item.body.auth.identity for item in stored if isinstance(item.body, RecordHeader)}
+        """Entries that approvals name: who signed them is judged by these, also where they lost since."""
+        self.identities = Identities(pinned=self._pinned)
         self.credentials: dict[_native.Link, SignedCredential] = {}
         self.approvals = ApprovalLogs(self.federation)
         self._items: dict[bytes, Item] = {}
@@ -241,6 +243,7 @@ class Ledger:
         if isinstance(body, RecordHeader):
             awaited.append(item.id)
             self._approvals_by[self._elector_nodes[body.author]] += 1
+            self._pinned.add(body.auth.identity)
             released = self._aside.named(body.key)
             credential = self._credential(body.key)
             if credential is not None and body.key not in self._named:

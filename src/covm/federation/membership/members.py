@@ -105,14 +105,12 @@ class Members:
         rows = await self.store.read(tables.load_items)
         own = await self.store.read(tables.load_own)
         charter = [envelope for kind, envelope in rows if kind == tables.CHARTER]
-        if charter:
-            signed = open_charter(charter)
-            if signed.id != self.federation:
-                raise StoreError(
-                    f"the store is of the federation {signed.id} ({signed.charter.name}), and the configuration says "
-                    f"{self.federation}: set federation to the store's, or use another home"
-                )
-            self.ledger = Ledger(signed)
+        signed = open_charter(charter) if charter else None
+        if signed is not None and signed.id != self.federation:
+            raise StoreError(
+                f"the store is of the federation {signed.id} ({signed.charter.name}), and the configuration says "
+                f"{self.federation}: set federation to the store's, or use another home"
+            )
         by_kind = {kind: [each for at, each in rows if at == kind] for kind in (1, 2, 3)}
         items = await self._offload.run(
             lambda: opened_items(MembersGive(entries=by_kind[1], credentials=by_kind[2], approvals=by_kind[3]))
@@ -125,7 +123,8 @@ class Members:
             for item in sound:
                 if isinstance(item, SignedUpdate) and member_of(item) == own:
                     self.own_log.add(item)
-        if self.ledger is not None:
+        if signed is not None:
+            self.ledger = Ledger(signed, stored=sound)
             self.ledger.take(sound)
             self._standing = self.ledger.standing
 
