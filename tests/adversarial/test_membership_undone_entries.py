@@ -73,6 +73,6 @@ def test_an_approval_counts_whatever_a_thief_adds_to_the_branch_that_lost(
 @pytest.mark.parametrize("is_told", [True, False])
 def test_it_counts_as_well_where_all_is_read_from_the_store(theft: Theft, is_told: bool) -> None:
     """Entries are read before the approvals that name them, and more may be stored than is held."""
-    stored = [*theft.world.updates, *theft.junk, *theft.world.credentials, *theft.world.records]
+    stored: list[Item] = [*theft.world.updates, *theft.junk, *theft.world.credentials, *theft.world.records]
     ledger = Ledger(theft.world.signed, stored=stored if is_told else ())
     assert theft.admits(ledger, [stored]) == is_told

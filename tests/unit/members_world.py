@@ -24,6 +24,7 @@ from covm.federation.membership.desk import MembershipDesk
 from covm.federation.membership.founding import begin_member, draft_charter, found
 from covm.federation.membership.invites import decode_invite
 from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.membership import JoinRequest
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
@@ -89,6 +90,16 @@ class Valley:
         link = await self.desk(by).invite(self[by].service.addresses, **how)
         await self.invited(name, link)
         await in_time(lambda: self.is_in(name) and sees(self[name], self[by]))
+
+    async def approve_many(self, name: str, count: int) -> None:
+        """So many more cooperatives, whose machines are never seen again, show an invite of a founder's."""
+        desk = self.desk(name)
+        invite = decode_invite(await desk.invite(self[name].service.addresses, uses=count))
+        for number in range(count):
+            coop = Coop(f"{number} {invite.id.hex()}", key_of(f"{invite.id.hex()} {number}"))
+            entries = [coop.inception.envelope]
+            request = JoinRequest(invite=invite.id, secret=invite.secret, entries=entries)
+            assert await desk.redeem(coop.node.peer_id, request) is None
 
     async def write(self, name: str, job: Any) -> None:
         store = self[name].disk.mount()

@@ -102,6 +102,24 @@ async def test_a_removal_takes_effect_everywhere_and_the_removed_one_is_told_why
 
 
 @virtually
+async def test_who_was_removed_while_it_was_away_is_shown_that_at_the_door() -> None:
+    """However much was approved in all, before and since."""
+    async with valley(others=("shop", "inn")) as v:
+        await v.joined("shop", by="mill")
+        await v.approve_many("mill", 70)
+        await v.joined("inn", by="mill")
+        await in_time(lambda: v.is_in("inn", seen_by="shop"))
+        await v["shop"].stop()
+        await v.desk("mill").remove("Shop", "has closed")
+        await in_time(lambda: bool(v.desk("farm").requests()))
+        await v.desk("farm").approve("Shop")
+        await v.approve_many("mill", 3)
+        await v["shop"].start()
+        await in_time(lambda: not v.is_in("shop"))
+        assert v.desk("shop").show("Shop").reason == "the member was removed (has closed)"
+
+
+@virtually
 async def test_who_was_removed_can_be_invited_again() -> None:
     async with valley() as v:
         await v.joined("shop", by="mill")

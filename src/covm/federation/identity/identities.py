@@ -12,7 +12,7 @@ from covm.federation.identity.update import SignedUpdate, member_of
 
 
 class Identities:
-    """Identity logs by member. Whose logs are taken, and how many, is for the caller to say, and what stays `pinned`."""
+    """Identity logs by member. Whose logs are taken, how many, and what stays `pinned`, is for the caller to say."""
 
     def __init__(self, updates: Iterable[SignedUpdate] = (), pinned: Collection[_native.Link] = ()) -> None:
         self._pinned = pinned

@@ -13,19 +13,17 @@ non-member says is kept, and no list of anything is shown to one.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 from covm.federation.counters import Counters
 from covm.federation.errors import StoreError
-from covm.federation.identity.log import IdentityLog
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
-from covm.federation.membership.exchange import MAX_NEWS
 from covm.federation.membership.invites import Invite, decode_invite
 from covm.federation.membership.members import NOT_FOUNDED, Members
+from covm.federation.membership.unasked import introduction, is_introduction, is_little
 from covm.federation.network.interface import JoinTalked, Network
 from covm.federation.ports import Gate
 from covm.federation.supervisor import Supervisor
@@ -37,8 +35,6 @@ from covm.federation.wire.membership import (
     BUCKETS,
     MAX_GIVEN_BYTES,
     MAX_ITEM,
-    MAX_JOIN_BYTES,
-    MAX_JOIN_ENTRIES,
     JoinRequest,
     MembersAsk,
     MembersGive,
@@ -292,7 +288,7 @@ class Hearing:
 
     async def _on_news(self, give: MembersGive) -> None:
         """What a member shows unasked before it sends this node away: that this one was removed."""
-        if give.count <= MAX_NEWS and self._members.node_verdict(self._peer).holds:
+        if is_little(give) and self._members.node_verdict(self._peer).holds:
             items = await self._members.opened(give)
             if items is not None:
                 self._members.take(items)
@@ -343,23 +339,6 @@ class Hearing:
         if not self._owner.network.talk(self._connection, pieces):
             # It does not read what it asked for, or is gone: the join's deadline ends it.
             self._owner.counters.drop("join_talk_unread")
-
-
-def introduction(log: IdentityLog) -> MembersGive:
-    """A member's log, or the end of it: as much as who has not been asked may show."""
-    entries: deque[bytes] = deque()
-    left = MAX_JOIN_BYTES
-    for update in reversed([*log.updates()]):
-        left -= len(update.envelope)
-        if left < 0 or len(entries) == MAX_JOIN_ENTRIES:
-            break
-        entries.appendleft(update.envelope)
-    return MembersGive(entries=list(entries))
-
-
-def is_introduction(give: MembersGive) -> bool:
-    """Whether this may be shown by who was not asked for it."""
-    return 0 < give.count == len(give.entries) <= MAX_JOIN_ENTRIES and give.size_bytes <= MAX_JOIN_BYTES
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

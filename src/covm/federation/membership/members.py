@@ -24,22 +24,20 @@ from covm.federation.identity.charter import open_charter, unsigned
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Action
 from covm.federation.identity.standing import Standing
-from covm.federation.identity.update import SignedUpdate, member_of, nodes_of
+from covm.federation.identity.update import SignedUpdate, member_of
 from covm.federation.identity.verdicts import Status, Verdict, refused
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.exchange import MAX_NEWS, Exchange
 from covm.federation.membership.journal import Journal
 from covm.federation.membership.ledger import Ledger, Taken, give_of, opened_items
+from covm.federation.membership.unasked import farewell
 from covm.federation.offload import Offload
 from covm.federation.ports import UNKNOWN_MEMBER, Control, Gate
 from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.membership import (
-    MembersGive,
-    MembershipFrame,
-)
+from covm.federation.wire.membership import MembersGive, MembershipFrame
 from covm.federation.wire.names import is_system_type
 
 logger = logging.getLogger("covm.federation.membership")
@@ -221,21 +219,10 @@ class Members:
         self.exchange.wanted(peer)
 
     def farewell(self, peer: str) -> MembersGive | None:
-        """What shows a node that was a member's that it is no more, if that is little; it names nobody else."""
-        ledger, standing = self.ledger, self._standing
-        if ledger is None or standing is None or not ledger.has_had(peer) or standing.node_verdict(peer).holds:
+        """What shows a node that was a member's that it is no more; see `unasked`."""
+        if self.ledger is None or self._standing is None:
             return None
-        membership = standing.nodes.get(peer)
-        items: list[Item]
-        if membership is not None:
-            removals = {str(each) for each in membership.removals}
-            authors = {each.author for each in ledger.approvals if each.body.key in removals}
-            items = [ledger.credentials[each] for each in membership.removals]
-            # Each approval with those before it in its log, without which it has no place.
-            items += [each for each in ledger.approvals if each.author in authors]
-        else:
-            items = [update for log in ledger.identities if _has_had(log, peer) for update in log.held()]
-        return give_of(items) if 0 < len(items) <= MAX_NEWS else None
+        return farewell(self.ledger, self._standing, peer)
 
     def refused_invite(self, peer: str, reason: str) -> None:
         """A node showed an invite that is not redeemed: the operator hears of it."""
@@ -363,8 +350,3 @@ class Members:
         """A member's name; its id's beginning when there is none."""
         head = self.ledger.identities.head(member) if self.ledger is not None else None
         return head.name if head is not None else str(member)[:16]
-
-
-def _has_had(log: IdentityLog, node: str) -> bool:
-    """Whether a node was the member's: removed since, or added on a branch that lost."""
-    return any(each.node == node for update in log.held() for each in nodes_of(update.body))
