@@ -168,7 +168,7 @@ def judge_approvals(
         start, seq = begun[before.id] if before else (beginning(record.body, identities), 0)
         written = judge_author(record, before.body.hlc if before else None, start, seq, identities, cuts)
         begun[record.id] = (start, written.seq)
-        target = _target(record.body)
+        target = approved(record.body)
         why = None
         if written.verdict.holds and written.state is not None:
             is_approver = written.state.nodes[record.body.author].approver
@@ -178,7 +178,8 @@ def judge_approvals(
     return judged
 
 
-def _target(header: RecordHeader) -> _native.Link | None:
+def approved(header: RecordHeader) -> _native.Link | None:
+    """The credential that an approval names; None when it names nothing."""
     try:
         return _native.Link(header.key)
     except ValueError:

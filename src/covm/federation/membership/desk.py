@@ -36,7 +36,7 @@ from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import whole_log
-from covm.federation.membership.proposals import nodes_of, waiting_admission, waiting_removal, written_by
+from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.ports import Replicas
 from covm.federation.store.interface import Transaction
@@ -207,11 +207,12 @@ class MembershipDesk:
             if len(reason) > MAX_REASON:
                 raise ValueError(f"a reason has at most {MAX_REASON} characters, this has {len(reason):,}")
             subject = _native.Link(found.id)
-            written = self._replicas.written_by(nodes_of(ledger, subject))
+            nodes = nodes_of(ledger, subject)
+            written = self._replicas.written_by(nodes)
             credential = waiting_removal(ledger, standing, subject, self._pen.peer_id, written)
             items: list[Item] = []
             if credential is None:
-                places = [*written_by(ledger, subject), *(each.place for each in written)]
+                places = kept_places(ledger, standing, nodes, written)
                 credential = self._pen.removal(ledger, subject, reason, places)
                 if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
                     raise NotAuthorized(f"removing {found.name}", why)
@@ -291,8 +292,7 @@ class MembershipDesk:
 
     def written_by(self, node: str) -> list[Place]:
         """The ends of all that a node of the own member has written: the cut that keeps it when the node goes."""
-        records = [each.place for each in self._replicas.written_by([node])]
-        return [*self._ground()[0].approvals.tips([node]), *records]
+        return kept_places(*self._ground(), [node], self._replicas.written_by([node]))
 
     async def take_entries(self, envelopes: Sequence[bytes]) -> None:
         """Takes entries of the own member's identity log that were signed by its keys, wherever those live.

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from covm import _native
+from covm.federation.identity.approvals import approved
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential
 from covm.federation.identity.standing import Standing
 from covm.federation.membership.ledger import Ledger
 from covm.federation.ports import Written
+from covm.federation.wire.limits import MAX_CUT
 from covm.federation.wire.record import Place
 
 
@@ -67,6 +69,33 @@ def takes_back(ledger: Ledger, removal: Removal) -> int:
     return sum(
         record not in kept for place in written_by(ledger, removal.member) for record in ledger.approvals.back(place)
     )
+
+
+def kept_places(
+    ledger: Ledger, standing: Standing, nodes: Collection[str], written: Collection[Written]
+) -> list[Place]:
+    """What a removal's cut lists to keep what these nodes have written: all of it, if a cut takes so many logs.
+
+    If not: the logs first in which it approved what is in force, then those of its records, each the oldest first.
+    Whoever writes with a stolen key in ever new logs ends up outside, and cannot make its removal impossible.
+    """
+    in_force = {
+        each.body.log
+        for each in ledger.approvals
+        if standing.approval_verdict(each.id).holds
+        and (target := approved(each.body)) is not None
+        and standing.verdict(target).holds
+    }
+    approvals = ledger.approvals.tips(nodes)
+    approvals.sort(key=lambda place: (place.log not in in_force, _time_ms(ledger, place), place.log.bytes))
+    records = sorted(written, key=lambda each: (each.time_ms, each.place.log.bytes))
+    first = [place for place in approvals if place.log in in_force]
+    return [*first, *(each.place for each in records), *approvals[len(first) :]][:MAX_CUT]
+
+
+def _time_ms(ledger: Ledger, place: Place) -> int:
+    record = ledger.approvals.get(place.id)
+    return record.body.hlc.time_ms if record is not None else 0
 
 
 def written_by(ledger: Ledger, member: _native.Link) -> list[Place]:
