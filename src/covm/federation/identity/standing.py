@@ -187,6 +187,18 @@ class Standing:
             self._decided[asked] = verdict
         return verdict
 
+    def may_send(self, node: str) -> Verdict:
+        """Whether a node may send anything: then it may send files too, which are of no type of an application."""
+        verdict = self.node_verdict(node)
+        if not verdict.holds:
+            return verdict
+        held = self.nodes[node].roles
+        names = {*self.charter.types, *self._tally.types}
+        rules = [self.charter.default_rule, *map(self.type_rule, names)]
+        able = {name for name, role in self.charter.roles.items() if role.send}
+        able.update(*(rule.grants.send for rule in rules if rule.grants is not None))
+        return verdict if held & able else refused(f"the roles {', '.join(sorted(held))} allow it to send nothing")
+
     def nodes_that_may(self, action: Action, type_name: str) -> list[str]:
         """The peer ids of all nodes that may do this with a type, sorted: to whom goes what only some may read."""
         able = {each.member for each in self.members() if self.member_may(each.member, action, type_name).holds}

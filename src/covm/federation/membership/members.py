@@ -152,8 +152,8 @@ class Members:
         if self._standing is None:
             return NOT_FOUNDED
         if is_system_type(type_name):
-            # The federation's own are every member's: files that are offered, for one.
-            return self._standing.node_verdict(peer)
+            # The federation's own have no roles of theirs: files that are offered, for one.
+            return self._standing.may_send(peer) if action is Action.SEND else self._standing.node_verdict(peer)
         return self._standing.may(peer, action, type_name)
 
     def everyone_may_read(self, type_name: str) -> bool:
