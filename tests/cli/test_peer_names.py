@@ -36,3 +36,15 @@ def test_what_means_nobody_is_not_found(text: str) -> None:
 def test_a_peer_cannot_take_anothers_id_for_its_name() -> None:
     assert find_peer("Abc", {A: "Mill", C: "Abc"}) == A
     assert find_peer(A, {A: "Mill", C: A}) == A
+
+
+def test_a_member_is_meant_by_the_beginning_of_its_id() -> None:
+    members = {A: "bafyreiabcd1234", B: "bafyreiwxyz9876"}
+    assert find_peer("wxyz", NAMES, members) == B
+    assert find_peer("bafyreiabcd1234", NAMES, members) == A
+
+
+def test_a_peer_cannot_take_the_beginning_of_anothers_members_id_for_its_name() -> None:
+    with pytest.raises(Invalid) as caught:
+        find_peer("abcd1234", {A: "Mill", C: "abcd1234"}, {A: "bafyreiabcd1234"})
+    assert caught.value.details["matches"] == sorted([A, C])

@@ -117,7 +117,7 @@ class RunningNode:
 
     def find(self, text: str) -> str:
         """The full id of the peer that `text` means. Raises `NotFound`, `Invalid`."""
-        return find_peer(text, self.names())
+        return find_peer(text, self.names(), self._members_of_nodes())
 
     def find_banned(self, text: str) -> str:
         """The full id of the banned peer or member that `text` means. Raises `NotFound` for what is not banned."""
@@ -140,6 +140,11 @@ class RunningNode:
         if self.service.config.membership != "members":
             return {}
         return {each.id: each.name for each in self.service.members.listed()}
+
+    def _members_of_nodes(self) -> dict[str, str]:
+        if self.service.config.membership != "members":
+            return {}
+        return {node.peer_id: each.id for each in self.service.members.listed() for node in each.nodes}
 
     def find_anyone(self, text: str) -> str:
         """As `find`; a whole peer id needs nobody to know it."""

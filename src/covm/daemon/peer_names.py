@@ -1,7 +1,7 @@
-"""Whom a person means: a peer's id, a unique beginning of it, or the name that the peer goes by.
+"""Whom a person means: a peer's id, a unique beginning of it, its member's id or beginning, or the peer's name.
 
-Names are claims that any peer may make, so an id or a beginning of one always goes before a name, and a name that two
-peers claim names neither.
+Names are claims that any peer may make, so a peer's id or a beginning of one always goes before a name, and what two
+peers claim, or one claims that is the beginning of another's member's id, names neither.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from covm.control.failures import Invalid, NotFound
+from covm.federation.membership.desk import begins
 
 ED25519_PREFIX = "12D3KooW"
 """How every peer id of an Ed25519 key begins in base58; people leave it out."""
@@ -17,8 +18,8 @@ SHOWN_MATCHES = 8
 """Peers that an ambiguity names: enough to choose from, no flood."""
 
 
-def find_peer(text: str, names: Mapping[str, str]) -> str:
-    """The full id of the one peer that `text` means, among `names` (id to name).
+def find_peer(text: str, names: Mapping[str, str], members: Mapping[str, str] | None = None) -> str:
+    """The full id of the one peer that `text` means, among `names` (id to name); `members` has whose each is.
 
     Raises `NotFound` when there is none, `Invalid` listing them when there are several.
     """
@@ -27,7 +28,12 @@ def find_peer(text: str, names: Mapping[str, str]) -> str:
         return wanted
     matches = [peer for peer in names if wanted and _begins(peer, wanted)]
     if not matches:
-        matches = [peer for peer, name in names.items() if name and name.casefold() == wanted.casefold()]
+        of = members or {}
+        matches = [
+            peer
+            for peer, name in names.items()
+            if (name and name.casefold() == wanted.casefold()) or (peer in of and begins(of[peer], wanted))
+        ]
     if len(matches) == 1:
         return matches[0]
     if not matches:

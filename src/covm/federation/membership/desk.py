@@ -115,8 +115,8 @@ class MembershipDesk:
     def node_names(self) -> Mapping[str, str]:
         """What each member's node is called, by peer id: as its member, and as itself where that one has several.
 
-        Two members of one name are told apart by the beginnings of their ids. These names are signed, unlike those that
-        peers give themselves.
+        Two members of one name, and nodes that would still be called alike, are told apart by their ids. These
+        names are signed, unlike those that peers give themselves.
         """
         standing = self._members.standing
         if self._names_of is not standing:
@@ -131,7 +131,9 @@ class MembershipDesk:
             name = view.name if taken[view.name.casefold()] == 1 else f"{view.name} {distinct(view.id)[:SHOWN_ID]}"
             for node in view.nodes:
                 names[node.peer_id] = name if len(view.nodes) == 1 else f"{name}/{node.name}"
-        return names
+        # Somebody may have called itself just so.
+        alike = Counter(name.casefold() for name in names.values())
+        return {peer: name if alike[name.casefold()] == 1 else f"{name} {peer}" for peer, name in names.items()}
 
     # --- deciding
 
@@ -345,13 +347,19 @@ class MembershipDesk:
 
 
 def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
-    """Ids that a text stands for: a whole id, a name that fits exactly, or the beginning of an id's distinct part."""
+    """Ids that a text stands for: a whole id, a name that fits exactly, or the beginning of an id's distinct part.
+
+    A member may call itself by the beginning of another's id. So neither goes before the other: what fits both is both.
+    """
     pairs = list(known)
-    exact = [each for each, _ in pairs if each == text]
-    named = [each for each, name in pairs if name.casefold() == text.casefold()]
-    if exact or named or len(text) < MIN_PREFIX:
-        return exact or named
-    return [each for each, _ in pairs if each.startswith(text) or distinct(each).startswith(text)]
+    if any(each == text for each, _ in pairs):
+        return [text]
+    return [each for each, name in pairs if name.casefold() == text.casefold() or begins(each, text)]
+
+
+def begins(member: str, text: str) -> bool:
+    """Whether an id begins like this, or the part of it that tells it from others does, long enough to mean it."""
+    return len(text) >= MIN_PREFIX and (member.startswith(text) or distinct(member).startswith(text))
 
 
 def _log_of(request: JoinRequest, peer: str) -> IdentityLog | str:

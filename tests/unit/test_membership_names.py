@@ -1,0 +1,64 @@
+"""Members and nodes by name: how they are found, and how those of one name are told apart."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.members_world import in_time, signed, valley
+from tests.unit.outbox_world import virtually
+
+from covm.federation.errors import UnknownMember
+from covm.federation.identity.drafts import draft_rename
+
+
+@virtually
+async def test_members_are_found_by_name_and_by_the_beginning_of_their_ids() -> None:
+    async with valley() as v:
+        desk = v.desk("mill")
+        farm = desk.show("farm")
+        assert desk.show(farm.id) == desk.show(farm.id[7:14]) == desk.show(farm.id[:20]) == farm
+        for unknown in ("nobody", "baf", "bafyrei"):
+            with pytest.raises(UnknownMember):
+                desk.show(unknown)
+
+
+@virtually
+async def test_two_members_of_one_name_are_told_apart() -> None:
+    async with valley(others=("shop", "SHOP")) as v:
+        await v.joined("shop", by="mill")
+        assert v.desk("mill").node_names()[v["shop"].peer_id] == "Shop"
+        await v.joined("SHOP", by="mill")
+        await in_time(lambda: v.is_in("SHOP", seen_by="mill"))
+        names = v.desk("mill").node_names()
+        both = {names[v["shop"].peer_id], names[v["SHOP"].peer_id]}
+        assert len(both) == 2
+        assert all(name.startswith("Shop ") for name in both)
+        with pytest.raises(UnknownMember, match="2 of them fit 'shop'"):
+            v.desk("mill").show("shop")
+        assert v.desk("mill").show(str(v.coops["SHOP"].member)[7:15]).id == str(v.coops["SHOP"].member)
+
+
+@virtually
+async def test_who_calls_itself_by_the_beginning_of_anothers_id_is_not_taken_for_it() -> None:
+    async with valley(others=("shop", "SHOP", "liar")) as v:
+        for name in ("shop", "SHOP", "liar"):
+            await v.joined(name, by="mill")
+        desk, members = v.desk("mill"), v["mill"].service._node.members
+        assert members is not None
+        await in_time(lambda: v.is_in("liar") and v.is_in("SHOP"))
+        farm = desk.show("Farm")
+        liar = v.coops["liar"]
+
+        def called(name: str) -> None:
+            head = members.ledger and members.ledger.identities.head(liar.member)
+            assert head
+            members.take([signed(liar, draft_rename(head, name))])
+
+        called(farm.id[7:15])
+        with pytest.raises(UnknownMember, match="2 of them fit"):
+            desk.show(farm.id[7:15])
+        assert desk.show(farm.id[7:16]) == desk.show(farm.id) == farm
+        shop = desk.node_names()[v["shop"].peer_id]
+        called(shop.upper())
+        names = desk.node_names()
+        assert len({name.casefold() for name in names.values()}) == len(names)
+        assert all(name.casefold() != shop.casefold() for name in names.values())
