@@ -1,239 +1,225 @@
-"""Sync streams on which a peer says what no honest node says: asking, answering, telling of what it does not have.
-
-THREATS.md, rows *sync*.
-"""
+"""Sync streams on which a peer says what no honest node says: it pays, and honest nodes sync meanwhile."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.adversarial.blob_peer import FEDERATION, charges
-from tests.adversarial.sync_peer import Lies, SyncPeer
-from tests.network.world import PATIENCE, World, meet
-from tests.unit.records_world import Author
+from tests.adversarial.blob_peer import charges
+from tests.adversarial.sync_peer import (
+    NOTE,
+    ROOT,
+    SyncPeer,
+    chain,
+    dropped,
+    scene,
+    still_syncs,
+)
+from tests.unit.members_world import in_time, valley
+from tests.unit.outbox_world import virtually
+from tests.unit.test_sync_stories import notes
 
-from covm._native import cid
-from covm.federation import FederationService
-from covm.federation.network.interface import StreamClosed
-from covm.federation.sync import asking, library
-from covm.federation.sync.serving import MAX_QUESTIONS
-from covm.federation.wire.record import Auth, SignedRecord
+from covm._native import cid, encode
+from covm.federation.errors import SyncInterrupted
+from covm.federation.identity.roles import Role
+from covm.federation.sync import library, serving
 from covm.federation.wire.sync_frames import (
-    Carried,
-    Found,
+    MAX_HAVE,
+    MAX_WANTS,
     NoSync,
     Probe,
     SyncHello,
+    SyncNews,
     SyncRequest,
     SyncResponse,
     Wanted,
 )
-from covm.testing import until
 
-NOTE = "notes.note"
-LIAR = Author("liar")
-QUESTION = SyncRequest(number=1, type=NOTE, probes=[Probe(b"", 0, b"")])
+HELLO = SyncHello((1, 0))
 
 
-def written(count: int, **changes: Any) -> list[SignedRecord]:
-    """Records of one author that are what they should be."""
-    fields: dict[str, Any] = {"federation": FEDERATION.cid, "auth": Auth(FEDERATION.cid, FEDERATION.cid)} | changes
-    records: list[SignedRecord] = []
-    for number in range(count):
-        records.append(LIAR.write(f"key {number}", number, after=records[-1] if records else None, **fields))
-    return records
+def probe(path: bytes = b"", bitmap: int = 0, digests: bytes = b"") -> SyncRequest:
+    return SyncRequest(number=1, type=NOTE, probes=[Probe(path, bitmap, digests)])
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World("simulated") as made:
-        yield made
+def answered(peer: SyncPeer, stream: int) -> list[SyncResponse]:
+    return [frame for frame in peer.said_on(stream) if isinstance(frame, SyncResponse)]
 
 
-async def still_syncs(world: World, victim: FederationService) -> None:
-    """An honest node gets what the victim writes, and the other way round."""
-    honest = await world.start(name="Honest")
-    await meet(victim, honest)
-    await victim.collection(NOTE).put("oven", "hot")
-    await honest.collection(NOTE).put("shelf", "full")
-
-    def held(node: FederationService) -> bytes:
-        return node._node.sync.keeper.logs.frontier(NOTE).root
-
-    await until(lambda: held(victim) == held(honest), timeout=PATIENCE)
-    assert (await honest.collection(NOTE).get("oven")).value == "hot"  # type: ignore[union-attr]
+def raw_probe(path: bytes) -> bytes:
+    """A question that no frame can be made of."""
+    return encode({"t": "request", "number": 1, "type": NOTE, "probes": [[path, 0, b""]], "wants": []})
 
 
 @pytest.mark.parametrize(
     ("frames", "reason"),
     [
         ([b"\xff"], "malformed_frame"),
-        ([QUESTION], "frame_before_hello"),
-        ([SyncHello((1, 0)), SyncHello((1, 0))], "second_hello"),
+        ([probe()], "frame_before_hello"),
+        ([HELLO, HELLO], "second_hello"),
         ([SyncHello((9, 0))], "unknown_version"),
-        ([SyncHello((1, 0)), SyncResponse(number=1)], "answer_on_asking_half"),
-        ([SyncHello((1, 0)), *([QUESTION] * (MAX_QUESTIONS + 2))], "too_many_questions"),
+        ([HELLO, SyncResponse(number=1)], "answer_on_asking_half"),
+        ([HELLO, SyncNews([(NOTE, ROOT)])], "answer_on_asking_half"),
+        ([HELLO, NoSync(1, "no")], "answer_on_asking_half"),
+        ([HELLO, raw_probe(bytes(65))], "malformed_frame"),
+        ([HELLO, *[probe()] * (serving.MAX_QUESTIONS + 2)], "too_many_questions"),
     ],
 )
-async def test_what_no_honest_node_asks_ends_the_stream_and_is_charged(
-    world: World, frames: list[Any], reason: str
-) -> None:
-    victim = await world.start(name="Victim")
-    charged = charges(victim)
-    peer = await SyncPeer.join(world, victim)
-    stream = await peer.ask_on(victim, *frames, greets=False)
-    await until(lambda: stream in {event.stream for event in peer.heard(StreamClosed)}, timeout=PATIENCE)
-    assert victim.stats()["dropped"][reason] == 1
-    assert charged[peer.peer] == 1
-    await still_syncs(world, victim)
-    await peer.network.stop()
-
-
-HARMLESS: dict[str, SyncRequest] = {
-    "digests that are not as many as children": SyncRequest(number=1, type=NOTE, probes=[Probe(b"", 3, b"short")]),
-    "paths below everything": SyncRequest(number=1, type=NOTE, probes=[Probe(bytes(60), 0, b"")]),
-    "paths that are no nibbles": SyncRequest(number=1, type=NOTE, probes=[Probe(b"\xff\xff", 0, b"")]),
-    "a type that nobody has": SyncRequest(number=1, type="no.such", probes=[Probe(b"", 0, b"")]),
-    "logs that nobody has": SyncRequest(number=1, type=NOTE, wants=[Wanted(cid(b"none"), [], deep=True)]),
-    "more records than one question may name": SyncRequest(
-        number=1, type=NOTE, wants=[Wanted(cid(b"%d" % n), [(1, cid(b"x"))] * 100, deep=False) for n in range(100)]
-    ),
-}
-
-
-@pytest.mark.parametrize("what", HARMLESS)
-async def test_a_question_that_makes_no_sense_is_answered_with_nothing(world: World, what: str) -> None:
-    victim = await world.start(name="Victim")
-    await still_syncs(world, victim)
-    assert len(victim._node.sync.keeper.logs) == 2  # with one, its frontier has no fork to look into
-    peer = await SyncPeer.join(world, victim)
-    stream = await peer.ask_on(victim, HARMLESS[what])
-    await until(lambda: len(peer.told_on(stream)) >= 2, timeout=PATIENCE)
-    answered = peer.told_on(stream)[-1]
-    assert isinstance(answered, NoSync | SyncResponse)
-    assert not isinstance(answered, SyncResponse) or not answered.records
-    assert victim.stats()["faults"] == 0
-    await still_syncs(world, victim)
-    await peer.network.stop()
-
-
-@pytest.mark.parametrize("defended", [True, False])
-async def test_one_answer_is_bounded_however_much_is_asked_for(
-    world: World, defended: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library, "MAX_ANSWER_BYTES", 64 * 1024 if defended else 10**9)
-    victim = await world.start(name="Victim")
-    for number in range(40):
-        await victim.collection(NOTE).put(f"key {number}", os.urandom(8_000))
-    [log] = victim._node.sync.keeper.logs
-    peer = await SyncPeer.join(world, victim)
-    wants = SyncRequest(number=1, type=NOTE, wants=[Wanted(log.link, [], deep=True)])
-    stream = await peer.ask_on(victim, wants)
-    await until(lambda: len(peer.told_on(stream)) >= 2, timeout=PATIENCE)
-    answered = peer.told_on(stream)[-1]
-    assert isinstance(answered, SyncResponse)
-    assert (len(answered.records) < 10) == defended
-    assert answered.more == defended
-    await peer.network.stop()
-
-
-async def told_by(world: World, lies: Lies) -> tuple[FederationService, SyncPeer]:
-    """A victim that meets a peer which claims to hold something."""
-    victim = await world.start(name="Victim")
-
-    liar: type[SyncPeer] = type("Liar", (SyncPeer,), {"lies": lies})
-    return victim, await liar.join(world, victim)
-
-
-class Garbage(Lies):
-    """Records that were not asked for, or do not verify."""
-
-    def carried(self) -> list[Carried]:
-        return [Carried(each.envelope[:-1] + b"\0", None) for each in self.records]
-
-
-class OfAnotherType(Lies):
-    """Records of a type that the victim did not ask for."""
-
-    def carried(self) -> list[Carried]:
-        others = written(3, type="accounts.entry")
-        return [Carried(each.envelope, LIAR.bodies[each.id]) for each in others]
-
-
-class OtherBodies(Lies):
-    """Records with the bodies of others."""
-
-    def carried(self) -> list[Carried]:
-        bodies = [LIAR.bodies[each.id] for each in self.records]
-        return [Carried(each.envelope, body) for each, body in zip(self.records, bodies[::-1], strict=True)]
-
-
-class Contradicting(Lies):
-    """Answers what was not asked for."""
-
-    def __call__(self, request: SyncRequest) -> SyncResponse:
-        return SyncResponse(number=request.number, found=[Found(b"\x05\x05", [], [])])
+@virtually
+async def test_what_no_honest_node_asks_ends_the_stream_and_is_charged(frames: list[Any], reason: str) -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim, greets=False)
+        peer.say(stream, *frames)
+        await in_time(lambda: peer.is_closed(stream))
+        assert dropped(victim, reason) == 1
+        assert charged[peer.peer] == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"),
+    ("frames", "reason"),
     [
-        (Garbage, "sync_garbage"),
-        (OfAnotherType, "sync_garbage"),
-        (OtherBodies, "sync_garbage"),
-        (Contradicting, "sync_contradicted"),
+        ([HELLO, b"\xff"], "malformed_frame"),
+        ([SyncNews([(NOTE, ROOT)])], "frame_before_hello"),
+        ([HELLO, HELLO], "second_hello"),
+        ([SyncHello((9, 0))], "unknown_version"),
+        ([HELLO, probe()], "want_on_answering_half"),
     ],
 )
-async def test_an_answer_that_no_honest_node_gives_ends_the_session_and_is_charged(
-    world: World, kind: type[Lies], reason: str
+@virtually
+async def test_what_no_honest_node_answers_ends_the_stream_and_is_charged(frames: list[Any], reason: str) -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        peer = await SyncPeer.join(world, victim, roots=None)
+        peer.say(peer.theirs[0], *frames)
+        await in_time(lambda: peer.is_closed(peer.theirs[0]))
+        assert dropped(victim, reason) == 1
+        assert charged[peer.peer] == 1
+        await in_time(lambda: len(peer.theirs) == 2)
+
+
+@virtually
+async def test_answers_to_what_was_not_asked_change_nothing() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        author, records = chain(2)
+        peer = await SyncPeer.join(world, victim)
+        for number in range(300):
+            peer.say(peer.theirs[0], SyncResponse(number=number, records=author.carried(*records)))
+        await still_syncs(world)
+        assert victim.service._node.sync.keeper.logs.get(records[0].body.log) is None
+
+
+@virtually
+async def test_a_stream_that_says_no_hello_is_closed_and_not_one_more_is_left_open_each_time() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim, roots=None)
+        await in_time(lambda: len(peer.theirs) > 5)
+        assert sum(not peer.is_closed(stream) for stream in peer.theirs) <= 1
+        assert len([one for one in victim.service._node.sync._streams.values() if one.peer == peer.peer]) <= 1
+
+
+@virtually
+async def test_questions_about_no_place_of_the_trie_are_not_answered_and_harm_nothing() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim)
+        odd = [
+            probe(bitmap=0xFFFF, digests=b"too few"),
+            probe(bitmap=0, digests=bytes(16)),
+            probe(bytes(64), 0xFFFF, bytes(16 * 16)),
+            probe(bytes(63)),
+            probe(b"\x10"),
+            probe(b"\x01\xff"),
+        ]
+        peer.say(stream, *odd)
+        await in_time(lambda: len(peer.said_on(stream)) == 1 + len(odd))
+        peer.say(stream, probe())
+        await in_time(lambda: len(peer.said_on(stream)) == 2 + len(odd))
+        last = peer.said_on(stream)[-1]
+        assert len(last.found[0].told) == 2
+
+
+@pytest.mark.parametrize("defended", [True, False])
+@virtually
+async def test_a_question_that_names_more_records_than_it_may_is_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    victim, peer = await told_by(world, kind(NOTE, written(4), LIAR))
-    await until(lambda: victim.stats()["dropped"].get(reason, 0) >= 1, timeout=PATIENCE)
-    assert len(victim._node.sync.keeper.logs) == 0
-    await still_syncs(world, victim)
-    await peer.network.stop()
+    if not defended:
+        monkeypatch.setattr(library, "MAX_HAVES", 10**9)
+    async with scene() as world:
+        victim, _ = world.machines
+        log = next(iter(victim.service._node.sync.keeper.logs)).link
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim)
+        have = [(1, cid(b"%d" % number)) for number in range(MAX_HAVE - 70)]
+        wants = [Wanted(log, have, deep=False)] * MAX_WANTS
+        peer.say(stream, SyncRequest(number=1, type=NOTE, wants=wants))
+        await in_time(lambda: len(peer.said_on(stream)) == 2)
+        assert isinstance(peer.said_on(stream)[-1], NoSync) == defended
 
 
-async def test_a_peer_that_tells_of_logs_and_delivers_nothing_is_not_asked_for_ever(world: World) -> None:
-    class Nothing(Lies):
-        def carried(self) -> list[Carried]:
-            return []
-
-    victim, peer = await told_by(world, Nothing(NOTE, written(4), LIAR))
-    await until(lambda: any(request.wants for request in peer.asked), timeout=PATIENCE)
-    standing = victim._node.sync.standings(NOTE)[peer.peer]
-    await until(lambda: standing.running is None, timeout=PATIENCE)
-    assert len(standing.declined) == 1
-    assert sum(bool(request.wants) for request in peer.asked) == 1
-    await still_syncs(world, victim)
-    await peer.network.stop()
-
-
-async def test_a_peer_that_never_answers_keeps_nobody_else_from_it(world: World) -> None:
-    class Silent(Lies):
-        def __call__(self, request: SyncRequest) -> None:
-            return None
-
-    victim, peer = await told_by(world, Silent(NOTE, written(4), LIAR))
-    await until(lambda: len(peer.asked) >= 1, timeout=PATIENCE)
-    await still_syncs(world, victim)
-    await peer.network.stop()
+@virtually
+async def test_one_who_asks_for_everything_for_ever_gets_a_bounded_answer_to_each_question_while_others_sync() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        for number in range(12):
+            await notes(victim).put(f"large {number}", "x" * 200_000)
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim)
+        log = next(log for log in victim.service._node.sync.keeper.logs if log.author == victim.peer_id).link
+        wants = [Wanted(log, [], deep=True)] * MAX_WANTS
+        for number in range(40):
+            peer.say(stream, SyncRequest(number=number, type=NOTE, wants=wants))
+            await in_time(lambda number=number: len(answered(peer, stream)) == 1 + number)  # type: ignore[misc]
+            if number % 10 == 0:
+                await still_syncs(world)
+        for answer in answered(peer, stream):
+            size = sum(len(each.envelope) + len(each.body or b"") for each in answer.records)
+            assert size <= library.MAX_ANSWER_BYTES
+            assert answer.more
 
 
-async def test_streams_on_which_a_peer_says_no_hello_are_closed_before_the_next_is_opened(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(asking, "HELLO_DEADLINE_S", 0.05)
-    monkeypatch.setattr(asking, "REOPEN_S", 0.05)
-    victim = await world.start(name="Victim")
-    mute: type[SyncPeer] = type("Mute", (SyncPeer,), {"greets": False})
-    peer = await mute.join(world, victim)
-    await until(lambda: len(peer.theirs) >= 4, timeout=PATIENCE)
-    closed = {event.stream for event in peer.heard(StreamClosed)}
-    assert len(peer.theirs - closed) <= 1
-    assert len(victim._node.sync._streams) <= 1
-    await still_syncs(world, victim)
-    await peer.network.stop()
+@virtually
+async def test_one_who_reads_no_answers_holds_up_itself_alone() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        for number in range(12):
+            await notes(victim).put(f"large {number}", "x" * 200_000)
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim)
+        peer.releases = False
+        log = next(log for log in victim.service._node.sync.keeper.logs if log.author == victim.peer_id).link
+        for number in range(serving.MAX_QUESTIONS):
+            peer.say(stream, SyncRequest(number=number, type=NOTE, wants=[Wanted(log, [], deep=True)]))
+        await still_syncs(world)
+        assert len(peer.said_on(stream)) < serving.MAX_QUESTIONS
+
+
+@virtually
+async def test_of_a_type_that_it_may_not_read_a_peer_is_told_nothing() -> None:
+    secret = "accounts.entry"
+    books = {
+        "member": Role(publish=("*",), send=("*",), read=("notes.*",), write=("notes.*",)),
+        "bookkeeper": Role(publish=("*",), send=("*",), read=("*",), write=("*",)),
+    }
+    async with valley(("mill", "farm"), ("shop",), roles=books, founder_roles=("bookkeeper",)) as v:
+        await v.joined("shop", by="mill")
+        mill, shop = v["mill"], v["shop"]
+        await notes(mill, secret).put("1", 100)
+        log = next(iter(mill.service._node.sync.keeper.logs)).link
+        asker = shop.service._node.sync._partners[mill.peer_id].asker
+        wants = [Wanted(log, [], deep=True)]
+        for request in (
+            SyncRequest(number=0, type=secret, probes=[Probe(b"", 0, b"")]),
+            SyncRequest(number=0, type=secret, wants=wants),
+        ):
+            with pytest.raises(SyncInterrupted, match="nothing of that type for you"):
+                await asker.ask(request)
+        assert (await asker.ask(SyncRequest(number=0, type=NOTE, wants=wants))).records == []
+        assert mill.service._node.sync.roots(shop.peer_id) == []

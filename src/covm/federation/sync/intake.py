@@ -137,8 +137,11 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
-        if (why := self._no_room(header, log, before)) is not None:
-            self.plan.refused.append((arrived, why))
+        if not len(log.branches) and self._has_too_many_logs(header):
+            self.plan.refused.append((arrived, "its author has begun too many logs"))
+            return None
+        if not self._has_room(header, before):
+            self.plan.postponed.add(header.log)
             return None
         begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
         is_fork = begins_branch and len(log.branches) > 0
@@ -166,17 +169,17 @@ class Intake:
             self._supersede(known.parents, known)
         return row
 
-    def _no_room(self, header: RecordHeader, log: Log, before: Ended) -> str | None:
-        """Why a record is not taken for now. Whoever has it offers it again.
+    def _has_too_many_logs(self, header: RecordHeader) -> bool:
+        begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
+        return self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS
+
+    def _has_room(self, header: RecordHeader, before: Ended) -> bool:
+        """Whether a record can be taken now; if not, whoever has it offers it again.
 
         What need not wait is always taken, and of what is missing something never has to: so those that wait get on.
         """
-        if not len(log.branches):
-            begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
-            if self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS:
-                return "its author has begun too many logs"
         if len(self._held) + len(self.plan.rows) < MAX_HELD:
-            return None
+            return True
         planned = sum(row.is_new and row.is_held for row in self.plan.rows.values())
         would_wait = (
             before.identity_seq is None
@@ -184,8 +187,7 @@ class Intake:
             or any(place.id not in self._known for place in header.parents)
             or not self._authority.knows(header.auth)
         )
-        is_full = len(self._held) + planned >= MAX_HELD
-        return "too many records wait to be judged" if is_full and would_wait else None
+        return not would_wait or len(self._held) + planned < MAX_HELD
 
     def _before(self, header: RecordHeader) -> tuple[Spot | None, Ended] | str | None:
         """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""

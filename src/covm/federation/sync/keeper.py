@@ -50,6 +50,18 @@ class Taken(NamedTuple):
     """Types and keys with new judgements."""
     malformed: int = 0
     """Those that were no records, or not what was asked for."""
+    postponed: frozenset[_native.Link] = frozenset()
+    """Logs of which records are to be offered again: too many wait to be judged."""
+
+    def and_(self, after: Taken) -> Taken:
+        """What became of both batches."""
+        return Taken(
+            self.placed + after.placed,
+            self.refused + after.refused,
+            self.keys | after.keys,
+            self.malformed + after.malformed,
+            self.postponed | after.postponed,
+        )
 
 
 class Keeper:
@@ -125,7 +137,7 @@ class Keeper:
 
         `accepts` says whether a record is one of those that were asked for.
         """
-        placed, refused, sound, keys = 0, 0, 0, frozenset[tuple[str, str]]()
+        total, sound = Taken(), 0
         verified = asyncio.ensure_future(self._verified(envelopes, bodies, 0))
         try:
             for start in range(0, len(envelopes), MAX_BATCH):
@@ -135,12 +147,12 @@ class Keeper:
                 sound += len(arrived)
                 async with self.turn:
                     taken = await self._take(arrived)
-                placed, refused, keys = placed + taken.placed, refused + taken.refused, keys | taken.keys
+                total = total.and_(taken)
         finally:
             verified.cancel()
         if malformed := len(envelopes) - sound:
             self._counters.drop("malformed_record", malformed)
-        return Taken(placed, refused, keys, malformed)
+        return total._replace(malformed=malformed)
 
     async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
         """Those of one batch whose signature and form hold."""
@@ -271,8 +283,11 @@ class Keeper:
         """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""
         for _, _reason in plan.refused:
             self._counters.drop("record_refused")
+        if plan.postponed:
+            self._counters.drop("record_postponed", len(plan.postponed))
+        postponed = frozenset(plan.postponed)
         if not plan.logs:
-            return Taken(refused=len(plan.refused))
+            return Taken(refused=len(plan.refused), postponed=postponed)
         for log in plan.logs.values():
             if log.number is None:
                 log.basis = self._basis(log)
@@ -297,7 +312,8 @@ class Keeper:
         self._take_over(plan)
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
-        taken = Taken(sum(row.is_new for row in plan.rows.values()), len(plan.refused), keys)
+        placed = sum(row.is_new for row in plan.rows.values())
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
         self._tell(taken)
         return taken
 

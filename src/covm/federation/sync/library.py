@@ -8,7 +8,7 @@ from covm import _native
 from covm.federation.identity.branches import Spot
 from covm.federation.sync import rows
 from covm.federation.sync.descent import answer
-from covm.federation.wire.sync_frames import MAX_RECORDS, Carried, NoSync, SyncRequest, SyncResponse, Wanted
+from covm.federation.wire.sync_frames import MAX_HAVES, MAX_RECORDS, Carried, NoSync, SyncRequest, SyncResponse, Wanted
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES: Final = 768 * 1024
 """Bytes of one answer, but for a record that is larger by itself."""
-
-MAX_HAVES: Final = 4096
-"""Records that one question names as held, of all its logs together."""
 
 PIECE: Final = 256
 """Records that are read at once."""

@@ -69,3 +69,5 @@ class Plan:
     """The record before them is not here."""
     refused: list[tuple[Arrived, str]] = field(default_factory=list)
     """They have no place, and never will; or none here."""
+    postponed: set[_native.Link] = field(default_factory=set)
+    """Logs of which records are to be offered again: they would wait to be judged, and no more of that is held."""

@@ -24,10 +24,27 @@ from covm.federation.sync.descent import Descent
 from covm.federation.sync.frontier import Tips
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
-from covm.federation.wire.sync_frames import MAX_HAVE, MAX_WANTS, SyncRequest, SyncResponse, Wanted
+from covm.federation.sync.logs import Log
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.record import open_records
+from covm.federation.wire.sync_frames import (
+    MAX_HAVE,
+    MAX_HAVES,
+    MAX_WANTS,
+    Carried,
+    SyncRequest,
+    SyncResponse,
+    Wanted,
+)
 
 MAX_DECLINED: Final = 4096
 """Logs of one peer that are remembered as not to be had from it."""
+
+MAX_MET: Final = 32
+"""Records of one log that were sent to us in vain, and are named the next time."""
+
+MAX_IN_VAIN: Final = 256
+"""Answers of one session in which nothing was new: a log that was forked far back begins with those."""
 
 POLL_S: Final = 1.0
 """Before logs that another session fetches are looked at again."""
@@ -56,6 +73,11 @@ class Session:
         self._declined = declined
         self._clock = clock
         self._deep: set[_native.Link] = set()
+        self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
+        """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
+        self._in_vain = 0
+        self._postponed: set[_native.Link] = set()
+        """Logs of which records have no room here: not to be had now, and not declined."""
 
     async def run(self) -> None:
         """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
@@ -70,6 +92,8 @@ class Session:
             logs = list(differing)
             for start in range(0, len(logs), MAX_WANTS):
                 await self._fetch({log: differing[log] for log in logs[start : start + MAX_WANTS]})
+        if self._postponed:
+            raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
 
     async def _fetch(self, theirs: dict[_native.Link, Tips]) -> None:
         try:
@@ -78,20 +102,24 @@ class Session:
                 if not mine:
                     await asyncio.sleep(POLL_S)
                     continue
-                if not await self._fetch_some(mine):
-                    for log in mine:
-                        self._decline(log, theirs.pop(log))
-                    self._leases.give_back(mine, self)
+                for log in await self._fetch_some(mine):
+                    self._decline(log, theirs[log])
+                    del theirs[log]
+                    self._leases.give_back([log], self)
+                for log in self._postponed & theirs.keys():
+                    del theirs[log]
+                    self._leases.give_back([log], self)
         finally:
             self._leases.give_back(theirs, self)
 
-    async def _fetch_some(self, logs: Sequence[_native.Link]) -> bool:
-        """Asks once for what follows in these logs; whether that changed anything."""
+    async def _fetch_some(self, logs: Sequence[_native.Link]) -> list[_native.Link]:
+        """Asks once for what follows in these logs, or in the first of them; those that nothing came of."""
         wants = await self._wants(logs)
+        asked = [each.log for each in wants]
         response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
-        strange = set(response.strange) - self._deep
+        strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
-        return await self._take(response, set(logs)) or bool(strange & set(logs))
+        return [] if await self._take(response, set(asked)) or strange else asked
 
     async def _take(self, response: SyncResponse, logs: set[_native.Link]) -> bool:
         if not response.records:
@@ -105,7 +133,23 @@ class Session:
         self.size_bytes += sum(len(each.envelope) + len(each.body or b"") for each in response.records)
         if taken.malformed:
             raise self._breach("sync_garbage", "it sent what is no record, or was not asked for")
-        return taken.placed > 0
+        self._postponed |= taken.postponed
+        return taken.placed > 0 or bool(taken.postponed) or await self._meets(response.records[-1])
+
+    async def _meets(self, last: Carried) -> bool:
+        """Whether an answer that brought nothing new brings this further: the next begins where it ended."""
+        [record] = open_records([last.envelope])
+        self._in_vain += 1
+        if isinstance(record, Malformed) or record.body.log not in self._deep or self._in_vain > MAX_IN_VAIN:
+            return False
+        met = self._met.setdefault(record.body.log, [])
+        place = (record.body.seq, record.id)
+        lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, [record.id]))
+        if lacking or place in met:
+            return False
+        met.insert(0, place)
+        del met[MAX_MET:]
+        return True
 
     async def _lacking(self, theirs: dict[_native.Link, Tips]) -> dict[_native.Link, Tips]:
         ids = [tip.id for tips in theirs.values() for tip in tips]
@@ -116,16 +160,25 @@ class Session:
 
     async def _wants(self, logs: Iterable[_native.Link]) -> list[Wanted]:
         wants: list[Wanted] = []
+        left = MAX_HAVES
         for link in logs:
             log = self._keeper.logs.get(link)
             tips = [] if log is None else [(tip.seq, tip.id) for tip in log.tips()]
-            if link not in self._deep or log is None or log.number is None:
-                wants.append(Wanted(link, tips, deep=False))
-                continue
-            number, places = log.number, list(_growing(log.branches))
-            found = await self._keeper.store.read(lambda tx: rows.ids_at(tx, number, places))  # noqa: B023
-            wants.append(Wanted(link, found[:MAX_HAVE], deep=True))
+            is_deep = link in self._deep and log is not None
+            have = await self._far_back(log) if is_deep and log is not None else tips
+            if wants and len(have) > left:
+                break
+            left -= len(have)
+            wants.append(Wanted(link, have, deep=is_deep))
         return wants
+
+    async def _far_back(self, log: Log) -> list[tuple[int, _native.Link]]:
+        """Records behind the tips, so that the peer knows one of them."""
+        if log.number is None:
+            return []
+        number, places = log.number, list(_growing(log.branches))
+        found = await self._keeper.store.read(lambda tx: rows.ids_at(tx, number, places))
+        return [*self._met.get(log.link, ()), *found][:MAX_HAVE]
 
     def _decline(self, log: _native.Link, tips: Tips) -> None:
         if len(self._declined) >= MAX_DECLINED:

@@ -43,6 +43,9 @@ MAX_WANTS: Final = 256
 MAX_HAVE: Final = 128
 """Records that a question names as held, of one log: its tips, and some behind them."""
 
+MAX_HAVES: Final = 4096
+"""Records that one question names as held, of all its logs together."""
+
 MAX_RECORDS: Final = 2048
 """Records of one answer."""
 

@@ -1,0 +1,226 @@
+"""Peers that lie to who asks them: about what they have, and with what they deliver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from tests.adversarial.blob_peer import charges
+from tests.adversarial.sync_peer import (
+    A_WHILE,
+    LINK,
+    NOTE,
+    ROOT,
+    Scribbler,
+    SyncPeer,
+    chain,
+    dropped,
+    holding,
+    scene,
+    still_syncs,
+)
+from tests.unit.members_world import in_time
+from tests.unit.outbox_world import virtually
+from tests.unit.test_sync_stories import all_have, eventually
+
+from covm.federation.sync import intake, library, session
+from covm.federation.sync.frontier import Frontier
+from covm.federation.wire.record import SignedRecord
+from covm.federation.wire.sync_frames import (
+    Carried,
+    Found,
+    Inner,
+    SyncNews,
+    SyncRequest,
+    SyncResponse,
+    Tip,
+    Told,
+)
+from covm.testing.machine import Machine
+from covm.testing.world import World
+
+
+@virtually
+async def test_a_trie_that_says_that_it_differs_and_has_nothing_is_looked_through_once() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim)
+        peer.answers = lambda request: [
+            SyncResponse(number=request.number, found=[Found(each.path, [], []) for each in request.probes])
+        ]
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: peer.asked)
+        await still_syncs(world)
+        count = len(peer.asked)
+        await world.sleep(A_WHILE)
+        assert len(peer.asked) == count <= 2
+
+
+@virtually
+async def test_a_trie_without_an_end_ends() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        peer = await SyncPeer.join(world, victim)
+
+        def answers(request: SyncRequest) -> Sequence[SyncResponse]:
+            inner = [Inner(child, 0xFFFF, bytes([9]) * 256) for child in range(16)]
+            return [
+                SyncResponse(number=request.number, found=[Found(each.path, inner, []) for each in request.probes[:64]])
+            ]
+
+        peer.answers = answers
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: dropped(victim, "sync_contradicted"))
+        assert charged[peer.peer] == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        [Found(b"\x01\x02", [], [])],
+        [Found(b"", [], []), Found(b"", [], [])],
+        [Found(b"", [Inner(1, 0xFFFF, b"")], [])],
+        [Found(b"", [Inner(1, 0, b"")], [])],
+        [Found(b"", [], [Told(LINK, (Tip(1, LINK),)), Told(LINK, (Tip(1, LINK),))])],
+        [Found(b"", [], [Told(LINK, (Tip(2, LINK), Tip(1, LINK)))])],
+    ],
+)
+@virtually
+async def test_answers_that_contradict_themselves_are_charged(found: list[Found]) -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        peer = await SyncPeer.join(
+            world, victim, answers=lambda request: [SyncResponse(number=request.number, found=found)]
+        )
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: dropped(victim, "sync_contradicted"))
+        assert charged[peer.peer] == 1
+        assert peer.is_closed(peer.theirs[0])
+
+
+@virtually
+async def test_logs_that_are_told_and_not_delivered_are_not_asked_for_again() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        _, records = chain(3)
+        peer = await SyncPeer.join(world, victim, answers=holding(records[-1], lambda _request: []))
+        for number in range(5):
+            peer.say(peer.theirs[0], SyncNews([(NOTE, bytes([number]) * 32)]))
+            await world.sleep(A_WHILE)
+        assert len([request for request in peer.asked if request.wants]) == 1
+
+
+@pytest.mark.parametrize("which", ["garbage", "another log", "another type", "another federation", "another body"])
+@virtually
+async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(which: str) -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        author, records = chain(1)
+        other = Scribbler("someone else")
+        sent = {
+            "garbage": [Carried(b"garbage", None)],
+            "another log": other.carried(other.write("oven", 1)),
+            "another type": author.carried(author.write("oven", 1, type="other.type")),
+            "another federation": author.carried(author.write("oven", 1, federation=LINK)),
+            "another body": [Carried(records[0].envelope, b"another body")],
+        }[which]
+        peer = await SyncPeer.join(world, victim, answers=holding(records[-1], lambda _request: sent))
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: dropped(victim, "sync_garbage"))
+        assert charged[peer.peer] == 1
+        assert {log.author for log in victim.service._node.sync.keeper.logs} == {
+            each.peer_id for each in world.machines
+        }
+
+
+@virtually
+async def test_what_a_staller_does_not_deliver_comes_from_another() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        author, records = chain(3)
+        staller = await SyncPeer.join(world, victim)
+        staller.answers = lambda request: holding(records[-1], lambda _request: [])(request) if request.probes else ()
+        staller.say(staller.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: any(request.wants for request in staller.asked))
+        other = await SyncPeer.join(
+            world, victim, 67, answers=holding(records[-1], lambda _request: author.carried(*records))
+        )
+        other.say(other.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await eventually(lambda: all_have(world.machines, "mallory 2", 2))
+
+
+def holding_of(machine: Machine) -> Frontier:
+    return machine.service._node.sync.keeper.logs.frontier(NOTE)
+
+
+async def hold(machine: Machine, *records: SignedRecord) -> None:
+    """A machine has got these records, from wherever."""
+    await machine.service._node.sync.keeper.take([each.envelope for each in records], [None] * len(records))
+
+
+@virtually
+async def test_a_log_that_was_forked_far_back_comes_to_the_same_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "MAX_ANSWER_BYTES", 3_000)
+    async with World(names=["victim", "honest"]) as world:
+        victim, honest = world.machines
+        author, trunk = chain(100)
+        branches = [branch_of(author, trunk[-1], length, name) for length, name in ((300, "one"), (170, "two"))]
+        await victim.start()
+        await hold(victim, *trunk, *branches[0])
+        await honest.start()
+        await hold(honest, *trunk, *branches[1])
+        await in_time(lambda: holding_of(victim).root == holding_of(honest).root)
+        assert len(holding_of(victim).get(trunk[0].body.log)) == 2
+
+
+@virtually
+async def test_logs_forked_so_often_that_one_question_cannot_name_all_of_it_are_asked_for_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (library, session):
+        monkeypatch.setattr(module, "MAX_HAVES", 150)
+    async with World(names=["victim", "honest"]) as world:
+        victim, honest = world.machines
+        await victim.start()
+        forks: dict[int, list[SignedRecord]] = {0: [], 1: []}
+        for number in range(5):
+            author, first = chain(1, f"mallory {number}")
+            for fork in range(12):
+                forks[fork % 2] += [*first, *branch_of(author, first[0], 40, f"fork {fork}")]
+        await hold(victim, *forks[0])
+        await honest.start()
+        await hold(honest, *forks[1])
+        await in_time(lambda: holding_of(victim).root == holding_of(honest).root, timedelta(minutes=5))
+
+
+def branch_of(author: Scribbler, after: SignedRecord, length: int, name: str) -> list[SignedRecord]:
+    records = [author.write(f"{name} 0", 0, after=after)]
+    for number in range(1, length):
+        records.append(author.write(f"{name} {number}", number, after=records[-1]))
+    return records
+
+
+@virtually
+async def test_what_has_no_room_to_wait_is_offered_again_until_what_it_waits_for_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "MAX_HELD", 0)
+    async with scene() as world:
+        victim, honest = world.machines
+        base, late = Scribbler("base"), Scribbler("late")
+        first = base.write("oven", 1)
+        based = late.write("oven", 2, on=[first])
+        peer = await SyncPeer.join(world, victim, answers=holding(based, lambda _request: late.carried(based)))
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: dropped(victim, "record_postponed"))
+        standing = victim.service._node.sync.standings(NOTE)[peer.peer]
+        await in_time(lambda: "too many records wait" in standing.error)
+        assert standing.declined == {}
+        await hold(honest, first)
+        frontier = victim.service._node.sync.keeper.logs
+        await in_time(lambda: frontier.get(based.body.log) is not None)
