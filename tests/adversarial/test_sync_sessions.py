@@ -19,12 +19,13 @@ from tests.adversarial.sync_peer import (
     holding,
     scene,
     still_syncs,
+    told,
 )
 from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
 from tests.unit.test_sync_stories import all_have, eventually
 
-from covm.federation.sync import intake, library, session
+from covm.federation.sync import intake, leases, library, session
 from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.record import SignedRecord
 from covm.federation.wire.sync_frames import (
@@ -224,3 +225,28 @@ async def test_what_has_no_room_to_wait_is_offered_again_until_what_it_waits_for
         await hold(honest, first)
         frontier = victim.service._node.sync.keeper.logs
         await in_time(lambda: frontier.get(based.body.log) is not None)
+
+
+@virtually
+async def test_who_answers_slowly_what_another_has_brought_meanwhile_is_asked_for_the_rest() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        (author, [one]), (other, [two]) = chain(1, "one"), chain(1, "two")
+        slow = await SyncPeer.join(world, victim)
+
+        def slowly(request: SyncRequest) -> Sequence[SyncResponse]:
+            if request.probes:
+                return [SyncResponse(number=request.number, found=[Found(b"", [], [told(one), told(two)])])]
+            if len(slow.asked) == 2:
+                return ()
+            return [SyncResponse(number=request.number, records=other.carried(two))]
+
+        slow.answers = slowly
+        slow.say(slow.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: len(slow.asked) == 2)
+        await world.sleep(timedelta(seconds=leases.LEASE_S + 1))
+        quick = await SyncPeer.join(world, victim, 67, answers=holding(one, lambda _request: author.carried(one)))
+        quick.say(quick.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await eventually(lambda: all_have(world.machines, "one 0", 0))
+        slow.say(slow.theirs[0], SyncResponse(number=slow.asked[1].number, records=author.carried(one)))
+        await eventually(lambda: all_have(world.machines, "two 0", 0))

@@ -116,10 +116,15 @@ class Session:
         """Asks once for what follows in these logs, or in the first of them; those that nothing came of."""
         wants = await self._wants(logs)
         asked = [each.log for each in wants]
+        before = self._keeper.logs.frontier(self.type)
         response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
-        return [] if await self._take(response, set(asked)) or strange else asked
+        if await self._take(response, set(asked)) or strange:
+            return []
+        # Another session may have brought meanwhile what was asked for.
+        now = self._keeper.logs.frontier(self.type)
+        return asked if all(now.get(log) == before.get(log) for log in asked) else []
 
     async def _take(self, response: SyncResponse, logs: set[_native.Link]) -> bool:
         if not response.records:
