@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.simulation.broken_builds import Broken
 
-from covm.federation.sync import collection, rows
+from covm.federation.sync import collection, plan_rows
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
@@ -16,13 +16,13 @@ from covm.federation.sync.resolvers import Resolution, Resolvers
 
 
 def leaves_what_was_replaced_among_the_heads(patch: pytest.MonkeyPatch) -> None:
-    honest = rows.write
+    honest = plan_rows.write
 
     def forgetful(tx: Any, plan: Any, judged: int, now_ms: int) -> Any:
         plan.superseded.clear()
         return honest(tx, plan, judged, now_ms)
 
-    patch.setattr(rows, "write", forgetful)
+    patch.setattr(plan_rows, "write", forgetful)
 
 
 def takes_over_before_it_commits(patch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from covm.federation.identity import Identity
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
 from covm.federation.peers.record import PeerStatus
+from covm.federation.shared_data import SharedData
 from covm.federation.status import TypeInfo
 from covm.federation.wire.federation_id import FederationId
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from covm.federation.gossip.protocol import PublishedMessage
     from covm.federation.membership.desk import MembershipDesk
     from covm.federation.store.interface import Store
-    from covm.federation.sync.collection import Collection
-    from covm.federation.sync.standings import Replica
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., object])
@@ -43,7 +42,7 @@ TypeOrName = str | type[msgspec.Struct]
 _LEFT_OUT: Any = object()
 
 
-class FederationService:
+class FederationService(SharedData):
     """One node of a federation.
 
     Use it in `async with`, or call `start` and `stop`. `types` are the Structs that this node's application sends and
@@ -257,37 +256,6 @@ class FederationService:
     def types(self) -> list[TypeInfo]:
         """The registered types, with their limits and JSON Schemas."""
         return status.types(self._node.registry)
-
-    # --- shared data ---
-
-    def collection(self, type: TypeOrName) -> Collection[Any]:
-        """The shared data of a type: entries by key, kept on every node that may read the type, conflicts and all.
-
-        See `Collection`. Raises `InvalidMessage` for what is no type name, `UnknownMessageType` for a Struct that is
-        not registered.
-        """
-        from covm.federation.sync.collection import Collection
-
-        node = self._node
-        return Collection(
-            node.registry.name_of(type),
-            node.sync.keeper,
-            node.scribe,
-            node.resolvers,
-            node.registry,
-            node.membership.member_of,
-            node.require_writing,
-        )
-
-    async def replicas(self) -> list[Replica]:
-        """How this node stands in each type of shared data, and beside each connected peer."""
-        self._node.require_running()
-        return await self._node.sync.replicas()
-
-    async def request_sync(self, type: TypeOrName) -> None:
-        """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
-        self._node.require_running()
-        await self._node.sync.request(self._node.registry.name_of(type))
 
     # --- peers ---
 

@@ -1,7 +1,7 @@
 """A batch of records, judged: what is to be written for it. Rules: no I/O.
 
 What is known of the records that the batch builds on, and of those with the same keys, is looked up before
-(`rows.look_up`); the plan is written in one transaction (`rows.write`), and only then taken over (`Logs.commit`).
+(`rows.look_up`); the plan is written in one transaction (`plan_rows.write`), and only then taken over (`Logs.commit`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
-from covm.federation.sync import rows
+from covm.federation.sync import plan_rows, rows
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
@@ -300,7 +300,7 @@ class Keeper:
         self._is_uncertain = True
         try:
             numbers = await self.store.write(
-                partial(rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
+                partial(plan_rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
             )
         except BaseException:
             self.on_doubt()
