@@ -185,7 +185,7 @@ def _told(decision: membership.Decision) -> str:
     if decision.status == "valid":
         return f"{done}: approved by {', '.join(map(safe, decision.approved_by))}"
     return (
-        f"{done} once {needed} founders have approved it; {have} have"
-        + (f": {', '.join(map(safe, decision.approved_by))}" if have else "")
+        f"{done} once enough founders have approved it: {have} of {needed}"
+        + (f", {', '.join(map(safe, decision.approved_by))}" if have else "")
         + f". The others: covm federation approve {decision.short_id}"
     )

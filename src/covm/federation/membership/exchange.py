@@ -58,8 +58,11 @@ LEAST_ANSWER_BYTES: Final = 4096
 """What any answer counts as: comparing takes time as well."""
 
 MIN_PAUSE_S: Final = 1.0
-MAX_PAUSE_S: Final = 300.0
-"""Between the ends of exchanges with a peer in which it had nothing new: twice as long each time."""
+MAX_PAUSE_S: Final = 30.0
+"""Between the ends of exchanges with a peer in which it had nothing new: twice as long each time.
+
+Also where it says another digest by then: whoever says a new one each time is not asked more often for it.
+"""
 
 MAX_NOWHERE: Final = 2 * MAX_ASIDE
 """Items that belong nowhere, or not yet, after which an exchange ends: a larger membership takes several."""
