@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.unit.test_sync_stories import notes
 from covm._native import cid, encode
 from covm.federation.errors import SyncInterrupted
 from covm.federation.identity.roles import Role
-from covm.federation.sync import library, serving
+from covm.federation.sync import library, manager, serving
 from covm.federation.wire.sync_frames import (
     MAX_HAVE,
     MAX_WANTS,
@@ -183,6 +184,37 @@ async def test_one_who_asks_for_everything_for_ever_gets_a_bounded_answer_to_eac
             size = sum(len(each.envelope) + len(each.body or b"") for each in answer.records)
             assert size <= library.MAX_ANSWER_BYTES
             assert answer.more
+
+
+@pytest.mark.parametrize("defended", [True, False])
+@virtually
+async def test_one_who_asks_for_more_than_there_is_gets_no_more_and_is_charged_if_it_goes_on(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "LEAST_AN_HOUR", 10 if defended else 1_000_000)
+    monkeypatch.setattr(manager, "HOUR_S", 600.0)
+    async with scene() as world:
+        victim, _ = world.machines
+        for number in range(100):
+            await notes(victim).put(f"note {number}", number)
+        charged = charges(victim.service)
+        peer = await SyncPeer.join(world, victim)
+        stream = await peer.open(victim)
+        log = next(log for log in victim.service._node.sync.keeper.logs if log.author == victim.peer_id).link
+        everything = [Wanted(log, [], deep=True)]
+        for number in range(30):
+            if not peer.is_closed(stream):
+                peer.say(stream, SyncRequest(number=number, type=NOTE, wants=everything))
+            await in_time(lambda number=number: len(peer.said_on(stream)) >= 2 + number or peer.is_closed(stream))  # type: ignore[misc]
+        served = sum(len(answer.records) for answer in answered(peer, stream))
+        assert (served <= 4 * 110) is defended
+        assert peer.is_closed(stream) is defended
+        assert charged[peer.peer] == int(defended)
+        await world.sleep(timedelta(minutes=8))
+        again = await peer.open(victim) if defended else stream
+        before = len(answered(peer, again))
+        peer.say(again, SyncRequest(number=30, type=NOTE, wants=everything))
+        await in_time(lambda: len(answered(peer, again)) == before + 1)
 
 
 @virtually

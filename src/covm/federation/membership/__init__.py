@@ -8,7 +8,6 @@ papers     files that are carried from one machine to another (rules)
 founding   a charter and its founders, before there is a federation (rules)
 views      what is shown of it to people (rules)
 unasked    what is shown to a node at the door that has not asked for it (rules)
-quota      how much of something one peer has (rules)
 tables     what is on disk, and the jobs that write and read it
 journal    writes what is learned
 exchange   asks connected peers for what is missing, and answers them

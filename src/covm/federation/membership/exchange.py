@@ -12,8 +12,8 @@ from covm.federation.counters import Counters
 from covm.federation.membership.aside import MAX_ASIDE
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
 from covm.federation.membership.ledger import Ledger
-from covm.federation.membership.quota import Quota
 from covm.federation.ports import Control, Gate
+from covm.federation.quota import Quota
 from covm.federation.wire.membership import (
     JoinRequest,
     MembersAsk,

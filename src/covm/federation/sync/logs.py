@@ -123,6 +123,8 @@ class Logs:
             by_type.setdefault(log.type, {})[link] = log.tips()
         self._frontiers = {name: Frontier.of(tips) for name, tips in by_type.items()}
         self._count_of: Counter[tuple[str, str]] = Counter((log.type, log.author) for log in self)
+        self.length = sum(map(_length, self))
+        """Records of all logs, but for the shorter branches of forked ones."""
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -150,11 +152,17 @@ class Logs:
         """Takes over what is on disk now."""
         by_type: dict[str, dict[_native.Link, tuple[Tip, ...]]] = {}
         for log in changed:
-            self._count_of[log.type, log.author] += log.link not in self._logs
+            before = self._logs.get(log.link)
+            self._count_of[log.type, log.author] += before is None
+            self.length += _length(log) - (0 if before is None else _length(before))
             self._logs[log.link] = log
             by_type.setdefault(log.type, {})[log.link] = log.tips()
         for name, tips in by_type.items():
             self._frontiers[name] = self.frontier(name).changed(tips)
+
+
+def _length(log: Log) -> int:
+    return max((log.branches[index].tip_seq for index in range(len(log.branches))), default=0)
 
 
 _NOTHING: Final = Frontier()

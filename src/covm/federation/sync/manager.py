@@ -32,6 +32,7 @@ from covm.federation.network.interface import (
     StreamWritable,
 )
 from covm.federation.ports import Membership, Written
+from covm.federation.quota import Quota
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
@@ -40,7 +41,7 @@ from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
-from covm.federation.sync.serving import Server
+from covm.federation.sync.serving import ASKED_TOO_MUCH, Server
 from covm.federation.sync.session import Session
 from covm.federation.sync.standings import PeerStanding, Replica
 from covm.federation.wire.limits import MAX_TYPES
@@ -51,6 +52,17 @@ logger = logging.getLogger("covm.federation")
 
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
+
+HOUR_S: Final = 3600.0
+
+TIMES_AN_HOUR: Final = 3
+"""How often a peer may be given all that there is within an hour: an honest one asks for nothing twice."""
+
+LEAST_AN_HOUR: Final = 10_000
+"""Records that it may be given however little there is."""
+
+TOLD_A_RECORD: Final = 16
+"""Logs that are told in the place of one record: they are smaller, and nothing is read from the disk for them."""
 
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
@@ -94,6 +106,8 @@ class SyncManager:
         self._membership = membership
         self._own = own
         self._leases = Leases()
+        self._shares = Quota(1.0, 1 / HOUR_S)
+        """Of what each peer may be given in an hour."""
         self._partners: dict[str, Partner] = {}
         self._streams: dict[int, Asker] = {}
         self._servers: dict[int, Server] = {}
@@ -179,7 +193,15 @@ class SyncManager:
         """As `Library.answer`."""
         if not self._membership.may(peer, Action.READ, request.type).holds:
             return NoSync(request.number, "there is nothing of that type for you here")
-        return await answered(self.keeper, request)
+        now_s, whole = self._around.clock.monotonic_s(), LEAST_AN_HOUR + TIMES_AN_HOUR * self.keeper.logs.length
+        if not self._shares.take(peer, 1 / whole, now_s):
+            self._around.counters.drop("sync_asked_too_much")
+            return NoSync(request.number, ASKED_TOO_MUCH)
+        response = await answered(self.keeper, request)
+        if isinstance(response, SyncResponse):
+            told = sum(len(found.inner) + len(found.told) for found in response.found)
+            self._shares.take(peer, (len(response.records) + told / TOLD_A_RECORD) / whole, now_s)
+        return response
 
     # --- sessions
 
@@ -282,6 +304,7 @@ class SyncManager:
 
     def on_unadmitted(self, event: PeerUnadmitted) -> None:
         if (partner := self._partners.pop(event.peer, None)) is not None:
+            self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
             if partner.task is not None:
                 partner.task.cancel()
             partner.asker.on_closed("it is not connected any more")

@@ -30,6 +30,13 @@ MAX_QUESTIONS: Final = 16
 """Questions of one peer that wait: twice what we ask at once ourselves."""
 
 
+ASKED_TOO_MUCH: Final = "it has been asked for more than there is: ask again later"
+"""What a peer is told that has had its share."""
+
+MAX_REFUSED: Final = 16
+"""Questions in a row that are refused so; whoever asks on is charged."""
+
+
 class Library(Protocol):
     """What this node holds for others. (SyncManager)"""
 
@@ -54,6 +61,7 @@ class Server:
         self._writable = asyncio.Event()
         self._told: dict[str, bytes] = {}
         self._has_news = False
+        self._refused = 0
         self.task: asyncio.Task[None] | None = None
 
     def on_frames(self, frames: Sequence[bytes]) -> None:
@@ -108,9 +116,15 @@ class Server:
 
     async def _answer(self, request: SyncRequest) -> KnownSyncFrame:
         try:
-            return await self._library.answer(self.peer, request)
+            answer = await self._library.answer(self.peer, request)
         except FederationError as error:
             return NoSync(request.number, f"it cannot be read now: {type(error).__name__}")
+        is_refused = isinstance(answer, NoSync) and answer.reason == ASKED_TOO_MUCH
+        self._refused = self._refused + 1 if is_refused else 0
+        if self._refused > MAX_REFUSED:
+            self._around.violation(self.peer, "sync_asked_on")
+            self._around.close_stream(self.stream)
+        return answer
 
     async def _send(self, frame: KnownSyncFrame) -> bool:
         """Waits for credit as long as it takes; False when the stream is gone."""
