@@ -300,7 +300,7 @@ def test_a_skip_of_ours_proves_that_we_forgot_it_only_where_we_would_still_send_
 
 
 def row(seq: int, state: int = tables.QUEUED, *, released: bool = False) -> Row:
-    return Row(seq, mid(seq), state, seq * 10, 10, 0, None if released else b"envelope")
+    return Row(seq, seq, mid(seq), state, seq * 10, 10, 0, "notes.note", None if released else b"envelope")
 
 
 def travelling(rows: list[Row], after: int, upto: int) -> list[tuple[int, int, bool]]:

@@ -10,7 +10,8 @@ import pytest
 from tests.unit.members_world import Valley, in_time, sees, valley
 from tests.unit.outbox_world import virtually
 
-from covm.federation.errors import MessageTooLarge, NotAMember, OutboxFull
+from covm.federation.dispatch.resuming import Resuming
+from covm.federation.errors import MessageRefused, MessageTooLarge, NotAMember, OutboxFull
 from covm.federation.identity.roles import Role
 
 ENTRY = "accounts.entry"
@@ -95,3 +96,34 @@ async def test_a_file_is_sent_to_members_only_and_to_a_member_by_its_id(tmp_path
         await in_time(lambda: not v.is_in("shop"))
         with pytest.raises(NotAMember, match="this node takes no part"):
             await v["shop"].service.send_file(v["mill"].peer_id, file)
+
+
+@pytest.mark.parametrize("defended", [True, False])
+@virtually
+async def test_what_waits_for_a_member_is_not_sent_when_it_may_not_read_it_any_more(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not defended:
+
+        async def as_it_is(_self: Resuming, rows: Any) -> Any:
+            return rows
+
+        monkeypatch.setattr(Resuming, "_readable", as_it_is)
+    async with valley(("mill",), ("shop",), roles=ROLES) as v:
+        mill = v["mill"].service
+        await v.joined("shop", by="mill", roles=["member"])
+        await v["shop"].stop()
+        assert (await mill.publish(ENTRY, "the accounts")).peers == 1
+        direct = await mill.send_direct(v["shop"].peer_id, ENTRY, "directly")
+        later = await mill.send_direct(v["shop"].peer_id, "notes.note", "for everyone")
+        await v.desk("mill").remove("Shop", "keeps no books any more")
+        link = await v.desk("mill").invite(mill.addresses, roles=["observer"])
+        await v.invited("shop", link)
+        got: list[Any] = []
+        for name in (ENTRY, "notes.note"):
+            v["shop"].service.subscribe(name, lambda message: got.append(message.payload))
+        await later.handled(timedelta(minutes=1))
+        assert got == (["for everyone"] if defended else ["the accounts", "directly", "for everyone"])
+        if defended:
+            with pytest.raises(MessageRefused, match="it may not be sent there any more"):
+                await direct.handled(timedelta(minutes=1))

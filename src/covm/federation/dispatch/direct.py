@@ -75,7 +75,14 @@ class DirectProtocol:
         self.submission = Submission(post, life.book, life.journal)
         self.send = self.submission.send
         self.receipt = self.desk.receipt
-        self._doings = Doings(life.journal, life.begin_anew, self._doubt_head, self._give_up_head, life.upkeep.on_hello)
+        self._doings = Doings(
+            life.journal,
+            life.begin_anew,
+            self._doubt_head,
+            self._give_up_head,
+            life.upkeep.refuse,
+            life.upkeep.on_hello,
+        )
         self._senders: dict[int, Sender] = {}
         self._receivers: dict[int, Receiver] = {}
 

@@ -245,26 +245,30 @@ def held_at(tx: Transaction, line_id: int, seq: int) -> Held | None:
 class Row(NamedTuple):
     """One place as it is read back to be sent."""
 
+    id: int
     seq: int
     mid: bytes
     state: int
     offset: int
     size: int
     queued_at: int
+    type: str
     envelope: bytes | None
 
 
 def read_on(tx: Transaction, line_id: int, after_seq: int, max_count: int, max_bytes: int) -> list[Row]:
     """The places behind `after_seq`, in order, at least one if there is any. Bounded by bytes as well."""
     found = tx.execute(
-        'SELECT seq, mid, state, "offset", size, queued_at, envelope FROM covm_outbox '
+        'SELECT id, seq, mid, state, "offset", size, queued_at, type, envelope FROM covm_outbox '
         'WHERE line_id = :line AND seq > :seq AND "offset" < :bytes + (SELECT "offset" FROM covm_outbox '
         "WHERE line_id = :line AND seq > :seq ORDER BY seq LIMIT 1) ORDER BY seq LIMIT :count",
         {"line": line_id, "seq": after_seq, "count": max_count, "bytes": max_bytes},
     )
     return [
-        Row(seq, bytes(mid), state, offset, size, queued_at, None if envelope is None else bytes(envelope))
-        for seq, mid, state, offset, size, queued_at, envelope in found
+        Row(
+            row_id, seq, bytes(mid), state, offset, size, queued_at, name, None if envelope is None else bytes(envelope)
+        )
+        for row_id, seq, mid, state, offset, size, queued_at, name, envelope in found
     ]
 
 

@@ -34,6 +34,7 @@ class OutboxLife:
         self.upkeep = Upkeep(post, self.book, self.journal)
         self._post = post
         self._began = began
+        post.membership.on_change(self._ask_again)
 
     async def load(self, incarnation: Incarnation) -> None:
         """Takes over what is on disk. Raises `StoreError`."""
@@ -100,6 +101,11 @@ class OutboxLife:
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
             else:
                 return
+
+    def _ask_again(self) -> None:
+        """Whether recipients may read what waits for them is asked where it is read from disk."""
+        for line in self.book:
+            line.outgoing.window.clear()
 
     def _settled(self, outgoing: Outgoing, settlement: Settlement, settled: Settled, count: int) -> None:
         """An outcome was compared with the disk, and is written there."""

@@ -20,6 +20,7 @@ from covm.federation.dispatch.outbox_jobs import Row, held_at, read_on
 from covm.federation.dispatch.standing import BACKWARDS, Held, Standing, judge_hello, proven_life
 from covm.federation.errors import NetworkError, StoreError
 from covm.federation.events import PeerRolledBack
+from covm.federation.identity.roles import Action
 from covm.federation.network.interface import NotOpened
 from covm.federation.store.interface import Job
 from covm.federation.wire.frames import Hello, Malformed, Proof, Prove
@@ -38,16 +39,20 @@ READ_BYTES: Final = 1024 * 1024
 
 Ask = Callable[[Prove], Awaitable[Proof | None]]
 
+Refuse = Callable[[Outgoing, Sequence[Row], str], Awaitable[None]]
+"""Ends messages of a line that wait, for a reason."""
+
 
 class Resuming:
     """One stream's way from disk. `proven`: the receiver has shown that we were rolled back: life and place."""
 
-    def __init__(self, line: Line, post: Post, journal: Journal, is_open: Callable[[], bool]) -> None:
+    def __init__(self, line: Line, post: Post, journal: Journal, refuse: Refuse, is_open: Callable[[], bool]) -> None:
         self.proven: tuple[Incarnation, int] | None = None
         self._line = line
         self._outgoing = line.outgoing
         self._post = post
         self._journal = journal
+        self._refuse = refuse
         self._is_open = is_open
 
     async def stand(self, hello: Hello, ask: Ask) -> Flight | None:
@@ -79,15 +84,30 @@ class Resuming:
         rows = await self._read(
             partial(read_on, line_id=line_id, after_seq=after_seq, max_count=count, max_bytes=READ_BYTES)
         )
-        if rows is None:
-            return []
-        places = laid_out([row for row in rows if row.seq <= upto], outgoing, after_seq, upto)
+        rows = await self._readable([row for row in rows if row.seq <= upto])
+        places = laid_out(rows, outgoing, after_seq, upto)
         skips = [place for place in places if place.is_skip]
         if skips:
             bodies = [encode_body(self._skip(place)) for place in skips]
             for place, envelope in zip(skips, await self._post.network.seal(Kind.MESSAGE, bodies), strict=True):
                 place.envelope = envelope
         return places
+
+    async def _readable(self, rows: list[Row]) -> list[Row]:
+        """These, without what the receiver may not read: roles change while messages wait."""
+        reasons: dict[str, str] = {}
+        for name in {row.type for row in rows}:
+            verdict = self._post.membership.may(self._outgoing.peer, Action.READ, name)
+            if not verdict.holds:
+                reasons[name] = f"it may not be sent there any more: {verdict.reason}"
+        if not reasons:
+            return rows
+        waiting = [row for row in rows if row.type in reasons and row.state == tables.QUEUED and row.envelope]
+        waiting = [row for row in waiting if row.seq > self._outgoing.acked_seq]
+        for name, reason in reasons.items():
+            if ends := [row for row in waiting if row.type == name]:
+                await self._again(partial(self._refuse, self._outgoing, ends, reason))
+        return [row._replace(envelope=None) if row.type in reasons else row for row in rows]
 
     def _skip(self, place: Place) -> MessageBody:
         return MessageBody(
@@ -157,12 +177,15 @@ class Resuming:
             return None
         return await self._read(partial(held_at, line_id=line_id, seq=seq))
 
-    async def _read(self, query: Job[T]) -> T | None:
-        """Reads from disk, again until it works; None when the stream ended meanwhile."""
+    async def _read(self, query: Job[T]) -> T:
+        """Reads from disk, again until it works. Raises `NetworkError` when the stream ended meanwhile."""
+        return await self._again(partial(self._post.store.read, query))
+
+    async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         pause_s = FIRST_PAUSE_S
         while self._is_open():
             try:
-                return await self._post.store.read(query)
+                return await work()
             except StoreError:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)

@@ -15,7 +15,7 @@ from covm.federation.dispatch.hearing import Hearing
 from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import FAULT, HELLO_DEADLINE_S, STREAM_ATTEMPTS, Line, Post
 from covm.federation.dispatch.outbox import Flight, Outgoing, Place, Violation
-from covm.federation.dispatch.resuming import Resuming
+from covm.federation.dispatch.resuming import Refuse, Resuming
 from covm.federation.errors import NetworkError, NotStarted
 from covm.federation.network.interface import DIRECT_PROTOCOL
 from covm.federation.wire.frames import (
@@ -68,6 +68,7 @@ class Doings:
     """The peer ended a stream at this message: it, or one close behind it, may be damaged on this node's disk."""
     give_up_head: Callable[[Outgoing, int], None]
     """The peer ends every stream at this message."""
+    refuse: Refuse
     try_again: Callable[[Line, bytes], None]
     """The peer said HELLO, with this digest of its types."""
 
@@ -237,7 +238,7 @@ class Sender:
                 await self._wait()
         if self._hello is None:
             raise NetworkError(f"the stream was closed before HELLO: {self._closed_because}")
-        resuming = Resuming(self.line, post, self._doings.journal, self._is_open)
+        resuming = Resuming(self.line, post, self._doings.journal, self._doings.refuse, self._is_open)
         flight = await resuming.stand(self._hello, self._ask)
         if flight is not None:
             self._take_up(self._hello, flight)

@@ -15,6 +15,7 @@ from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import Line, Post
 from covm.federation.dispatch.line_book import LineBook
 from covm.federation.dispatch.outbox import Asking, Outgoing
+from covm.federation.dispatch.outbox_jobs import Row
 from covm.federation.errors import StoreError
 from covm.federation.store.interface import Transaction
 
@@ -225,6 +226,20 @@ class Upkeep:
         for end in ends:
             self._in_doubt.pop(end.due.id, None)
         self._tell(ends)
+
+    async def refuse(self, outgoing: Outgoing, rows: Sequence[Row], reason: str) -> None:
+        """Ends messages that wait: their receiver may not have them. Raises `StoreError`."""
+        await self._journal.run(partial(self._refuse, outgoing, rows, reason))
+
+    async def _refuse(self, outgoing: Outgoing, rows: Sequence[Row], reason: str) -> None:
+        line_id, now_ms = outgoing.id, self._post.clock.now_ms()
+        if line_id is None:
+            return
+        due = [upkeep_jobs.Due(row.id, line_id, row.seq, row.mid, row.size, reason) for row in rows]
+        ids = [row.id for row in rows]
+        job = partial(upkeep_jobs.settle_rows, ids=ids, state=tables.REFUSED, now_ms=now_ms, reason=reason)
+        await self.write_ends([End(each, receipts.REFUSED, reason) for each in due], job)
+        self._post.counters.drop("not_for_its_recipient", len(rows))
 
     async def _settle_doubts(self) -> None:
         ids = list(self._in_doubt)
