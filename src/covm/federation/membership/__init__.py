@@ -7,6 +7,7 @@ invites    links that let somebody in (rules)
 papers     files that are carried from one machine to another (rules)
 founding   a charter and its founders, before there is a federation (rules)
 views      what is shown of it to people (rules)
+room       which approvals give up their room to those that a cut keeps (rules)
 unasked    what is shown to a node at the door that has not asked for it (rules)
 tables     what is on disk, and the jobs that write and read it
 journal    writes what is learned

@@ -31,6 +31,7 @@ from covm.federation.identity.identities import Identities
 from covm.federation.identity.standing import Standing, judge
 from covm.federation.identity.update import SignedUpdate, member_of, nodes_of, open_updates
 from covm.federation.membership.aside import Aside, Awaited, Item, item_id
+from covm.federation.membership.room import is_kept, void_ends
 from covm.federation.wire.limits import DIGEST_SIZE
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.membership import BUCKET_SIZE, BUCKETS, MembersGive
@@ -203,12 +204,28 @@ class Ledger:
         elector = self._elector_nodes.get(record.author)
         if elector is None:
             return record.author
-        if not self.may_approve_more(elector):
+        if not self.may_approve_more(elector) and not self._makes_room(record, elector):
             return None
         before = record.body.prev
         if before is not None and self.approvals.get(before) is None:
             return before
         return tuple(self.approvals.add(record).placed) or None
+
+    def _makes_room(self, record: SignedRecord, elector: _native.Link) -> bool:
+        """Has void approvals of an elector let go, for one that a cut says is to count."""
+        standing = self.standing
+        if standing is None or len(self._items) >= MAX_ITEMS:
+            return False
+        removals = [self.credentials[each].body for each in standing.membership(elector).removals]
+        if not is_kept(record, elector, self.identities, [each for each in removals if isinstance(each, Removal)]):
+            return False
+        nodes = {node for node, member in self._elector_nodes.items() if member == elector}
+        gone = void_ends(self.approvals, standing, nodes)
+        self.approvals = ApprovalLogs(self.federation, [each for each in self.approvals if each.id not in gone])
+        self._approvals_by[elector] -= len(gone)
+        self._gone += [link.bytes[-DIGEST_SIZE:] for link in gone]
+        self._standing = None
+        return bool(gone)
 
     def _placed_update(self, update: SignedUpdate) -> tuple[Item, ...] | Awaited | None:
         member = member_of(update)
