@@ -15,7 +15,7 @@ The map of the house:
     network/    libp2p · simulated                                store/     SQLite · PostgreSQL
     wire/       what travels: types, bodies, frames, limits       identity/  who is who and who may what: the rules
     membership/ who may what, now; invites                        sync/      replicas that converge
-    publishing  everyone, or those who may read
+    publishing  everyone, or those who may read                  recording  durable types, which become records
     config/     how a node is set up                              ports      how components see each other
     router      the network's events to their components          home       the folder and its lock
     supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop

@@ -205,6 +205,7 @@ class Node(wiring.Parts):
         await self.dispatcher.start()
         self._require_starting()
         await self.sync.start(self.supervisor)
+        self.recorder.start(self.supervisor)
         self._require_starting()
         await self.network.start(self.router, encode_join_hello(self.hello))
         self._require_starting()

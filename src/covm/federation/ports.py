@@ -4,7 +4,7 @@
     gossip <──Publisher── dispatch
     gossip ──Access──> peers <──Presence── dispatch
     gossip, dispatch, peers ──Membership──> membership ──Gate──> peers
-    membership ──Replicas──> sync
+    membership ──Replicas──> sync <──Publications── dispatch
     gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from covm._native import Link
 from covm.federation.identity.roles import Action
@@ -27,9 +27,13 @@ from covm.federation.wire.received import Via
 from covm.federation.wire.record import Place
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+
 GOSSIP: Final = "gossip"
 DIRECT: Final = "direct"
 LOCAL: Final = "local"
+SYNC: Final = "sync"
 
 HANDLED = "handled"
 REFUSED = "refused"
@@ -46,6 +50,11 @@ class Arrival:
         self.via = via
         self.size_bytes = size_bytes
 
+    @property
+    def message_id(self) -> str:
+        """The id that users see."""
+        return self.body.mid.hex()
+
 
 class Inbound(Protocol):
     """Takes accepted messages to this node's handlers. (MessageDispatcher)"""
@@ -58,6 +67,19 @@ class Publisher(Protocol):
 
     async def publish(self, type_name: str, payload: object, limit_bytes: int) -> object:
         """Publishes one message. Raises `MessageTooLarge`, `InvalidMessage`, `NotStarted`."""
+
+
+class Recording(Protocol):
+    """What becomes of publications of durable types. (Recorder)"""
+
+    def is_durable(self, type_name: str) -> bool:
+        """Whether what is published of a type is a record."""
+
+    def key_for(self, type_name: str, payload: object, limit_bytes: int) -> str:
+        """The key of the record that a payload becomes.
+
+        Raises `NotAMember`, `NotAuthorized`, `MessageTooLarge`, `InvalidMessage` where it cannot become one.
+        """
 
 
 class Access(Protocol):
@@ -90,6 +112,9 @@ class Membership(Protocol):
 
     def why_not_gossip(self, author: str, type_name: str) -> str:
         """Why what an author published of a type is not taken, as a name for counters; empty to take it."""
+
+    def durable(self, type_name: str) -> bool | None:
+        """Whether everyone has agreed that a type is durable, or is not; None where nothing is said of it."""
 
     def readers(self, type_name: str) -> list[str]:
         """The nodes that may read a type, this one left out."""
@@ -125,6 +150,46 @@ class Replicas(Protocol):
 
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of records of these nodes."""
+
+
+class Publication(NamedTuple):
+    """A record that counts, of a type that is handed to handlers."""
+
+    position: int
+    """Its place among those of its type here: ascending, and the same as long as it is here."""
+    record: str
+    """The record's id."""
+    body: MessageBody
+    """It, as a message; `mid` follows from the record's id."""
+    size_bytes: int
+    via: Via
+    """`local` for this node's own."""
+
+
+class PublicationPage(NamedTuple):
+    """What comes next of a type: the publications, and the positions of records that do not count now."""
+
+    publications: list[Publication]
+    void: list[int]
+    upto: int
+    """Everything up to this position is in the page."""
+    is_all: bool
+    """Whether there was nothing behind it."""
+
+
+class Publications(Protocol):
+    """Records as messages to this node's handlers: jobs of the store. (Published)"""
+
+    def behind(self, tx: Transaction, type_name: str, position: int, limit: int, limit_bytes: int) -> PublicationPage:
+        """The next ones behind a position, in order: at least one if there is any."""
+
+    def counting(
+        self, tx: Transaction, type_name: str, positions: Sequence[int], limit_bytes: int
+    ) -> list[Publication]:
+        """The first of those at these positions that count now: at least one if there is any."""
+
+    def follow(self, listener: Callable[[Collection[str], Collection[str]], None]) -> None:
+        """Has somebody called with the types of which there is more, and those of which some may count again."""
 
 
 class Hearing(Protocol):

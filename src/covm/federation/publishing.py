@@ -1,7 +1,7 @@
-"""Where what is published goes: to everyone by gossip, or in person to each node that may read it.
+"""Where what is published goes: to everyone by gossip, in person to each node that may read it, or into a record.
 
-What only some may read never touches gossip, where every node sees all of it. Both ways this node's own handlers get
-it too. The checks are made before anything is sent.
+What only some may read never touches gossip, where every node sees all of it; nor does what is of a durable type. Each
+way this node's own handlers get it too. The checks are made before anything is sent.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from covm.federation.wire.message import MessageBody, encode_body
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from covm.federation.recording import Recorder
     from covm.federation.wire.incarnation import Incarnation
 
 logger = logging.getLogger("covm.federation")
@@ -39,6 +40,7 @@ class Publishing:
         self,
         *,
         gossip: GossipProtocol,
+        recorder: Recorder,
         courier: Courier,
         inbound: Inbound,
         membership: Membership,
@@ -51,6 +53,7 @@ class Publishing:
         max_message_bytes: int,
     ) -> None:
         self._gossip = gossip
+        self._recorder = recorder
         self._courier = courier
         self._inbound = inbound
         self._membership = membership
@@ -65,6 +68,8 @@ class Publishing:
     async def publish(self, type_name: str, payload: object, limit_bytes: int) -> PublishedMessage:
         """Publishes one message. Raises as `FederationService.publish` does."""
         require(self._membership, self._peer_id, Action.PUBLISH, type_name)
+        if self._recorder.is_durable(type_name):
+            return await self._recorder.publish(type_name, payload, min(limit_bytes, self._max_message_bytes))
         if self._membership.everyone_may_read(type_name):
             return await self._gossip.publish(type_name, payload, limit_bytes)
         return await self._in_person(type_name, payload, min(limit_bytes, self._max_message_bytes))

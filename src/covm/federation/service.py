@@ -128,11 +128,13 @@ class FederationService(SharedData):
         """Publishes to every member: under a type name or class, or an instance of a registered Struct alone.
 
         This node's own handlers get it too. That no peer is connected is no error: see `.peers` of what is returned.
-        A payload above 64 KiB is announced and fetched by those who want it. What only some may read is queued for
+        A payload above 64 KiB is announced and fetched by those who want it. What is of a durable type is a record: it
+        is on disk when this returns, and reaches also who is away. What else only some may read is queued for
         each of their nodes as by `send_direct`; one that is banned here, or whose outbox is full, does not get it, and
         only where that is so of all is it `OutboxFull`. Raises, before anything is sent, `MessageTooLarge` (above
         `max_message_size`), `InvalidMessage` with the path of what does not fit, `UnknownMessageType` for a Struct
-        that is not registered, `NotAMember` and `NotAuthorized`.
+        that is not registered, `NotAMember` and `NotAuthorized`. Raises `StoreError` where the disk failed; of a
+        durable type it may be written all the same.
         """
         node = self._node
         node.require_running()
@@ -236,7 +238,8 @@ class FederationService(SharedData):
         its own failure up to `handler_attempts` times (`message.attempt` tells), then it is quarantined and its lane
         goes on. A `transactional` handler is synchronous, takes `(message, tx)` and runs inside the store's
         transaction: what it does through `tx` happens once. `name` tells handlers apart over restarts; by default it
-        is the function's.
+        is the function's. Each name is given every record of a durable type that is held here, from the oldest on, and
+        goes on behind the last that it was given.
         """
         type_name = self._node.registry.name_of(type)
         dispatcher = self._node.dispatcher

@@ -42,12 +42,14 @@ from covm.federation.peers.roster import Roster
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Membership
 from covm.federation.publishing import Publishing
+from covm.federation.recording import Recorder
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.published import Published
 from covm.federation.sync.resolvers import Resolvers
 from covm.federation.sync.scribe import Scribe
 from covm.federation.version import agent, software_version
@@ -109,11 +111,14 @@ class Parts:
         self.direct = DirectProtocol(self.post, self._begin_anew)
         self.blobs = self._make_blobs()
         self.sync, self.scribe = self._make_sync()
+        self.recorder = self._make_recorder()
         self.gossip = self._make_gossip()
         self.publishing = self._make_publishing()
-        composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve)
+        composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve, self.recorder)
         self.peers.meet(self.direct)
-        self.dispatcher.meet(self.publishing, self.direct.take_staged, self.peers.clock_is_doubtful)
+        self.dispatcher.meet(self.publishing, self.direct.take_staged, self.peers.clock_is_doubtful, self.recorder.look)
+        self.dispatcher.feed_from(Published(self.sync.keeper, identity.peer_id), self.recorder.is_durable)
+        self.membership.on_change(self.dispatcher.durable_types_changed)
         self.desk: MembershipDesk | None = None
         self.hearings: Hearings | None = None
         if self.members is not None:
@@ -255,6 +260,19 @@ class Parts:
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe
 
+    def _make_recorder(self) -> Recorder:
+        return Recorder(
+            registry=self.registry,
+            membership=self.membership,
+            rule=self.sync.keeper.authority.rule,
+            peer_id=self.identity.peer_id,
+            scribe=self.scribe,
+            connected=self.peers.connected_peers,
+            store=self.store,
+            random=self.random,
+            counters=self.counters,
+        )
+
     def _make_gossip(self) -> GossipProtocol:
         return GossipProtocol(
             network=self.network,
@@ -277,6 +295,7 @@ class Parts:
     def _make_publishing(self) -> Publishing:
         return Publishing(
             gossip=self.gossip,
+            recorder=self.recorder,
             courier=self.direct,
             inbound=self.dispatcher,
             membership=self.membership,

@@ -8,6 +8,7 @@ inbox_jobs · settlement_jobs · inbox_queries   what is done in transactions   
 dispatcher    who handles what; what lies on the `shelf` until somebody does; `sweeping` ends what nobody comes for
 lane_runner   `lanes` in their order, retries, quarantine                     handling   one attempt at a message
 transactional · transaction   handlers inside the store's transaction         inbox_desk   what people do with the inbox
+feeds · feed · feed_jobs      records of durable types to their handlers, one after the other, each once
 
 Called by `wiring` alone; others use `ports`.
 """

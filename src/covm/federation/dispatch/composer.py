@@ -16,7 +16,7 @@ from covm.federation.wire.message import MessageBody, encode_body, payload_size
 from covm.federation.wire.registry import TypeRegistry
 
 if TYPE_CHECKING:
-    from covm.federation.ports import Membership, Presence
+    from covm.federation.ports import Membership, Presence, Recording
     from covm.federation.wire.federation_id import FederationId
     from covm.federation.wire.incarnation import Incarnation
 
@@ -41,14 +41,23 @@ class MessageComposer:
         self._random = random
         self._time_to_live = time_to_live
         self._max_message_size = max_message_size
+        self._records: Recording | None = None
         self._presence: Presence | None = None
         self._incarnation: Callable[[], Incarnation] | None = None
         self._reserve: Callable[[str, int], None] | None = None
 
     def meet(
-        self, presence: Presence, incarnation: Callable[[], Incarnation], reserve: Callable[[str, int], None]
+        self,
+        presence: Presence,
+        incarnation: Callable[[], Incarnation],
+        reserve: Callable[[str, int], None],
+        records: Recording | None = None,
     ) -> None:
-        """Who may be written to, under which incarnation, and whether there is room. Before the first transaction."""
+        """Who may be written to, under which incarnation, whether there is room, and what becomes a record.
+
+        Before the first transaction.
+        """
+        self._records = records
         self._presence = presence
         self._incarnation = incarnation
         self._reserve = reserve
@@ -87,11 +96,17 @@ class MessageComposer:
         self._reserve(peer, len(encoded))
         return Staged(peer, mid, name, encoded, expires_at_ms)
 
-    def check_publication(self, type: Any, value: Any) -> tuple[str, Any]:
-        """The type's name and the payload. Raises as `FederationService.publish` does."""
+    def check_publication(self, type: Any, value: Any) -> tuple[str, Any, str | None]:
+        """The type's name, the payload, and the key of the record that it becomes; None where it becomes none.
+
+        Raises as `FederationService.publish` does.
+        """
         name, payload = self._registry.to_payload(type, value)
         require(self._membership, self._peer_id, Action.PUBLISH, name)
+        if self._records is not None and self._records.is_durable(name):
+            limit = min(self._registry.size_limit(name), self._max_message_size)
+            return name, payload, self._records.key_for(name, payload, limit)
         limit, size = min(self._registry.size_limit(name), MAX_GOSSIP_BODY), payload_size(payload)
         if size > limit:
             raise MessageTooLarge(f"the payload of {name}", size, limit)
-        return name, payload
+        return name, payload, None

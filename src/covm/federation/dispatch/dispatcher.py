@@ -21,6 +21,9 @@ from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
 from covm.federation.dispatch import inbox_queries, tables
 from covm.federation.dispatch.durable import Durable
+from covm.federation.dispatch.feed import Surroundings as FeedSurroundings
+from covm.federation.dispatch.feed import slots
+from covm.federation.dispatch.feeds import Feeds
 from covm.federation.dispatch.handling import Handling
 from covm.federation.dispatch.inbox_desk import InboxDesk
 from covm.federation.dispatch.inbox_journal import InboxJournal
@@ -34,7 +37,7 @@ from covm.federation.dispatch.transactional import Report, Transactions
 from covm.federation.dispatch.watch import HandlerWatch
 from covm.federation.errors import NotStarted
 from covm.federation.events import EventHub
-from covm.federation.ports import Arrival, Publisher
+from covm.federation.ports import Arrival, Publications, Publisher
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.registry import TypeRegistry
@@ -46,6 +49,14 @@ T = TypeVar("T")
 
 def nobody(_author: str) -> None:
     """Whose an author is where nobody is a member."""
+
+
+def _nothing() -> None:
+    """Until `meet`, nobody sends."""
+
+
+def _certain() -> bool:
+    return False
 
 
 class MessageDispatcher:
@@ -72,19 +83,20 @@ class MessageDispatcher:
         self._registry = registry
         self._transactions = Transactions(store, composer, clock.now_ms)
         self._watch = HandlerWatch(clock, hub)
+        self._handling = Handling(
+            registry,
+            self.subscriptions,
+            self._transactions,
+            self.journal,
+            self._watch,
+            clock,
+            counters,
+            hub,
+            member_of,
+        )
         self._runner = LaneRunner(
             subscriptions=self.subscriptions,
-            handling=Handling(
-                registry,
-                self.subscriptions,
-                self._transactions,
-                self.journal,
-                self._watch,
-                clock,
-                counters,
-                hub,
-                member_of,
-            ),
+            handling=self._handling,
             journal=self.journal,
             shelf=self.shelf,
             watch=self._watch,
@@ -99,10 +111,15 @@ class MessageDispatcher:
         """What people do with what is stored."""
         self._retention_s = retention_s
         self._supervisor = supervisor
+        self._retry = retry
         self._clock = clock
+        self._random = random
         self._counters = counters
+        self._hub = hub
+        self._feeds: Feeds | None = None
         self._publisher: Publisher | None = None
         self._take_staged: Callable[[], None] = _nothing
+        self._take_records: Callable[[], None] = _nothing
         self._clock_is_doubtful: Callable[[], bool] = _certain
         self._reviving: dict[str, int] = {}
         self._has_started = False
@@ -110,12 +127,35 @@ class MessageDispatcher:
     # --- its life
 
     def meet(
-        self, publisher: Publisher, take_staged: Callable[[], None], clock_is_doubtful: Callable[[], bool]
+        self,
+        publisher: Publisher,
+        take_staged: Callable[[], None],
+        clock_is_doubtful: Callable[[], bool],
+        take_records: Callable[[], None] = _nothing,
     ) -> None:
         """Who publishes and sends what transactions leave behind, and who doubts this node's clock."""
+        self._take_records = take_records
         self._publisher = publisher
         self._take_staged = take_staged
         self._clock_is_doubtful = clock_is_doubtful
+
+    def feed_from(self, publications: Publications, is_durable: Callable[[str], bool]) -> None:
+        """Where the handlers of durable types are given records from. Before `start`."""
+        around = FeedSurroundings(
+            publications=publications,
+            handling=self._handling,
+            transactions=self._transactions,
+            journal=self.journal,
+            watch=self._watch,
+            retry=self._retry,
+            after_commit=self._after_commit,
+            clock=self._clock,
+            random=self._random,
+            counters=self._counters,
+            hub=self._hub,
+            slots=slots(),
+        )
+        self._feeds = Feeds(self.subscriptions, around, is_durable, self._supervisor)
 
     async def start(self) -> None:
         """Looks what is left from before, and begins to handle it. Raises `StoreError`."""
@@ -128,6 +168,8 @@ class MessageDispatcher:
                 self.shelf.park(lane, last_id)
         for type_name in {each.lane[1] for each in waiting if self.subscriptions.get(each.lane[1]) is not None}:
             self.revive(type_name)
+        if self._feeds is not None:
+            self._feeds.start()
         self._supervisor.keep(self._watch.run, "watch over handlers")
         sweeper = Sweeper(
             self.journal,
@@ -143,6 +185,8 @@ class MessageDispatcher:
     def stop(self) -> None:
         """No handler is begun any more; what was in a handler's hands counts as tried."""
         self._runner.is_running = False
+        if self._feeds is not None:
+            self._feeds.stop()
 
     async def close(self) -> None:
         """Writes what became of the last messages. Every task has ended by now."""
@@ -157,11 +201,20 @@ class MessageDispatcher:
         self.subscriptions.add(subscription)
         if self._runner.is_running:
             self.revive(subscription.type)
+            if self._feeds is not None:
+                self._feeds.look_at(subscription.type)
         return subscription
 
     def unsubscribe(self, what: Subscription | Handler) -> int:
         """Ends a subscription, or every one of a handler; returns how many ended."""
-        return self.subscriptions.remove(what)
+        ended = self.subscriptions.remove(what)
+        self.durable_types_changed()
+        return ended
+
+    def durable_types_changed(self) -> None:
+        """Other types than before are durable, or have handlers."""
+        if self._feeds is not None:
+            self._feeds.look()
 
     def revive(self, type_name: str) -> None:
         """Takes what lies on the shelf for a type into its lanes."""
@@ -239,6 +292,8 @@ class MessageDispatcher:
         """Sends and publishes what a committed transaction left behind."""
         if report.staged:
             self._take_staged()
+        if report.records:
+            self._take_records()
         if report.publications:
             with contextlib.suppress(NotStarted):
                 self._supervisor.launch(self._publish(report.publications), "publishing what was committed")
@@ -270,11 +325,3 @@ class MessageDispatcher:
             "unhandled_bytes": self.shelf.size_bytes,
             "quarantined": self.journal.quarantine.messages,
         }
-
-
-def _nothing() -> None:
-    """Until `meet`, nobody sends."""
-
-
-def _certain() -> bool:
-    return False

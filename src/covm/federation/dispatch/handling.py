@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
-from covm.federation.dispatch.durable import Durable
+from covm.federation.dispatch.durable import Durable, Fed
 from covm.federation.dispatch.inbox_journal import InboxJournal
 from covm.federation.dispatch.lanes import Lane
 from covm.federation.dispatch.settlement_jobs import HANDLED as ENDED_HANDLED
@@ -81,7 +81,7 @@ class Handling:
 
     def now(self, arrival: Arrival, route: Route) -> Attempt:
         """Handles a message whose handlers all return at once."""
-        message = self._message(arrival)
+        message = self.message(arrival)
         if isinstance(message, Attempt):
             return message
         through: list[str] = []
@@ -91,7 +91,7 @@ class Handling:
             if error is None:
                 through.append(subscription.name)
             else:
-                worst = self._worse(worst, subscription, arrival, error)
+                worst = self.worse(worst, subscription, arrival, error)
         return _noted(arrival, through, worst)
 
     async def in_lane(self, lane: Lane, arrival: Arrival) -> Attempt:
@@ -99,12 +99,14 @@ class Handling:
         route = self._subscriptions.get(arrival.body.type)
         if route is None:
             return Attempt(UNHANDLED)
-        message = self._message(arrival)
+        message = self.message(arrival)
         if isinstance(message, Attempt):
             return message
         through: list[str] = []
         worst = _HANDLED
         left = _left(route, arrival)
+        if not left and isinstance(arrival, Durable) and arrival.only:
+            return Attempt(FAILED, f"there is no handler named {arrival.only} now")
         for subscription in left:
             if subscription.transactional:
                 continue
@@ -117,7 +119,7 @@ class Handling:
             if error is None:
                 through.append(subscription.name)
             else:
-                worst = self._worse(worst, subscription, arrival, error)
+                worst = self.worse(worst, subscription, arrival, error)
         worst = _noted(arrival, through, worst)
         transactional = [each for each in left if each.transactional]
         if not transactional or worst.state == REFUSED:
@@ -155,7 +157,7 @@ class Handling:
             route = self._subscriptions.get(arrival.body.type)
             if route is None or not route.is_transactional:
                 break
-            message = self._message(arrival, quietly=True)
+            message = self.message(arrival, quietly=True)
             if not isinstance(message, Message):
                 break
             batch.append((arrival, message, _left(route, arrival)))
@@ -187,10 +189,11 @@ class Handling:
             try:
                 committed = await self._transactions.handle([Work(subscription, message, inbox_id)], settlements)
             except HandlerRaised as raised:
-                worst = self._worse(worst, subscription, arrival, raised.error)
+                worst = self.worse(worst, subscription, arrival, raised.error)
                 continue
             report.staged += committed.staged
             report.publications += committed.publications
+            report.records += committed.records
             if isinstance(arrival, Durable):
                 arrival.done = done
                 if is_last:
@@ -203,7 +206,7 @@ class Handling:
         if report.is_repeated:
             self._journal.look_again()
 
-    def _message(self, arrival: Arrival, *, quietly: bool = False) -> Message[Any] | Attempt:
+    def message(self, arrival: Arrival, *, quietly: bool = False) -> Message[Any] | Attempt:
         """The typed message; a refusal, with everybody told, when its payload does not fit the type here."""
         body = arrival.body
         try:
@@ -214,11 +217,14 @@ class Handling:
                 self._tell_mismatch(arrival, error)
             reason = f"it does not fit {body.type} there: {error.path}: {error.why}"
             return Attempt(REFUSED, reason, self._registry.rule_digest(body.type))
-        member = self._member_of(body.author)
-        if not isinstance(arrival, Durable):
+        member, record = self._member_of(body.author), ""
+        if isinstance(arrival, Durable):
+            attempt, late, record = arrival.attempts + 1, arrival.out_of_order, arrival.record
+        elif isinstance(arrival, Fed):
+            attempt, late, record = arrival.attempts + 1, arrival.is_late, arrival.publication.record
+        else:
             return received(body, payload, arrival.via, member=member)
-        attempt, late = arrival.attempts + 1, arrival.out_of_order
-        return received(body, payload, arrival.via, member=member, attempt=attempt, out_of_order=late)
+        return received(body, payload, arrival.via, member=member, attempt=attempt, out_of_order=late, record=record)
 
     def _tell_mismatch(self, arrival: Arrival, error: InvalidMessage) -> None:
         """Anyone can send what does not fit: the log and the listeners hear of it once in a while."""
@@ -227,10 +233,10 @@ class Handling:
             return
         self._next_mismatch_s = now_s + MISMATCH_PERIOD_S
         body = arrival.body
-        logger.warning("message %s from %s: %s", body.mid.hex(), body.author, shown(str(error)))
-        self._hub.emit(PayloadMismatched(body.type, body.mid.hex(), body.author, error.path, error.why))
+        logger.warning("message %s from %s: %s", arrival.message_id, body.author, shown(str(error)))
+        self._hub.emit(PayloadMismatched(body.type, arrival.message_id, body.author, error.path, error.why))
 
-    def _worse(self, before: Attempt, subscription: Subscription, arrival: Arrival, error: BaseException) -> Attempt:
+    def worse(self, before: Attempt, subscription: Subscription, arrival: Arrival, error: BaseException) -> Attempt:
         """What an attempt has come to, now that a handler raised. A refusal is for good, whatever else failed."""
         if isinstance(error, SystemExit | KeyboardInterrupt) and not subscription.transactional:
             raise error
@@ -240,12 +246,12 @@ class Handling:
         logger.error(
             "handler %s failed on message %s (%s from %s)",
             subscription.name,
-            body.mid.hex(),
+            arrival.message_id,
             body.type,
             body.author,
             exc_info=error,
         )
-        self._hub.emit(HandlerFailed(subscription.name, body.type, body.mid.hex(), body.author, described(error)))
+        self._hub.emit(HandlerFailed(subscription.name, body.type, arrival.message_id, body.author, described(error)))
         if before.state == REFUSED:
             return before
         # The sender learns the kind of failure; the text may hold what is this node's own business.
@@ -254,9 +260,10 @@ class Handling:
 
 def _left(route: Route, arrival: Arrival) -> Sequence[Subscription]:
     """The handlers that are not through with the message."""
-    if not isinstance(arrival, Durable) or not arrival.done:
+    if not isinstance(arrival, Durable) or not (arrival.done or arrival.only):
         return route.subscriptions
-    return [each for each in route.subscriptions if each.name not in arrival.done]
+    left = [each for each in route.subscriptions if each.name not in arrival.done]
+    return [each for each in left if each.name == arrival.only] if arrival.only else left
 
 
 def _noted(arrival: Arrival, through: Sequence[str], worst: Attempt) -> Attempt:

@@ -28,7 +28,7 @@ LINES_KEPT: Final = 4
 IN_SIZES: Final = (256, 64, 16, 4, 1)
 """Values of one `IN (...)`: any number is a few of these, so few statements are ever compiled."""
 
-_INBOX_COLUMNS: Final = (
+INBOX_COLUMNS: Final = (
     "id",
     "line_id",
     "author_id",
@@ -193,7 +193,7 @@ def store_batch(tx: Transaction, batch: Batch) -> Stored:
             inbox_rows.append(_inbox_row(row, line_id, author_id, batch.now_ms))
     if inbox_rows:
         tx.insert(tables.seen, ("author_id", "mid", "forget_at", "inbox_id"), seen_rows)
-        tx.insert(tables.inbox, _INBOX_COLUMNS, inbox_rows)
+        tx.insert(tables.inbox, INBOX_COLUMNS, inbox_rows)
     if again:
         settled += _take_again(tx, line_id, author_id, again, stored)
     tx.execute(

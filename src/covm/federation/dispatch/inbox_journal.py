@@ -23,6 +23,7 @@ from covm.federation.supervisor import Supervisor
 from covm.federation.wire.frames import Outcome, OutcomeState
 
 if TYPE_CHECKING:
+    from covm.federation.dispatch.feed_jobs import Advance
     from covm.federation.dispatch.inbox_queries import Damaged, Waiting
     from covm.federation.store.interface import Job, Store
 
@@ -59,6 +60,8 @@ class InboxJournal:
 
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
+        self.was_clean = True
+        """Whether no handler can have been in the middle of a message when the node ended the last time."""
         self.holdings = Holdings()
         """What waits for handlers: while it is full, nothing more is read."""
         self.quarantine = Holdings(QUARANTINE_MAX_MESSAGES, QUARANTINE_MAX_BYTES)
@@ -78,6 +81,7 @@ class InboxJournal:
         """Looks what is there, and begins to write. Raises `StoreError`."""
         found = await self.store.write(inbox_queries.open_inbox)
         self._last_id = max(self._last_id, found.last_id)
+        self.was_clean = found.was_clean
         for waiting in found.waiting:
             if waiting.state == tables.PENDING:
                 self.holdings.add(waiting.lane[0], waiting.size_bytes, waiting.messages)
@@ -171,6 +175,11 @@ class InboxJournal:
         self.quarantine.add(sender, found.size_bytes)
         self._plan().failed[found.inbox_id] = Failed(found.attempts, found.done, DAMAGED)
 
+    def advance(self, feed_id: int, by: Advance) -> None:
+        """What a feed was given is dealt with."""
+        before = self._plan().advanced.get(feed_id)
+        self._next.advanced[feed_id] = by if before is None else before.and_(by)
+
     def tried(self, arrival: Durable) -> None:
         """A message was tried and stays."""
         self._plan().tried[arrival.inbox_id] = Tried(arrival.attempts, arrival.done)
@@ -222,7 +231,8 @@ class InboxJournal:
 
     async def flushed(self) -> None:
         """Returns once everything that was settled before is on disk."""
-        while self._taken or self._next:
+        before = (self._taken, self._next)
+        while any(each and (each is self._taken or each is self._next) for each in before):
             self._wake.set()
             waiter = asyncio.get_running_loop().create_future()
             self._flushing.append(waiter)

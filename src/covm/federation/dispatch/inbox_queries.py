@@ -128,18 +128,20 @@ def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: 
     if not taken:
         return Loaded([], [], after, is_all=True)
     rows = tx.execute(
-        f"SELECT id, mid, body, checksum, size, attempts, done, reason {lane_is} AND id <= :last ORDER BY id",
+        f"SELECT id, mid, body, checksum, size, attempts, done, reason, line_id {lane_is} AND id <= :last ORDER BY id",
         {**fields, "last": found[taken - 1][0]},
     ).all()
     loaded = Loaded([], [], rows[-1][0], is_all=taken == len(found) < limit)
-    for at, mid, body, checksum, size, attempts, done_text, reason in rows:
+    for at, mid, body, checksum, size, attempts, done_text, reason, line_id in rows:
         done = tuple(json.loads(done_text))
         message = undamaged(bytes(body), checksum)
         if message is None:
             loaded.damaged.append(Damaged(at, bytes(mid), size, attempts, done))
         else:
             # Whatever has a reason was in quarantine.
-            loaded.arrivals.append(Durable(message, size, at, attempts, done, out_of_order=bool(reason)))
+            is_record = line_id == tables.NO_LINE
+            arrival = Durable(message, size, at, attempts, done, out_of_order=bool(reason), is_record=is_record)
+            loaded.arrivals.append(arrival)
     return loaded
 
 

@@ -198,7 +198,7 @@ class LaneRunner:
         """Handles the next message of a lane, or several in one transaction; returns how many it was."""
         first = self.lanes.peek(lane)
         route = self._subscriptions.get(lane[1])
-        if isinstance(first, Durable) and first.failures == 0 and route is not None and route.is_transactional:
+        if first is not None and _is_untried(first) and route is not None and route.is_transactional:
             batch = self.lanes.ahead(lane, TURN, _is_untried)
             count, report = await self._handling.in_one_transaction(lane, batch)
             for handled in batch[:count]:
@@ -313,4 +313,4 @@ class LaneRunner:
 
 
 def _is_untried(arrival: Arrival) -> TypeGuard[Durable]:
-    return isinstance(arrival, Durable) and arrival.failures == 0
+    return isinstance(arrival, Durable) and arrival.failures == 0 and not arrival.only

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from covm.federation.dispatch import tables
+from covm.federation.dispatch.feed_jobs import Advance, advance
 from covm.federation.dispatch.inbox import Settled, runs_of
 from covm.federation.dispatch.inbox_jobs import add_outcomes, delete_settled
 from covm.federation.wire.frames import Outcome, OutcomeState
@@ -54,9 +55,11 @@ class Settlements:
     """Nobody handles their types any more."""
     confirmed: dict[int, int] = field(default_factory=dict)
     """By line: outcomes up to this number are on the sender's disk."""
+    advanced: dict[int, Advance] = field(default_factory=dict)
+    """By feed."""
 
     def __bool__(self) -> bool:
-        return bool(self.ended or self.tried or self.failed or self.shelved or self.confirmed)
+        return bool(self.ended or self.tried or self.failed or self.shelved or self.confirmed or self.advanced)
 
 
 Told = Mapping[int, Sequence[Outcome]]
@@ -82,6 +85,8 @@ def settle(tx: Transaction, settlements: Settlements) -> Told:
         tx.execute(
             "DELETE FROM covm_outcomes WHERE line_id = :line AND number <= :upto", {"line": line_id, "upto": upto}
         )
+    for feed_id, by in settlements.advanced.items():
+        advance(tx, feed_id, by)
     return {line_id: add_outcomes(tx, line_id, runs_of(each)) for line_id, each in settled.items()}
 
 

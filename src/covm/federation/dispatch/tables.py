@@ -5,6 +5,9 @@ covm_lines_out  a sequence to one peer       covm_lines_in   a peer's sequence t
 covm_outbox     what takes its places        covm_inbox      what is not dealt with yet
 covm_staged     what waits for a place       covm_seen       message ids that have had their effect
                                              covm_outcomes   what became of messages, until the sender has it
+durable types
+covm_staged_records  to be published         covm_feeds      how far each named handler is in the records of a type
+                                             covm_passed     what it passed over because it did not count then
 """
 
 from __future__ import annotations
@@ -139,10 +142,46 @@ lines_in: Final = Table(
 )
 """One for each sender and incarnation of it. `last_envelope` proves to a rolled-back sender what it once sent."""
 
+staged_records: Final = Table(
+    "covm_staged_records",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+"""What was published inside a transaction and is of a durable type, until it is a record. `payload` is DAG-CBOR."""
+
+feeds: Final = Table(
+    "covm_feeds",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    UniqueConstraint("type", "name"),
+)
+"""A handler of a durable type, by its name. It is through with everything up to `position`, and was given what comes
+next so many times.
+"""
+
+passed: Final = Table(
+    "covm_passed",
+    metadata,
+    Column("feed_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""Records that did not count when a feed came by: should they ever count again, they are handed over then."""
+
 PENDING: Final = 0
 QUARANTINE: Final = 1
 UNHANDLED: Final = 2
 """Nobody handles the type yet."""
+
+NO_LINE: Final = 0
+"""The line of what came from no sender's."""
 
 inbox: Final = Table(
     "covm_inbox",
@@ -169,6 +208,7 @@ inbox: Final = Table(
 The signature of a body is checked before it is stored and not kept: `checksum`, its CRC-32, tells what a disk did to it
 afterwards.
 `done` names the handlers that are through with it, as a JSON list. What is handled or refused leaves the table.
+A record of a durable type on which a handler failed is for that one alone, and of no line (`NO_LINE`).
 """
 
 seen: Final = Table(

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from covm import _native
 from covm.federation.dispatch import tables
 from covm.federation.wire.limits import clamped_ms
 
@@ -74,8 +75,11 @@ class Composer(Protocol):
     def compose(self, peer: str, type: Any, value: Any, time_to_live: timedelta | None, now_ms: int) -> Staged:
         """Checks and encodes a direct message. Raises as `FederationService.send_direct` does."""
 
-    def check_publication(self, type: Any, value: Any) -> tuple[str, Any]:
-        """The type's name and the payload. Raises as `FederationService.publish` does."""
+    def check_publication(self, type: Any, value: Any) -> tuple[str, Any, str | None]:
+        """The type's name, the payload, and the key of the record that it becomes; None where it becomes none.
+
+        Raises as `FederationService.publish` does.
+        """
 
 
 class Tx:
@@ -85,7 +89,7 @@ class Tx:
     that fails, fails the transaction, also when you catch the error: nothing of it is kept.
     """
 
-    __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "failure", "publications", "staged")
+    __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "failure", "publications", "records", "staged")
 
     def __init__(self, tx: Transaction, composer: Composer, now_ms: int) -> None:
         self._tx = tx
@@ -98,6 +102,8 @@ class Tx:
         """Messages sent so far."""
         self.publications: list[tuple[str, Any]] = []
         """What is published once the transaction is committed."""
+        self.records = 0
+        """What was published of durable types."""
 
     @property
     def dialect(self) -> str:
@@ -144,13 +150,18 @@ class Tx:
     def publish(self, type: Any, value: Any) -> None:
         """Publishes to every member once the transaction is committed.
 
-        Gossip is not durable: should the node die right after the commit, nobody hears of it. What must arrive is
-        sent with `send_direct`. Raises as `FederationService.publish` does.
+        What is of a durable type is part of the transaction, and arrives. The rest is not: should the node die right
+        after the commit, nobody hears of it. Raises as `FederationService.publish` does.
         """
         self._require_open()
-        if len(self.publications) >= MAX_STAGED:
+        if len(self.publications) + self.records >= MAX_STAGED:
             raise ValueError(f"a transaction publishes at most {MAX_STAGED:,} messages")
-        self.publications.append(self._composer.check_publication(type, value))
+        name, payload, key = self._composer.check_publication(type, value)
+        if key is None:
+            self.publications.append((name, payload))
+            return
+        self._tx.insert(tables.staged_records, ("type", "key", "payload"), [(name, key, _native.encode(payload))])
+        self.records += 1
 
     def end(self) -> None:
         """The handler ended. (The dispatcher's side)"""

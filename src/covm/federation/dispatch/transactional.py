@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from covm.federation.dispatch.feed_jobs import is_open
 from covm.federation.dispatch.inbox_jobs import rows_by
 from covm.federation.dispatch.inbox_journal import FIRST_PAUSE_S, LAST_PAUSE_S
 from covm.federation.dispatch.settlement_jobs import Settlements, Told, settle
@@ -25,6 +26,7 @@ from covm.federation.supervisor import attempt
 from covm.federation.wire.received import Message
 
 if TYPE_CHECKING:
+    from covm.federation.dispatch.durable import Fed
     from covm.federation.store.interface import Store, Transaction
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ class Work(NamedTuple):
     subscription: Subscription
     message: Message[Any]
     inbox_id: int | None = None
+    fed: tuple[int, Fed] | None = None
+    """Of a record: the feed."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,8 @@ class Report:
 
     staged: int = 0
     publications: list[tuple[str, Any]] = field(default_factory=list)
+    records: int = 0
+    """Publications that are to become records."""
     told: Told = field(default_factory=dict)
     is_repeated: bool = False
     """Whether it was tried before, and may have been committed then: there may be outcomes of which nobody told."""
@@ -139,14 +145,15 @@ class Transactions:
 
 
 def _still_open(tx: Transaction, work: Sequence[Work]) -> set[int]:
-    """Which of the work was not committed yet, as the inbox has it."""
+    """Which of the work was not committed yet, as the inbox and the feeds have it."""
     ids = sorted({each.inbox_id for each in work if each.inbox_id is not None})
     rows = rows_by(tx, "SELECT id, done FROM covm_inbox WHERE", "id", ids)
     done = {inbox_id: set(json.loads(through)) for inbox_id, through in rows}
     return {
         at
-        for at, (subscription, _, inbox_id) in enumerate(work)
-        if inbox_id is None or (inbox_id in done and subscription.name not in done[inbox_id])
+        for at, (subscription, _, inbox_id, fed) in enumerate(work)
+        if (inbox_id is None or (inbox_id in done and subscription.name not in done[inbox_id]))
+        and (fed is None or is_open(tx, fed[0], fed[1].publication.position, is_late=fed[1].is_late))
     }
 
 
@@ -156,3 +163,4 @@ _COROUTINE = "it returned a coroutine, which nothing awaits inside a transaction
 def _take_over(handed: Tx, report: Report) -> None:
     report.staged += handed.staged
     report.publications += handed.publications
+    report.records += handed.records

@@ -58,5 +58,5 @@ class HandlerWatch:
 
     def _tell(self, busy: _Busy, busy_s: float) -> None:
         body, name = busy.arrival.body, busy.name
-        logger.warning("handler %s has been busy with message %s for %.0f s", name, body.mid.hex(), busy_s)
-        self._hub.emit(HandlerSlow(name, body.type, body.mid.hex(), body.author, busy_s))
+        logger.warning("handler %s has been busy with message %s for %.0f s", name, busy.arrival.message_id, busy_s)
+        self._hub.emit(HandlerSlow(name, body.type, busy.arrival.message_id, body.author, busy_s))

@@ -52,7 +52,7 @@ class PublishedMessage:
     """A message on its way to the federation: its id, and how many subscribed connected peers it went towards."""
 
     id: str
-    """32 hexadecimal digits."""
+    """32 hexadecimal digits; of a durable type the record's id."""
     peers: int
     """0 when nobody is connected, which is no error."""
 

@@ -33,7 +33,7 @@ from covm.federation.identity.charter import Charter
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
 from covm.federation.identity.cuts import Cut, CutIndex, Within
 from covm.federation.identity.identities import Identities
-from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
+from covm.federation.identity.roles import EVERY_TYPE, Action, TypeRule, decide, everyone_may_read
 from covm.federation.identity.tally import Tally, why_removed
 from covm.federation.identity.verdicts import Verdict, ended, refused, short, valid, void, waiting
 from covm.federation.wire.record import SignedRecord
@@ -222,6 +222,11 @@ class Standing:
 
     def type_rule(self, type_name: str) -> TypeRule:
         """The rule of a type: the charter's, else that of the credential that counts, else the default."""
+        stated = self.stated_rule(type_name)
+        return self.charter.default_rule if stated is None else stated
+
+    def stated_rule(self, type_name: str) -> TypeRule | None:
+        """The rule that the charter or a credential has for a type, or the charter for every type; None without one."""
         if (rule := self.charter.types.get(type_name)) is not None:
             return rule
         winner = self._tally.types.get(type_name)
@@ -229,7 +234,7 @@ class Standing:
             body = self._tally.credentials[winner].body
             if isinstance(body, TypeCredential):
                 return body.rule
-        return self.charter.default_rule
+        return self.charter.types.get(EVERY_TYPE)
 
     def everyone_may_read(self, type_name: str) -> bool:
         """Whether every role may read the type, so that it may be gossiped."""

@@ -32,6 +32,9 @@ class Everyone:
     def why_not_gossip(self, author: str, type_name: str) -> str:
         return ""
 
+    def durable(self, type_name: str) -> bool | None:
+        return None
+
     def readers(self, type_name: str) -> list[str]:
         return []
 

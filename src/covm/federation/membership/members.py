@@ -184,6 +184,11 @@ class Members:
             return "not_allowed"
         return "" if self.everyone_may_read(type_name) else "not_for_everyone"
 
+    def durable(self, type_name: str) -> bool | None:
+        """What the charter, or a credential, says of a type; None where neither does."""
+        rule = self._standing.stated_rule(type_name) if self._standing is not None else None
+        return rule.durable if rule is not None else None
+
     def readers(self, type_name: str) -> list[str]:
         """Nodes that may read a type, this one left out."""
         if self._standing is None:

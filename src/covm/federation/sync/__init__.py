@@ -11,6 +11,7 @@
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
     collection what programs use                                reading    the queries behind it
+    published  what handlers of durable types are given
     standings  how this node stands beside its peers
     tables     the tables of records                            rows       the jobs that read and write them
 

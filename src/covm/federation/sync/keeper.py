@@ -52,6 +52,8 @@ class Taken(NamedTuple):
     """Those that were no records, or not what was asked for."""
     postponed: frozenset[_native.Link] = frozenset()
     """Logs of which records are to be offered again: too many wait to be judged."""
+    recounted: frozenset[str] = frozenset()
+    """Types of which records were judged that were here before."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -61,6 +63,7 @@ class Taken(NamedTuple):
             self.keys | after.keys,
             self.malformed + after.malformed,
             self.postponed | after.postponed,
+            self.recounted | after.recounted,
         )
 
 
@@ -108,7 +111,8 @@ class Keeper:
             # Behind the writes before it, also one that is under way still.
             self._know(await self.store.write(rows.load))
             self._room.clear()
-            self._tell(Taken(keys=frozenset((name, "") for name in self.logs.types())))
+            names = self.logs.types()
+            self._tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
 
     async def load(self) -> None:
         """Knows again what is on disk. Raises `StoreError`."""
@@ -313,7 +317,8 @@ class Keeper:
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
+        recounted = frozenset(row.known.type for row in plan.rows.values() if not row.is_new and not row.is_held)
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, recounted=recounted)
         self._tell(taken)
         return taken
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from covm import _native
 from covm.federation.identity.branches import Spot
@@ -12,6 +12,9 @@ from covm.federation.identity.verdicts import Status, Verdict, waiting
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Ended, Log
 from covm.federation.wire.record import SignedRecord
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Job
 
 _UNJUDGED: Final = waiting("it is not judged yet")
 
@@ -65,6 +68,8 @@ class Plan:
     """Types and keys whose heads are to be found anew from all their records."""
     forks: list[tuple[_native.Link, int]] = field(default_factory=list)
     """Logs, and the numbers at which they turned out to be forked."""
+    also: list[Job[object]] = field(default_factory=list)
+    """What is written with it, in the same commit."""
     unplaced: list[Arrived] = field(default_factory=list)
     """The record before them is not here."""
     refused: list[tuple[Arrived, str]] = field(default_factory=list)

@@ -36,6 +36,7 @@ _COLUMNS: Final = (
     "counter",
     "identity_seq",
     "judged",
+    "told",
     "parents",
     "envelope",
     "body",
@@ -70,6 +71,8 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     for name, key in plan.recount:
         heads = _recount(tx, types[name], key)
         _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
+    for job in plan.also:
+        job(tx)
     return numbers
 
 
@@ -172,6 +175,7 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
         known.hlc.counter,
         known.identity_seq,
         judged,
+        _told(row, judged),
         b"".join(parent.bytes for parent in known.parents),
         record.envelope,
         row.arrived.body,
@@ -181,7 +185,7 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
 def _update(tx: Transaction, row: Row, judged: int | None) -> None:
     tx.execute(
         "UPDATE covm_records SET state = :state, reason = :reason, superseded = :superseded, closers = :closers, "
-        "identity_seq = :seq, judged = :judged WHERE id = :id",
+        "identity_seq = :seq, judged = :judged, told = COALESCE(told, :told) WHERE id = :id",
         {
             "id": row.known.id.bytes,
             "state": _state(row),
@@ -190,8 +194,14 @@ def _update(tx: Transaction, row: Row, judged: int | None) -> None:
             "closers": _closers_text(row.known.closers),
             "seq": row.known.identity_seq,
             "judged": judged,
+            "told": _told(row, judged),
         },
     )
+
+
+def _told(row: Row, judged: int | None) -> int | None:
+    """The place of a record among what handlers are given, unless it has one."""
+    return judged if _state(row) == tables.VALID and row.arrived.record.body.op == "put" else None
 
 
 def _state(row: Row) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from covm import _native
 from covm.federation.clock import Clock, Random
@@ -29,6 +29,9 @@ from covm.federation.wire.record import (
     encode_record_body,
 )
 
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Job
+
 MAX_GROUP: Final = 256
 """Writes of one commit."""
 
@@ -42,6 +45,8 @@ class Write(NamedTuple):
     value: Any
     based_on: tuple[Place, ...] | None
     """What it replaces; None for all that this node has written of the key and that stands."""
+    also: Job[object] | None = None
+    """What is written in the same commit."""
 
 
 class Written(NamedTuple):
@@ -97,7 +102,10 @@ class Scribe:
                     written.append((done, self._one(intake, write)))
                 except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
                     _fail(done, error)
-            await self._keeper.keep(intake.told())
+            plan = intake.told()
+            done_with = {done for done, _ in written}
+            plan.also += [write.also for write, done in group if write.also is not None and done in done_with]
+            await self._keeper.keep(plan)
         except BaseException as error:
             for _, done in group:
                 _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())

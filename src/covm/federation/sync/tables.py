@@ -79,6 +79,7 @@ records: Final = Table(
     Column("counter", BigInteger, nullable=False),
     Column("identity_seq", BigInteger),
     Column("judged", BigInteger),
+    Column("told", BigInteger),
     Column("parents", LargeBinary, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
     Column("body", LargeBinary),
@@ -86,9 +87,11 @@ records: Final = Table(
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
+    Index("covm_records_told", "type_id", "told"),
 )
 """Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
 last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.
+`told` is the number of the judgement by which a put counted first, and stays: its place among what handlers are given.
 
 `parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
 where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.

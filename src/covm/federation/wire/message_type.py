@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -24,35 +24,70 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True):
     size_limit_bytes: int = MAX_DIRECT_PAYLOAD
     """Largest encoded payload of this type. Gossip has a limit of its own, 64 KiB."""
     durable: bool = False
-    """Whether a publication reaches members that were away. Always false: that needs a store."""
+    """Whether a publication is a record, which reaches members that were away. The charter's word goes before it."""
+    key: str = ""
+    """The field whose text is the key of such a record; empty where each publication has a key of its own."""
 
 
 def message_type(
-    name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD
+    name: str,
+    *,
+    version: int = 1,
+    size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
+    durable: bool = False,
+    key: str = "",
 ) -> Callable[[type[S]], type[S]]:
     """Names a `msgspec.Struct` as the payload of a message type, for `types=[...]` and `TypeRegistry.register`.
 
-    Raises `InvalidMessage` for a name that is not a type name, `ValueError` for a version below 1 or a size limit
-    outside 1 byte to 1 MiB.
+    What is published of a `durable` type is kept, and reaches members that were away. `key` names the field of it that
+    says what a publication is about: a later one about the same takes the place of an earlier one in the collection of
+    the type.
+
+    Raises `InvalidMessage` for a name that is not a type name, `ValueError` for a version below 1, a size limit
+    outside 1 byte to 1 MiB, or a key that is no field with text.
     """
-    description = describe(name, version=version, size_limit_bytes=size_limit_bytes)
+    description = describe(name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key)
 
     def mark(struct: type[S]) -> type[S]:
+        if key:
+            check_key(name, key, struct)
         setattr(struct, _ATTRIBUTE, description)
         return struct
 
     return mark
 
 
-def describe(name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD) -> MessageType:
-    """A checked `MessageType`; raises as `message_type` does."""
+def check_key(name: str, key: str, struct: type[msgspec.Struct]) -> None:
+    """Raises `ValueError` where a Struct has no such field with text."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    if struct.__struct_config__.array_like:
+        raise ValueError(f"{name} has a key, and travels as a list, without the names of its fields")
+    if key not in fields:
+        raise ValueError(f"the key of {name} is {key}, and it has no such field; there are {', '.join(fields)}")
+    if get_origin(fields[key]) is Annotated:
+        fields[key] = get_args(fields[key])[0]
+    if fields[key] is not str:
+        raise ValueError(f"the key of {name} is {key}, which is not text: a key is a field of type str")
+
+
+def describe(
+    name: str,
+    *,
+    version: int = 1,
+    size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
+    durable: bool = False,
+    key: str = "",
+) -> MessageType:
+    """A checked `MessageType`; raises as `message_type` does, but for the key."""
     if version < 1:
         raise ValueError(f"the version of {name} is {version}; versions count from 1")
     if not 1 <= size_limit_bytes <= MAX_DIRECT_PAYLOAD:
         raise ValueError(
             f"the size limit of {name} is {size_limit_bytes:,} bytes; it must be between 1 and {MAX_DIRECT_PAYLOAD:,}"
         )
-    return MessageType(name=check_type_name(name), version=version, size_limit_bytes=size_limit_bytes)
+    return MessageType(
+        name=check_type_name(name), version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key
+    )
 
 
 def marked_type(struct: type) -> MessageType | None:

@@ -12,8 +12,8 @@ from covm.federation.wire.message import MessageBody
 
 T = TypeVar("T")
 
-Via = Literal["gossip", "direct", "local"]
-"""How a message came: published by another node, sent to this one, or published by this node itself."""
+Via = Literal["gossip", "direct", "local", "sync"]
+"""How a message came: published by another node, sent to this one, published by this node itself, or as a record."""
 
 
 class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """
 
     id: str
-    """32 hexadecimal digits; the same when the author sends the message again."""
+    """32 hexadecimal digits, or of a durable type the record's id; the same when it comes again."""
     type: str
     """The type's name, in small letters."""
     author: str
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     to: str | None
     """The recipient's peer id; None for a published message."""
     via: Via
-    """`gossip`, `direct`, or `local` for this node's own publications."""
+    """`gossip`, `direct`, `sync` for what is of a durable type, or `local` for this node's own publications."""
     attempt: int = 1
     """1 at first; more when a handler may have seen it before: its own failure, or a crash of this node."""
     out_of_order: bool = False
@@ -61,10 +61,11 @@ def received(
     member: str | None = None,
     attempt: int = 1,
     out_of_order: bool = False,
+    record: str = "",
 ) -> Message[Any]:
-    """The message that a body carries, with its payload already typed."""
+    """The message that a body carries, with its payload already typed; `record` is the id of what it came as."""
     return Message(
-        id=body.mid.hex(),
+        id=record or body.mid.hex(),
         type=body.type,
         author=body.author,
         member=member,

@@ -18,7 +18,7 @@ import msgspec
 from covm import _native
 from covm.federation.errors import InvalidMessage, UnknownMessageType
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_TYPES
-from covm.federation.wire.message_type import MessageType, describe, marked_type
+from covm.federation.wire.message_type import MessageType, check_key, describe, marked_type
 from covm.federation.wire.names import check_type_name, is_system_type
 from covm.federation.wire.reasons import why_not
 from covm.federation.wire.system import Heartbeat, PeerInfo
@@ -54,17 +54,21 @@ class TypeRegistry:
         *,
         version: int = 1,
         size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
+        durable: bool = False,
+        key: str = "",
     ) -> str:
         """Makes a Struct the payload of a type and returns the type's name. The same once more changes nothing.
 
-        The name is the argument, or what `@message_type` said. Raises `InvalidMessage` for a class without a name, a
-        name that is taken, and a field that has no single signed form (the path names it); `TypeError` for what is
-        not a Struct.
+        The name is the argument, with what else is given, or what `@message_type` said. Raises `InvalidMessage` for a
+        class without a name, a name that is taken, and a field that has no single signed form (the path names it);
+        `TypeError` for what is not a Struct, `ValueError` as `message_type` does.
         """
         if not _is_struct(struct):
             raise TypeError(f"a message type is a msgspec.Struct class, not {struct!r}")
         if name is not None:
-            description = describe(name, version=version, size_limit_bytes=size_limit_bytes)
+            description = describe(name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key)
+            if key:
+                check_key(name, key, struct)
         else:
             description = _description_of(struct)
         if self._is_there(description, struct):
@@ -97,6 +101,19 @@ class TypeRegistry:
         """Largest encoded payload of a type, in bytes; gossip has a limit of its own besides."""
         entry = self._entries.get(name)
         return entry.description.size_limit_bytes if entry else MAX_DIRECT_PAYLOAD
+
+    def is_durable(self, name: str) -> bool:
+        """Whether a type was registered as durable; what the charter says of it goes before that."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.description.durable
+
+    def key_of(self, name: str, payload: Any) -> str | None:
+        """The key under which a payload is kept, as it goes on the wire; None for a type without a field for it."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.description.key:
+            return None
+        key: str = payload[entry.description.key]
+        return key
 
     def name_of(self, type_or_class: str | type[msgspec.Struct]) -> str:
         """The name as it travels, of a name in any case or of a registered class.

@@ -1,0 +1,121 @@
+"""`Published`: what counts of a type's records, in the order in which it came to count, as messages to handlers.
+
+A record has its place in that order from when it counted first, also should it be void for a while. What has no body
+here any more is passed over like what does not count.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from covm.federation.ports import LOCAL, SYNC, Publication, PublicationPage
+from covm.federation.sync import tables
+from covm.federation.sync.rows import in_lists
+from covm.federation.wire.limits import MID_SIZE
+from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.message import MessageBody
+from covm.federation.wire.record import SignedRecord, decode_record_body, open_records
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+    from covm.federation.sync.keeper import Keeper, Taken
+    from covm.federation.wire.received import Via
+
+logger = logging.getLogger("covm.federation.sync")
+
+_OF_TYPE: Final = "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type AND "
+
+
+class Published:
+    """The `Publications` of a node."""
+
+    def __init__(self, keeper: Keeper, own: str) -> None:
+        self._keeper = keeper
+        self._own = own
+
+    def behind(self, tx: Transaction, type_name: str, position: int, limit: int, limit_bytes: int) -> PublicationPage:
+        """The next ones behind a position, in order: at least one if there is any."""
+        rows = tx.execute(
+            f"SELECT r.told, r.state, length(r.body) {_OF_TYPE} r.told > :after ORDER BY r.told LIMIT :limit",
+            {"type": type_name, "after": position, "limit": limit},
+        ).all()
+        counting = [(told, size) for told, state, size in rows if state == tables.VALID and size is not None]
+        taken = _first(counting, limit_bytes)
+        is_cut = len(taken) < len(counting)
+        upto = taken[-1] if is_cut else rows[-1][0] if rows else position
+        publications = self._read(tx, type_name, taken)
+        given = {each.position for each in publications}
+        void = [told for told, _, _ in rows if told <= upto and told not in given]
+        return PublicationPage(publications, void, upto, is_all=not is_cut and len(rows) < limit)
+
+    def counting(
+        self, tx: Transaction, type_name: str, positions: Sequence[int], limit_bytes: int
+    ) -> list[Publication]:
+        """The first of those at these positions that count now: at least one if there is any."""
+        counting: list[tuple[int, int]] = []
+        for names, values in in_lists("p", positions):
+            query = f"SELECT r.told, length(r.body) {_OF_TYPE} r.told IN ({names}) AND r.state = 1"
+            counting += [(told, size) for told, size in tx.execute(query, {"type": type_name, **values}) if size]
+        return self._read(tx, type_name, _first(sorted(counting), limit_bytes))
+
+    def _read(self, tx: Transaction, type_name: str, positions: Sequence[int]) -> list[Publication]:
+        rows: list[Sequence[Any]] = []
+        for names, values in in_lists("p", positions):
+            query = f"SELECT r.told, r.envelope, r.body {_OF_TYPE} r.told IN ({names})"
+            rows += tx.execute(query, {"type": type_name, **values}).all()
+        rows.sort(key=lambda row: int(row[0]))
+        records = open_records([bytes(row[1]) for row in rows])
+        found = (self._publication(record, row) for record, row in zip(records, rows, strict=True))
+        return [each for each in found if each is not None]
+
+    def _publication(self, record: SignedRecord | Malformed, row: Sequence[Any]) -> Publication | None:
+        """None for one that the disk damaged: it verified before it was written."""
+        found = record if isinstance(record, Malformed) else _message(record, bytes(row[2]))
+        if isinstance(record, Malformed) or isinstance(found, Malformed):
+            logger.error("the record at position %d is not any more what was stored: %s", row[0], found)
+            return None
+        via: Via = LOCAL if record.author == self._own else SYNC
+        return Publication(row[0], str(record.id), found, record.body.size, via)
+
+    def follow(self, listener: Callable[[Collection[str], Collection[str]], None]) -> None:
+        """Has somebody called with the types of which there is more, and those of which some may count again."""
+
+        def heard(taken: Taken) -> None:
+            if taken.keys or taken.recounted:
+                listener({name for name, _ in taken.keys}, taken.recounted)
+
+        self._keeper.listeners.append(heard)
+
+
+def _first(counting: Sequence[tuple[int, int]], limit_bytes: int) -> list[int]:
+    """The positions of the first ones that fit; at least one if there is any."""
+    taken: list[int] = []
+    for position, size in counting:
+        limit_bytes -= size
+        if taken and limit_bytes < 0:
+            break
+        taken.append(position)
+    return taken
+
+
+def _message(record: SignedRecord, body: bytes) -> MessageBody | Malformed:
+    header = record.body
+    try:
+        payload = decode_record_body(body, header).value
+    except Malformed as why:
+        return why
+    return MessageBody(
+        federation=header.federation,
+        type=header.type,
+        author=header.author,
+        incarnation=header.incarnation,
+        seq=header.seq,
+        # The last bytes of the id: those of its hash.
+        mid=record.id.bytes[-MID_SIZE:],
+        to=None,
+        sent_at=header.hlc.time_ms,
+        expires_at=None,
+        payload=payload,
+    )
