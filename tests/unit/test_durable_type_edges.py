@@ -310,6 +310,43 @@ async def test_only_who_may_write_a_durable_type_publishes_it_and_the_charter_de
 
 
 @virtually
+async def test_what_is_gossiped_of_a_durable_type_is_taken_by_nobody() -> None:
+    """Who may publish and not write would reach the handlers that way."""
+    roles = {"member": Role(publish=("*",), send=("*",), read=("*",)), "editor": EVERYTHING}
+    types = {"notes.news": rule()}
+    async with valley(("mill", "farm"), ("shop",), roles=roles, founder_roles=("editor",), types=types) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: sees(v["shop"], v["farm"]))
+        got = collect(v["farm"].service, "notes.news")
+        await v["shop"].service._node.gossip.publish("notes.news", "smuggled", 1000)
+        await v["farm"].service.publish("notes.news", "written")
+        await in_time(lambda: got and v["farm"].service.stats()["dropped"].get("durable_type"))
+        assert [message.payload for message in got] == ["written"]
+
+
+@virtually
+async def test_a_handler_that_ends_its_own_task_is_given_what_follows_once_that_one_is_quarantined() -> None:
+    async with World(names=("mill",), types=[News]) as world:
+        [mill] = world.machines
+        got: list[str] = []
+
+        async def rude(message: Message[News]) -> None:
+            if message.payload.text == "001":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(1)
+            got.append(message.payload.text)
+
+        await mill.start()
+        mill.service.subscribe(News, rude)
+        await publish(mill, *numbered(3))
+        await in_time(lambda: got == ["000", "002"])
+        [entry] = await mill.service.inbox.listed(state="quarantined")
+        assert (entry.attempts, entry.reason) == (3, "its handler was interrupted")
+
+
+@virtually
 async def test_a_direct_message_of_a_durable_type_goes_to_one_node_and_is_no_record() -> None:
     async with World(names=NAMES, types=[News]) as world:
         mill, farm, shop = world.machines

@@ -208,11 +208,12 @@ class MessageDispatcher:
     def unsubscribe(self, what: Subscription | Handler) -> int:
         """Ends a subscription, or every one of a handler; returns how many ended."""
         ended = self.subscriptions.remove(what)
-        self.durable_types_changed()
+        if self._feeds is not None:
+            self._feeds.handlers_gone()
         return ended
 
     def durable_types_changed(self) -> None:
-        """Other types than before are durable, or have handlers."""
+        """Other types than before may be durable."""
         if self._feeds is not None:
             self._feeds.look()
 

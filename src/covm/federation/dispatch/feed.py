@@ -267,6 +267,9 @@ class Feed:
                 around.after_commit(tried.report)
             else:
                 self._note(self._done_with(fed))
+                if self.subscription.transactional:
+                    # The next one is written by itself, and must not be there before.
+                    await around.journal.flushed()
             if tried.state == HANDLED:
                 around.counters.handlers["handled"] += 1
             return True

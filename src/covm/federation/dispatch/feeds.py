@@ -30,7 +30,8 @@ class Feeds:
         self._around = around
         self._is_durable = is_durable
         self._supervisor = supervisor
-        self._feeds: dict[Subscription, Feed] = {}
+        self._feeds: dict[str, dict[Subscription, Feed]] = {}
+        """By type."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._names: set[tuple[str, str]] = set()
         """Those that were fed in this life of the node."""
@@ -45,13 +46,18 @@ class Feeds:
     def stop(self) -> None:
         """Nothing more is handed over."""
         self._is_running = False
-        for feed in self._feeds.values():
-            feed.end()
+        for feeds in self._feeds.values():
+            for feed in feeds.values():
+                feed.end()
 
     def look(self) -> None:
-        """Handlers may have gone, or it changed which types are durable."""
-        names = {each.type for each in self._feeds} | self._subscriptions.names().keys()
-        for name in sorted(names):
+        """It may have changed which types are durable."""
+        for name in sorted(self._feeds.keys() | self._subscriptions.names().keys()):
+            self.look_at(name)
+
+    def handlers_gone(self) -> None:
+        """Some may not be subscribed any more."""
+        for name in sorted(self._feeds):
             self.look_at(name)
 
     def look_at(self, type_name: str) -> None:
@@ -60,22 +66,26 @@ class Feeds:
             return
         route = self._subscriptions.get(type_name)
         wanted = route.subscriptions if route is not None and self._is_durable(type_name) else ()
-        for subscription in [each for each in self._feeds if each.type == type_name and each not in wanted]:
-            self._feeds.pop(subscription).end()
-        for subscription in wanted:
-            if subscription not in self._feeds:
-                self._begin(subscription)
+        before = self._feeds.pop(type_name, {})
+        now = {each: before.pop(each) if each in before else self._begin(each) for each in wanted}
+        if now:
+            self._feeds[type_name] = now
+        for feed in before.values():
+            feed.end()
 
-    def _begin(self, subscription: Subscription) -> None:
+    def _begin(self, subscription: Subscription) -> Feed:
         name = (subscription.type, subscription.name)
-        feed = self._feeds[subscription] = Feed(subscription, self._around, is_first=name not in self._names)
+        feed = Feed(subscription, self._around, is_first=name not in self._names)
         self._names.add(name)
         self._go_on(feed)
+        return feed
 
     def _go_on(self, feed: Feed) -> None:
         name = (feed.subscription.type, feed.subscription.name)
 
-        def ended(_task: asyncio.Task[None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._tasks.get(name) is task:
+                del self._tasks[name]
             if not feed.is_over:
                 # Its handler cancelled it, or there is a fault.
                 asyncio.get_running_loop().call_later(AGAIN_S, self._go_on, feed)
@@ -87,9 +97,9 @@ class Feeds:
             task.add_done_callback(ended)
 
     def _heard(self, more: Collection[str], again: Collection[str]) -> None:
-        for subscription, feed in self._feeds.items():
-            if subscription.type in more or subscription.type in again:
-                feed.hear(may_count_again=subscription.type in again)
+        for name in {*more, *again} & self._feeds.keys():
+            for feed in self._feeds[name].values():
+                feed.hear(may_count_again=name in again)
 
 
 async def _run(feed: Feed, before: asyncio.Task[None] | None) -> None:

@@ -182,6 +182,9 @@ class Members:
             return "removed_member" if verdict.status is Status.ENDED else UNKNOWN_MEMBER
         if not self.may(author, Action.PUBLISH, type_name).holds:
             return "not_allowed"
+        if self.durable(type_name):
+            # What is of such a type is a record, and who may write it is looked at there.
+            return "durable_type"
         return "" if self.everyone_may_read(type_name) else "not_for_everyone"
 
     def durable(self, type_name: str) -> bool | None:
