@@ -66,6 +66,26 @@ async def test_what_is_known_of_members_later_changes_what_counts_and_a_restart_
     await again.store.close()
 
 
+async def test_what_is_erased_is_on_no_engines_disk_whichever_came_first(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    secret = "Ada, aged 7, " * 2000
+    first = ASH.write("guest", secret)
+    second = ASH.write("guest", secret + "later", after=first, on=[first])
+    erases = [ASH.write("guest", "a child's name", op="erase", target=first.id, after=second)]
+    erases.append(ASH.write("guest", "again", op="erase", target=second.id, after=erases[0]))
+    await shelf.take(first, erases[1], erases[0], bodies=[ASH.bodies[each.id] for each in (first, *reversed(erases))])
+    await shelf.take(second, bodies=[ASH.bodies[second.id]])
+    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest"))
+    assert {each.record.id: (each.value, each.why) for each in read if each.record.body.op == "put"} == {
+        first.id: (None, "a child's name"),
+        second.id: (None, "again"),
+    }
+    assert await shelf.erased() == {first.id: erases[0].id, second.id: erases[1].id}
+    await shelf.store.close()
+    if place.kind == "sqlite":
+        assert b"Ada, aged 7" not in b"".join(file.read_bytes() for file in place.home.iterdir() if file.is_file())
+
+
 async def test_many_keys_are_listed_by_ranges_and_what_a_log_has_is_given_in_stretches(place: Place) -> None:
     shelf = await Shelf(store=place.store()).open()
     records: list[SignedRecord] = []

@@ -251,16 +251,27 @@ class Keeper:
         reach = Reach(self._listed, self._ends.items())
         return Intake(self.logs, self._held, known, reach, self.authority, self._clock.now_ms())
 
-    async def look_up(self, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-        """What there is to know of records and keys."""
-        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys))
+    async def look_up(
+        self,
+        ids: Iterable[_native.Link],
+        keys: Iterable[tuple[str, str]],
+        targets: Iterable[_native.Link] = (),
+    ) -> list[Known]:
+        """What there is to know of records and keys, and of erases of the targets."""
+        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, targets))
 
     async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
         """What there is to know before these are judged."""
         ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
         fresh: set[_native.Link] = set()
+        targets: list[_native.Link] = []
         for each in coming:
             header = each.record.body
+            # What erases it may have come before it, and what it erases too.
+            targets.append(each.record.id)
+            if header.target is not None:
+                targets.append(header.target)
+                ids[header.target] = None
             keys[header.type, header.key] = None
             if self._goes_on(header, fresh):
                 fresh.add(each.record.id)
@@ -268,7 +279,7 @@ class Keeper:
             else:
                 ids[each.record.id] = None
                 ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys)
+        return await self.look_up(ids, keys, targets)
 
     def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
         """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""

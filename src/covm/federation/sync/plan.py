@@ -63,6 +63,8 @@ class Plan:
     """Types and keys of which it changed whether they have several heads."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
+    erased: dict[_native.Link, _native.Link | None] = field(default_factory=dict)
+    """Records of which it was looked at whether they are erased, and the erases that did it."""
     forks: list[tuple[_native.Link, int]] = field(default_factory=list)
     """Logs, and the numbers at which they turned out to be forked."""
     unplaced: list[Arrived] = field(default_factory=list)

@@ -14,7 +14,7 @@ from covm.federation.sync.plan import Plan, Row
 from covm.federation.sync.rows import all_of, in_lists, parents_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from covm.federation.store.interface import Transaction
 
@@ -39,6 +39,8 @@ _COLUMNS: Final = (
     "parents",
     "envelope",
     "body",
+    "target",
+    "erased_by",
 )
 
 
@@ -51,7 +53,10 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     tx.insert(
         tables.records,
         _COLUMNS,
-        [_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)) for row in fresh],
+        [
+            _values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id), plan.erased)
+            for row in fresh
+        ],
     )
     for row in plan.rows.values():
         if not row.is_new:
@@ -65,12 +70,24 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
                 {"id": link.bytes, "closers": _closers_text(closers)},
             )
+    for link, eraser in plan.erased.items():
+        if (mine := plan.rows.get(link)) is None or not mine.is_new:
+            _erase(tx, link, eraser)
     for (name, key), is_conflict in plan.conflicts.items():
         _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     for name, key in plan.recount:
         heads = _recount(tx, types[name], key)
         _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
     return numbers
+
+
+def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> None:
+    """Drops a record's body. Where no erase is valid any more, it may come again from whoever has it still."""
+    fields = {"id": record.bytes, "by": None if eraser is None else eraser.bytes}
+    if eraser is None:
+        tx.execute("UPDATE covm_records SET erased_by = NULL WHERE id = :id AND erased_by IS NOT NULL", fields)
+    else:
+        tx.execute("UPDATE covm_records SET body = NULL, erased_by = :by WHERE id = :id", fields)
 
 
 def _recount(tx: Transaction, type_id: int, key: str) -> int:
@@ -154,8 +171,11 @@ def _type_id(tx: Transaction, name: str) -> int:
     return int(tx.execute("SELECT id FROM covm_record_types WHERE name = :name", {"name": name}).scalar_one())
 
 
-def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, ...]:
+def _values(
+    row: Row, log: int, type_id: int, judged: int | None, erased: Mapping[_native.Link, _native.Link | None]
+) -> tuple[Any, ...]:
     known, record = row.known, row.arrived.record
+    target, eraser = record.body.target, erased.get(known.id)
     return (
         known.id.bytes,
         log,
@@ -174,7 +194,9 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
         judged,
         b"".join(parent.bytes for parent in known.parents),
         record.envelope,
-        row.arrived.body,
+        row.arrived.body if eraser is None else None,
+        None if target is None else target.bytes,
+        None if eraser is None else eraser.bytes,
     )
 
 

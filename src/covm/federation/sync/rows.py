@@ -23,7 +23,7 @@ AT_ONCE: Final = 250
 
 _KNOWN: Final = (
     "SELECT r.id, l.log, r.branch, r.seq, t.name, r.key, r.time_ms, r.counter, r.parents, r.state, r.op, r.superseded, "
-    "r.identity_seq, r.closers FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
+    "r.identity_seq, r.closers, r.target FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
@@ -78,10 +78,16 @@ def all_of(branches: Branches) -> list[Branch]:
     return [branches[index] for index in range(len(branches))]
 
 
-def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
+def look_up(
+    tx: Transaction,
+    ids: Iterable[_native.Link],
+    keys: Iterable[tuple[str, str]],
+    targets: Iterable[_native.Link] = (),
+) -> list[Known]:
     """What is here of these records, and of the keys (with their types) what is open or not superseded and not void.
 
-    With the void ones among the records come their parents, as far as they have not been superseded.
+    With the void ones among the records come their parents, as far as they have not been superseded; with those that
+    erase others these, and all that erase the same or one of the `targets`.
     """
     found: dict[_native.Link, Known] = {}
     by_type: dict[str, list[str]] = {}
@@ -99,7 +105,18 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         found.update((each.id, each) for each in fresh)
         behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
         pending = [each for each in dict.fromkeys(behind) if each not in found]
+    _look_up_erased(tx, found, targets)
     return list(found.values())
+
+
+def _look_up_erased(tx: Transaction, found: dict[_native.Link, Known], targets: Iterable[_native.Link]) -> None:
+    named = [each.target for each in found.values() if each.target is not None]
+    for names, values in in_lists("t", [each.bytes for each in named if each not in found]):
+        for each in _known(tx, f"WHERE r.id IN ({names})", values):
+            found[each.id] = each
+    for names, values in in_lists("t", [each.bytes for each in dict.fromkeys([*named, *targets])]):
+        for each in _known(tx, f"WHERE r.target IN ({names})", values):
+            found.setdefault(each.id, each)
 
 
 def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
@@ -172,6 +189,8 @@ def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Know
             superseded=bool(row[11]),
             identity_seq=row[12],
             closers=_closers(row[13]),
+            target=None if row[14] is None else _native.Link(bytes(row[14])),
+            erases=row[9] == tables.VALID and row[10] == tables.ERASE,
         )
 
 

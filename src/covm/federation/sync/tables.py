@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from covm.federation.store.schema import RowId, metadata
 
@@ -60,6 +60,11 @@ branches: Final = Table(
 """See `identity.branches`. `tip_...` is what the next record on it has to follow; `tip_identity_seq` is null while the
 tip is not judged. `credential` and `identity` are what the log began under, on a branch with its first record."""
 
+_LACKING: Final = text("body IS NULL AND erased_by IS NULL AND superseded = 0 AND op <> 1 AND state <> 2")
+"""Records of which the body has not come. A query that finds them says just this, for the index to be of use."""
+
+_ERASING: Final = text("target IS NOT NULL")
+
 records: Final = Table(
     "covm_records",
     metadata,
@@ -82,16 +87,22 @@ records: Final = Table(
     Column("parents", LargeBinary, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
     Column("body", LargeBinary),
+    Column("target", LargeBinary),
+    Column("erased_by", LargeBinary),
     Index("covm_records_id", "id", unique=True),
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
+    Index("covm_records_target", "target", sqlite_where=_ERASING, postgresql_where=_ERASING),
+    Index("covm_records_lacking", "type_id", "number", sqlite_where=_LACKING, postgresql_where=_LACKING),
 )
 """Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
 last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.
 
 `parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
 where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.
+
+`target` is what an erase names, `erased_by` the erase that took this record's body away, the first by its clock.
 """
 
 conflicts: Final = Table(
