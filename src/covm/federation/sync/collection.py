@@ -67,6 +67,8 @@ class Version(Generic[T]):
     """Why it is void, or waits, or why its value is None though it has one; of an erase, why it was written."""
     place: Place
     """Where it stands, for `based_on`."""
+    lacks_value: bool = False
+    """Whether it says a value that is not held here."""
     erased: Erasure | None = None
     """What took its value away, for good."""
 
@@ -293,6 +295,7 @@ class Collection(Generic[T]):
             state=row.state,
             reason=row.reason or misfit,
             place=Place(header.log, header.seq, row.record.id),
+            lacks_value=row.lacks_body,
             erased=erased,
         )
 

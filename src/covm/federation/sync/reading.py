@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from covm import _native
 from covm.federation.sync import tables
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
@@ -138,14 +139,22 @@ def _erased(envelope: bytes | None, body: bytes | None) -> tuple[SignedRecord | 
     return erase, why if isinstance(why, str) else ""
 
 
-def named(tx: Transaction, first: bytes, last: bytes) -> list[tuple[str, str, bytes]]:
-    """Types, keys and ids of records whose ids lie between these, two at most."""
+class Found(NamedTuple):
+    """A record, as far as people name it."""
+
+    type: str
+    key: str
+    id: str
+
+
+def between(tx: Transaction, first: bytes, last: bytes, limit: int) -> list[Found]:
+    """Records whose binary ids lie between these."""
     rows = tx.execute(
         "SELECT t.name, r.key, r.id FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
-        "WHERE r.id >= :first AND r.id <= :last ORDER BY r.id LIMIT 2",
-        {"first": first, "last": last},
+        "WHERE r.id >= :first AND r.id <= :last ORDER BY r.id LIMIT :limit",
+        {"first": first, "last": last, "limit": limit},
     )
-    return [(row[0], row[1], bytes(row[2])) for row in rows]
+    return [Found(row[0], row[1], str(_native.Link(bytes(row[2])))) for row in rows]
 
 
 def with_id(tx: Transaction, type_name: str, link: bytes) -> Read | None:
