@@ -52,6 +52,8 @@ class Taken(NamedTuple):
     """Those that were no records, or not what was asked for."""
     postponed: frozenset[_native.Link] = frozenset()
     """Logs of which records are to be offered again: too many wait to be judged."""
+    lacks_bodies: bool = False
+    """Whether some came without their bodies."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -61,6 +63,7 @@ class Taken(NamedTuple):
             self.keys | after.keys,
             self.malformed + after.malformed,
             self.postponed | after.postponed,
+            self.lacks_bodies or after.lacks_bodies,
         )
 
 
@@ -153,6 +156,26 @@ class Keeper:
         if malformed := len(envelopes) - sound:
             self._counters.drop("malformed_record", malformed)
         return total._replace(malformed=malformed)
+
+    async def fill(
+        self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], wanted: set[_native.Link]
+    ) -> Taken:
+        """Keeps bodies of records that are here without theirs, `wanted` ones alone. Raises `StoreError`."""
+        verified = await self._verified(envelopes[:MAX_BATCH], bodies, 0)
+        arrived = [each for each in verified if each.body is not None and each.record.id in wanted]
+        async with self.turn:
+            await self.settle()
+            self._is_uncertain = True
+            try:
+                keys = await self.store.write(partial(plan_rows.fill, arrived=arrived, judged=self._judged))
+            except BaseException:
+                self.on_doubt()
+                raise
+            self._judged += len(arrived)
+            self._is_uncertain = False
+        taken = Taken(keys=frozenset(keys), malformed=len(envelopes) - len(arrived))
+        self._tell(taken)
+        return taken
 
     async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
         """Those of one batch whose signature and form hold."""
@@ -324,7 +347,8 @@ class Keeper:
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
+        lacks = any(row.lacks_body and plan.erased.get(link) is None for link, row in plan.rows.items())
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, lacks_bodies=lacks)
         self._tell(taken)
         return taken
 

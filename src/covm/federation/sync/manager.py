@@ -14,6 +14,7 @@ lacking.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
 from covm.federation.sync.asking import Asker
+from covm.federation.sync.filling import Filler
 from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
 from covm.federation.sync.leases import Leases
@@ -54,6 +56,9 @@ AT_ONCE: Final = 4
 
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
+
+FILL_S: Final = 1.0
+"""Between two rounds in which peers are asked for bodies."""
 
 BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
@@ -100,6 +105,8 @@ class SyncManager:
         self._server_of: dict[str, Server] = {}
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
+        self._filler = Filler(keeper, around.clock)
+        self._lacks = asyncio.Event()
         self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -110,14 +117,17 @@ class SyncManager:
         self.keeper.on_doubt = self._doubt.set
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
+        supervisor.keep(self._fill, "asking for bodies")
 
     def stop(self) -> None:
         """Nothing is begun any more."""
         self._is_stopped = True
 
-    def _kept(self, _taken: Taken) -> None:
+    def _kept(self, taken: Taken) -> None:
         if self.keeper.is_doubtful:
             self._doubt.set()
+        if taken.lacks_bodies:
+            self._lacks.set()
         for server in self._servers.values():
             server.news()
 
@@ -191,6 +201,8 @@ class SyncManager:
             if name not in partner.types and len(partner.types) >= MAX_TYPES:
                 continue
             if self._membership.may(self._own, Action.READ, name).holds:
+                if name not in partner.types:
+                    self._lacks.set()
                 partner.types.setdefault(name, Standing(root)).root = root
                 self._begin(peer, name)
 
@@ -235,6 +247,8 @@ class SyncManager:
             await self._doubt.wait()
             self._doubt.clear()
             await self._trying(self.keeper.reconsider())
+            self._filler.hurry()
+            self._lacks.set()
             for server in self._servers.values():
                 server.news()
             for peer, partner in list(self._partners.items()):
@@ -251,6 +265,20 @@ class SyncManager:
                 for name, standing in list(partner.types.items()):
                     if standing.error:
                         self._begin(peer, name)
+
+    async def _fill(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UPKEEP_S):
+                    await self._lacks.wait()
+            self._lacks.clear()
+            askers = [(partner.asker, list(partner.types)) for partner in self._partners.values()]
+            try:
+                await self._filler.round(askers)
+            except FederationError as error:
+                logger.warning("bodies could not be asked for: %s", error)
+            # Whoever sends one record after the other without its body takes no more of this than a part.
+            await asyncio.sleep(FILL_S)
 
     async def _trying(self, work: Coroutine[Any, Any, None]) -> None:
         """What the store does not take now is tried again with the next upkeep."""
@@ -285,6 +313,7 @@ class SyncManager:
             if partner.task is not None:
                 partner.task.cancel()
             partner.asker.on_closed("it is not connected any more")
+            self._filler.forget(event.peer)
         if (server := self._server_of.get(event.peer)) is not None:
             self._drop(server)
 

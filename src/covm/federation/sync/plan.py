@@ -44,6 +44,12 @@ class Row:
         """Whether it waits to be judged."""
         return self.verdict.status is Status.WAITING
 
+    @property
+    def lacks_body(self) -> bool:
+        """Whether it came without the body that it has, and was not replaced."""
+        has_body = self.arrived.record.body.body is not None
+        return self.is_new and has_body and self.arrived.body is None and not self.known.superseded
+
 
 @dataclass(slots=True)
 class Plan:
