@@ -10,7 +10,7 @@
     manager    streams and sessions: who is asked, and when     session    one type, from one peer
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
-    filling    bodies that did not come with their records
+    filling    bodies that did not come with their records      retention  when old bodies are dropped
     collection what programs use                                reading    the queries behind it
     standings  how this node stands beside its peers
     tables     the tables of records                            rows       the jobs that read and write them

@@ -283,7 +283,7 @@ class Collection(Generic[T]):
             erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
             misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
         elif row.lacks_body:
-            misfit = _LACKING
+            misfit = "it was replaced, and its value is not kept any longer" if row.is_replaced else _LACKING
         return Version(
             id=str(row.record.id),
             key=header.key,

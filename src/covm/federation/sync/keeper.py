@@ -126,6 +126,11 @@ class Keeper:
         self._is_uncertain = False
 
     @property
+    def judged(self) -> int:
+        """The number of the last judgement that is on disk."""
+        return self._judged
+
+    @property
     def held(self) -> int:
         """Records that wait to be judged."""
         return len(self._held)

@@ -42,6 +42,7 @@ from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
+from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import Server
 from covm.federation.sync.session import Session
 from covm.federation.sync.standings import PeerStanding, Replica
@@ -59,6 +60,9 @@ UPKEEP_S: Final = 30.0
 
 FILL_S: Final = 1.0
 """Between two rounds in which peers are asked for bodies."""
+
+RETAIN_S: Final = 60.0
+"""How often values are looked for that need not be kept any longer."""
 
 BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
@@ -93,7 +97,9 @@ class Partner:
 class SyncManager:
     """The component's shell."""
 
-    def __init__(self, around: Surroundings, keeper: Keeper, membership: Membership, own: str) -> None:
+    def __init__(
+        self, around: Surroundings, keeper: Keeper, membership: Membership, own: str, keep_for_s: float | None
+    ) -> None:
         self.keeper = keeper
         self._around = around
         self._membership = membership
@@ -107,6 +113,7 @@ class SyncManager:
         self._doubt = asyncio.Event()
         self._filler = Filler(keeper, around.clock)
         self._lacks = asyncio.Event()
+        self._retention = Retention(keeper, membership, own, around.clock, keep_for_s)
         self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -118,6 +125,7 @@ class SyncManager:
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
         supervisor.keep(self._fill, "asking for bodies")
+        supervisor.keep(self._retain, "dropping old values")
 
     def stop(self) -> None:
         """Nothing is begun any more."""
@@ -203,7 +211,9 @@ class SyncManager:
             if self._membership.may(self._own, Action.READ, name).holds:
                 if name not in partner.types:
                     self._lacks.set()
-                partner.types.setdefault(name, Standing(root)).root = root
+                standing = partner.types.setdefault(name, Standing(root))
+                standing.root = root
+                self._compare(peer, name, standing)
                 self._begin(peer, name)
 
     def _begin(self, peer: str, name: str) -> asyncio.Task[None] | None:
@@ -217,6 +227,11 @@ class SyncManager:
                 self._sync(partner, name, standing), f"sync of {name} with {peer}"
             )
         return standing.running
+
+    def _compare(self, peer: str, name: str, standing: Standing) -> None:
+        """Notes where a peer holds just what is here."""
+        if standing.root == self.keeper.logs.frontier(name).root:
+            self._retention.note(peer, name)
 
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
@@ -233,6 +248,7 @@ class SyncManager:
                         await session.run()
                     finally:
                         standing.fetched += session.records
+                        self._compare(partner.asker.peer, name, standing)
                     standing.last_ms, standing.error = self._around.clock.now_ms(), ""
                     if standing.root == root:
                         # What still differs is what the peer lacks, or what is not to be had.
@@ -279,6 +295,17 @@ class SyncManager:
                 logger.warning("bodies could not be asked for: %s", error)
             # Whoever sends one record after the other without its body takes no more of this than a part.
             await asyncio.sleep(FILL_S)
+
+    async def _retain(self) -> None:
+        while True:
+            await asyncio.sleep(RETAIN_S)
+            for peer, partner in self._partners.items():
+                for name, standing in partner.types.items():
+                    self._compare(peer, name, standing)
+            try:
+                await self._retention.run()
+            except FederationError as error:
+                logger.warning("old values could not be dropped: %s", error)
 
     async def _trying(self, work: Coroutine[Any, Any, None]) -> None:
         """What the store does not take now is tried again with the next upkeep."""

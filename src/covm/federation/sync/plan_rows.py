@@ -41,7 +41,15 @@ _COLUMNS: Final = (
     "body",
     "target",
     "erased_by",
+    "replaced_ms",
+    "replaced_at",
 )
+
+_REPLACED: Final = (
+    "UPDATE covm_records SET superseded = 1, replaced_ms = CASE WHEN body IS NULL THEN NULL ELSE :now END, "
+    "replaced_at = CASE WHEN body IS NULL THEN NULL ELSE :at END WHERE id = :id"
+)
+_NOT_REPLACED: Final = "UPDATE covm_records SET superseded = 0, replaced_ms = NULL, replaced_at = NULL WHERE id = :id"
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
@@ -50,11 +58,15 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     numbers = _save_logs(tx, plan, types)
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
+    since = {"now": now_ms, "at": judged + len(plan.judged)}
     tx.insert(
         tables.records,
         _COLUMNS,
         [
-            _values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id), plan.erased)
+            (
+                *_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)),
+                *_kept(row, plan.erased, since),
+            )
             for row in fresh
         ],
     )
@@ -63,7 +75,7 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
             _update(tx, row, order.get(row.known.id))
     for link in plan.superseded:
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
-            tx.execute("UPDATE covm_records SET superseded = 1 WHERE id = :id", {"id": link.bytes})
+            tx.execute(_REPLACED, {"id": link.bytes, **since})
     for link, closers in plan.closed.items():
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
             tx.execute(
@@ -76,7 +88,7 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     for (name, key), is_conflict in plan.conflicts.items():
         _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     for name, key in plan.recount:
-        heads = _recount(tx, types[name], key)
+        heads = _recount(tx, types[name], key, since)
         _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
     return numbers
 
@@ -107,7 +119,7 @@ def fill(tx: Transaction, arrived: Sequence[Arrived], judged: int) -> list[tuple
     return filled
 
 
-def _recount(tx: Transaction, type_id: int, key: str) -> int:
+def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) -> int:
     """Finds the heads of a key anew; how many there are."""
     fields = {"type": type_id, "key": key}
     query = "SELECT id, parents, state, op, superseded FROM covm_records WHERE type_id = :type AND key = :key"
@@ -122,11 +134,10 @@ def _recount(tx: Transaction, type_id: int, key: str) -> int:
     ]
     reached = reached_in(nodes)
     for node in nodes:
-        if (node.id in reached) != node.superseded:
-            tx.execute(
-                "UPDATE covm_records SET superseded = :superseded WHERE id = :id",
-                {"superseded": int(node.id in reached), "id": node.id.bytes},
-            )
+        if node.id in reached and not node.superseded:
+            tx.execute(_REPLACED, {"id": node.id.bytes, **since})
+        elif node.superseded and node.id not in reached:
+            tx.execute(_NOT_REPLACED, {"id": node.id.bytes})
     return sum(node.counts and node.id not in reached for node in nodes)
 
 
@@ -188,11 +199,8 @@ def _type_id(tx: Transaction, name: str) -> int:
     return int(tx.execute("SELECT id FROM covm_record_types WHERE name = :name", {"name": name}).scalar_one())
 
 
-def _values(
-    row: Row, log: int, type_id: int, judged: int | None, erased: Mapping[_native.Link, _native.Link | None]
-) -> tuple[Any, ...]:
+def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, ...]:
     known, record = row.known, row.arrived.record
-    target, eraser = record.body.target, erased.get(known.id)
     return (
         known.id.bytes,
         log,
@@ -211,9 +219,22 @@ def _values(
         judged,
         b"".join(parent.bytes for parent in known.parents),
         record.envelope,
-        row.arrived.body if eraser is None else None,
+    )
+
+
+def _kept(
+    row: Row, erased: Mapping[_native.Link, _native.Link | None], since: Mapping[str, int]
+) -> tuple[bytes | int | None, ...]:
+    """Its body, what it erases and what erased it, and since when it is replaced while that is here."""
+    target, eraser = row.arrived.record.body.target, erased.get(row.known.id)
+    body = row.arrived.body if eraser is None else None
+    is_ageing = row.known.superseded and body is not None
+    return (
+        body,
         None if target is None else target.bytes,
         None if eraser is None else eraser.bytes,
+        since["now"] if is_ageing else None,
+        since["at"] if is_ageing else None,
     )
 
 

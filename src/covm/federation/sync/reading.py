@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
 
 _SELECT: Final = (
-    "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body FROM covm_records r "
+    "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded FROM covm_records r "
     "JOIN covm_record_types t ON t.id = r.type_id LEFT JOIN covm_records e ON e.id = r.erased_by "
     "WHERE t.name = :type AND "
 )
@@ -39,6 +39,8 @@ class Read(NamedTuple):
     """What took its body away."""
     why: str = ""
     """The reason that the erase gives."""
+    is_replaced: bool = False
+    """Whether one that counts stands behind it."""
 
 
 def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
@@ -120,7 +122,15 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
         assert not isinstance(record, Malformed)  # noqa: S101 - it was verified before it was written
         lacks_body = row[1] is None and record.body.body is not None
         found.append(
-            Read(record, _value(record, row[1]), _STATES[row[2]], row[3], lacks_body, *_erased(row[5], row[6]))
+            Read(
+                record,
+                _value(record, row[1]),
+                _STATES[row[2]],
+                row[3],
+                lacks_body,
+                *_erased(row[5], row[6]),
+                is_replaced=bool(row[7]),
+            )
         )
     return found
 

@@ -63,8 +63,10 @@ def load(tx: Transaction) -> Loaded:
         log.ends.append(Ended(Hlc(row[6], row[7]), row[8]))
         if row[9] is not None:
             log.firsts[row[1]] = Auth(_native.Link(bytes(row[9])), _native.Link(bytes(row[10])))
-    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar()
-    return Loaded(list(logs.values()), load_held(tx), judged or 0)
+    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
+    # A number that an agreement has, no other judgement may get: what has it was there by then.
+    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
+    return Loaded(list(logs.values()), load_held(tx), max(judged, agreed))
 
 
 def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:

@@ -2,7 +2,7 @@
 
 covm_record_types   a small number for each type      covm_record_logs      one for each (type, author, incarnation)
 covm_records        every record that has its place   covm_record_branches  the logs' branches, mostly one
-covm_conflicts      keys with several heads
+covm_conflicts      keys with several heads               covm_record_agreements  up to where peers hold the same
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ _LACKING: Final = text("body IS NULL AND erased_by IS NULL AND superseded = 0 AN
 """Records of which the body has not come. A query that finds them says just this, for the index to be of use."""
 
 _ERASING: Final = text("target IS NOT NULL")
+_AGEING: Final = text("replaced_at IS NOT NULL")
 
 records: Final = Table(
     "covm_records",
@@ -89,11 +90,14 @@ records: Final = Table(
     Column("body", LargeBinary),
     Column("target", LargeBinary),
     Column("erased_by", LargeBinary),
+    Column("replaced_ms", BigInteger),
+    Column("replaced_at", BigInteger),
     Index("covm_records_id", "id", unique=True),
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
     Index("covm_records_target", "target", sqlite_where=_ERASING, postgresql_where=_ERASING),
+    Index("covm_records_ageing", "type_id", "replaced_at", sqlite_where=_AGEING, postgresql_where=_AGEING),
     Index("covm_records_lacking", "type_id", "number", sqlite_where=_LACKING, postgresql_where=_LACKING),
 )
 """Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
@@ -103,7 +107,18 @@ last that it saw. It is null for what is held, and new where another judgement h
 where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.
 
 `target` is what an erase names, `erased_by` the erase that took this record's body away, the first by its clock.
+`replaced_ms` and `replaced_at` say since when a record is superseded, by this node's clock and by the number of the
+last judgement then, while its body is here.
 """
+
+agreements: Final = Table(
+    "covm_record_agreements",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("type_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("judged", BigInteger, nullable=False),
+)
+"""The last judgement here when a peer held the same as this node: it has all that had come by then."""
 
 conflicts: Final = Table(
     "covm_conflicts",
@@ -121,6 +136,7 @@ __all__ = [
     "PUT",
     "VALID",
     "VOID",
+    "agreements",
     "branches",
     "conflicts",
     "logs",
