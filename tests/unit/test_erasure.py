@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -213,3 +214,24 @@ async def test_an_erase_that_does_not_count_any_more_lets_the_value_come_again_a
     await shelf.keeper.reconsider()
     assert (await guest(shelf))["put"].why == WHY
     await shelf.store.close()
+
+
+@virtually
+async def test_an_erase_that_waits_for_its_time_is_no_version_that_a_write_replaces() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        mill.clock.jump(timedelta(hours=1))
+        written = await notes(mill).put("guest", "Ada")
+        mill.clock.jump(-timedelta(hours=1))
+        erase, put = await asyncio.gather(notes(mill).erase(written, WHY), notes(mill).put("guest", "a guest"))
+        assert (erase.state, put.state) == ("held", "held")
+        again = await notes(mill).put("guest", "somebody")
+        await asyncio.sleep(3600)
+        await eventually(lambda: all_have([mill, farm], "guest", "somebody"))
+        await eventually(lambda: is_gone(written.id, mill, farm))
+        assert agree(mill, farm)
+        query = "SELECT superseded FROM covm_records WHERE op = 2"
+        store = farm.service._node.sync.keeper.store
+        assert (await store.read(lambda tx: tx.execute(query).scalars())) == [0]
+        assert again.state == "held"

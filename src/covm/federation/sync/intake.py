@@ -118,8 +118,9 @@ class Intake:
         return self._known[record].spot
 
     def known_of(self, type_name: str, key: str) -> list[Known]:
-        """What is known of a key: all that is open or not superseded, and maybe more."""
-        return [self._known[each] for each in self._of_key.get((type_name, key), ())]
+        """What is known of a key: all versions that are open or not superseded, and maybe more; no erases."""
+        found = (self._known[each] for each in self._of_key.get((type_name, key), ()))
+        return [each for each in found if each.target is None]
 
     def author_of(self, known: Known) -> str:
         """Whose log a record stands in."""

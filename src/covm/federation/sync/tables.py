@@ -96,7 +96,16 @@ records: Final = Table(
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
-    Index("covm_records_target", "target", sqlite_where=_ERASING, postgresql_where=_ERASING),
+    Index(
+        "covm_records_target",
+        "target",
+        "state",
+        "log_id",
+        "branch",
+        "number",
+        sqlite_where=_ERASING,
+        postgresql_where=_ERASING,
+    ),
     Index("covm_records_ageing", "type_id", "replaced_at", sqlite_where=_AGEING, postgresql_where=_AGEING),
     Index("covm_records_lacking", "type_id", "number", sqlite_where=_LACKING, postgresql_where=_LACKING),
 )

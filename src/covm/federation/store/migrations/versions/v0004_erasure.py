@@ -19,7 +19,13 @@ def upgrade() -> None:
     op.add_column("covm_records", sa.Column("replaced_ms", sa.BigInteger(), nullable=True))
     op.add_column("covm_records", sa.Column("replaced_at", sa.BigInteger(), nullable=True))
     erasing = sa.text("target IS NOT NULL")
-    op.create_index("covm_records_target", "covm_records", ["target"], sqlite_where=erasing, postgresql_where=erasing)
+    op.create_index(
+        "covm_records_target",
+        "covm_records",
+        ["target", "state", "log_id", "branch", "number"],
+        sqlite_where=erasing,
+        postgresql_where=erasing,
+    )
     ageing = sa.text("replaced_at IS NOT NULL")
     op.create_index(
         "covm_records_ageing", "covm_records", ["type_id", "replaced_at"], sqlite_where=ageing, postgresql_where=ageing
