@@ -14,7 +14,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, keeper
+from covm.federation.sync import held, intake, judging, keeper, rows
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
 
@@ -233,3 +233,32 @@ async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_
     await several.take(beyond)
     assert await one.states() == await several.states()
     assert (await one.states())[beyond.id] == (VOID, False)
+
+
+async def test_one_thing_erased_a_thousand_times_is_looked_at_once_for_each_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = await shelf_with()
+    target = HONEST.write("key", "honest")
+    await shelf.take(target, bodies=[HONEST.bodies[target.id]])
+    erases = list[SignedRecord]()
+    for _ in range(1000):
+        after = erases[-1] if erases else None
+        erases.append(LIAR.write("key", "spite", op="erase", target=target.id, after=after))
+    await shelf.take(*erases)
+    looked_up = list[int]()
+    honest = rows.look_up
+
+    def counted(*given: Any) -> Any:
+        found = honest(*given)
+        looked_up.append(len(found))
+        return found
+
+    monkeypatch.setattr(rows, "look_up", counted)
+    await shelf.take(LIAR.write("key", "again", op="erase", target=target.id, after=erases[-1]))
+    assert max(looked_up) <= 4
+    assert await shelf.erased() == {}
+    own = HONEST.write("key", "why", op="erase", target=target.id, after=target)
+    await shelf.take(own)
+    assert await shelf.erased() == {target.id: own.id}
+    await shelf.store.close()

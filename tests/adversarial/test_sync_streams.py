@@ -23,7 +23,7 @@ from tests.unit.test_sync_stories import notes
 from covm._native import cid, encode
 from covm.federation.errors import SyncInterrupted
 from covm.federation.identity.roles import Role
-from covm.federation.sync import library, manager, serving
+from covm.federation.sync import library, serving, shares
 from covm.federation.wire.sync_frames import (
     MAX_HAVE,
     MAX_WANTS,
@@ -191,8 +191,8 @@ async def test_one_who_asks_for_everything_for_ever_gets_a_bounded_answer_to_eac
 async def test_one_who_asks_for_more_than_there_is_gets_no_more_and_is_charged_if_it_goes_on(
     defended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "LEAST_AN_HOUR", 10 if defended else 1_000_000)
-    monkeypatch.setattr(manager, "HOUR_S", 600.0)
+    monkeypatch.setattr(shares, "LEAST_AN_HOUR", 10 if defended else 1_000_000)
+    monkeypatch.setattr(shares, "HOUR_S", 600.0)
     async with scene() as world:
         victim, _ = world.machines
         for number in range(100):

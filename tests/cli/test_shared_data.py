@@ -98,3 +98,30 @@ def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Pa
     told = mill.run("records", "list", NOTE)
     assert "\x1b" not in told.out
     assert "red" in told.out
+
+
+def test_what_should_never_have_been_written_is_erased_everywhere_and_every_history_says_why(
+    folder: Path, start: NodeStarter
+) -> None:
+    for name in ("mill", "farm"):
+        home(folder, name)
+    mill, farm = start("mill"), start("farm")
+    meet(mill, farm)
+    written = mill.ask("records", "put", NOTE, KEY, '{"guest": "Ada, aged 7"}')["written"]["id"]
+    until(lambda: value(farm) == {"guest": "Ada, aged 7"})
+    shown = written[7:15]
+    refused = farm.run("records", "erase", shown, "--reason", "spite")
+    assert (refused.code, "only who wrote" in refused.err) == (5, True)
+    assert mill.run("records", "erase", "zzzz", "--reason", "typed wrong").code == 4
+    assert mill.run("records", "erase", shown).code == 2
+    erased = mill.run("records", "erase", shown, "--reason", "it names a child")
+    assert (erased.code, "erased version" in erased.out) == (0, True), erased
+    until(lambda: value(farm) is None)
+    for node in (mill, farm):
+        told = node.run("records", "history", NOTE, KEY).out
+        assert "erased by Mill: it names a child" in " ".join(told.split())
+        assert "Ada" not in told
+        put = node.ask("records", "history", NOTE, KEY)["versions"][0]
+        assert (put["id"], put["value"], put["lacks_value"]) == (written, None, True)
+        assert put["erased"]["reason"] == "it names a child"
+        assert "was erased" in node.ask("records", "show", NOTE, KEY)["entry"]["trouble"]

@@ -10,15 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.records_world import Anybody, Author, Shelf
 
+from covm._native import Link
 from covm.federation.wire.record import Hlc, SignedRecord
 
 AUTHORS = [Author(name) for name in ("ash", "birch", "cedar")]
 KEYS = ["oven", "mill"]
+BODIES: dict[Link, bytes | None] = {}
 
 
 @st.composite
 def histories(draw: Any) -> list[SignedRecord]:
-    """Records of three authors who fork their logs, lie about their parents' clocks, and write over each other."""
+    """Records of three authors who fork their logs, lie about their parents' clocks, and write over each other.
+
+    They erase, too: what is their own and what is not, by erases that count and others.
+    """
     records: list[SignedRecord] = []
     for number in range(draw(st.integers(1, 12))):
         author = draw(st.sampled_from(AUTHORS))
@@ -28,27 +33,32 @@ def histories(draw: Any) -> list[SignedRecord]:
         able = [each for each in records if each.body.key == key or draw(st.integers(0, 9)) == 0]
         on = draw(st.lists(st.sampled_from(able), max_size=3, unique_by=lambda each: each.id.bytes)) if able else []
         changes: dict[str, Any] = {"hlc": Hlc(1, 0)} if draw(st.integers(0, 9)) == 0 else {}
+        if records and draw(st.integers(0, 3)) == 0:
+            changes |= {"op": "erase", "target": draw(st.sampled_from(records)).id}
+            on = on if draw(st.integers(0, 9)) == 0 else []
         record = author.write(key, number, after=after, on=on, **changes)
         if all(record.id != each.id for each in records):
             records.append(record)
+            BODIES[record.id] = author.bodies[record.id]
     return records
 
 
 async def come_to(batches: Sequence[Sequence[SignedRecord]], banned: bool, changes: int) -> Any:
     """What they come to in a store; in the middle and at the end it changes who may write, as often as this."""
     authority = Anybody()
+    authority.owners = {author.key.peer_id: "two of them" for author in AUTHORS[:2]}
     outlaws = {author.key.peer_id for author in AUTHORS[1:]}
     authority.banned = outlaws if banned != bool(changes % 2) else set()
     shelf = await Shelf(authority).open()
     for number, batch in enumerate(batches):
-        await shelf.take(*batch)
+        await shelf.take(*batch, bodies=[BODIES[each.id] for each in batch])
         if changes and number == len(batches) // 2:
             changes -= 1
             await change(shelf, outlaws)
     for _ in range(changes):
         await change(shelf, outlaws)
     assert bool(authority.banned) == banned
-    told = await shelf.states(), shelf.root(), shelf.keeper.held, await shelf.conflicts()
+    told = await shelf.states(), shelf.root(), shelf.keeper.held, await shelf.conflicts(), await shelf.erased()
     again = await Shelf(authority, shelf.store).reopened()
     assert (again.root(), again.keeper.held) == told[1:3]
     await shelf.store.close()

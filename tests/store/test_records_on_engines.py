@@ -8,7 +8,8 @@ import random
 from tests.store.places import Place
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
-from covm.federation.sync import reading, rows
+from covm._native import Link
+from covm.federation.sync import reading, retention, rows
 from covm.federation.wire.record import SignedRecord
 
 ASH, BIRCH = Author("ash"), Author("birch")
@@ -64,6 +65,72 @@ async def test_what_is_known_of_members_later_changes_what_counts_and_a_restart_
     await again.keeper.reconsider()
     assert await again.heads("proposal") == {both.id}
     await again.store.close()
+
+
+async def test_what_is_erased_is_on_no_engines_disk_whichever_came_first(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    secret = "Ada, aged 7, " * 2000
+    first = ASH.write("guest", secret)
+    second = ASH.write("guest", secret + "later", after=first, on=[first])
+    erases = [ASH.write("guest", "a child's name", op="erase", target=first.id, after=second)]
+    erases.append(ASH.write("guest", "again", op="erase", target=second.id, after=erases[0]))
+    await shelf.take(first, erases[1], erases[0], bodies=[ASH.bodies[each.id] for each in (first, *reversed(erases))])
+    await shelf.take(second, bodies=[ASH.bodies[second.id]])
+    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest"))
+    assert {each.record.id: (each.value, each.why) for each in read if each.record.body.op == "put"} == {
+        first.id: (None, "a child's name"),
+        second.id: (None, "again"),
+    }
+    assert await shelf.erased() == {first.id: erases[0].id, second.id: erases[1].id}
+    await shelf.store.close()
+    if place.kind == "sqlite":
+        assert b"Ada, aged 7" not in b"".join(file.read_bytes() for file in place.home.iterdir() if file.is_file())
+
+
+async def test_old_bodies_go_once_all_readers_have_what_replaced_them_and_come_again_where_that_does_not_count(
+    place: Place,
+) -> None:
+    authority = Anybody()
+    shelf = await Shelf(authority, place.store()).open()
+    draft, mine, theirs, both = edited_at_once()
+    bodies = {**ASH.bodies, **BIRCH.bodies}
+    await shelf.take(draft, mine, theirs, bodies=[bodies[each.id] for each in (draft, mine, theirs)])
+    later, readers = shelf.clock.now + 1, ["farm", "shop"]
+
+    async def drop(before_ms: int) -> int:
+        numbers = await shelf.store.read(lambda tx: retention.ripe(tx, TYPE, readers, before_ms))
+        await shelf.store.write(lambda tx: retention.drop(tx, numbers))
+        return len(numbers)
+
+    agreed = {("farm", TYPE): shelf.keeper.judged, ("shop", TYPE): shelf.keeper.judged, ("farm", "other.type"): 7}
+    assert await drop(later) == 0, "nobody has said what it holds"
+    await shelf.store.write(lambda tx: retention.save(tx, agreed))
+    assert await drop(shelf.clock.now - 1) == 0, "it is not long enough ago"
+    await shelf.take(both, bodies=[bodies[both.id]])
+    assert await drop(later) == 1, "what was replaced since is kept"
+    assert await kept(shelf) == {mine.id, theirs.id, both.id}
+    await shelf.store.write(lambda tx: retention.save(tx, {("farm", TYPE): shelf.keeper.judged}))
+    assert await drop(later) == 0, "one reader has not got it"
+    await shelf.store.write(lambda tx: retention.save(tx, {("shop", TYPE): shelf.keeper.judged}))
+    assert await drop(later) == 2
+    assert await kept(shelf) == {both.id}
+    # Birch does not count any more: what it replaced stands again, and its value is asked for.
+    authority.banned = {BIRCH.key.peer_id}
+    await shelf.keeper.reconsider()
+    assert await shelf.heads("proposal") == {mine.id}
+    assert await shelf.store.read(rows.types_without_bodies) == [TYPE]
+    [(_, lacking)] = await shelf.store.read(lambda tx: rows.without_bodies(tx, TYPE, 0, 10))
+    assert lacking == mine.id
+    assert (await shelf.keeper.fill([mine.envelope], [bodies[mine.id]], {mine.id})).keys == {(TYPE, "proposal")}
+    assert await shelf.store.read(rows.types_without_bodies) == []
+    assert await shelf.store.read(lambda tx: rows.whole(tx, TYPE, mine.id)) == (mine.envelope, bodies[mine.id])
+    await shelf.store.close()
+
+
+async def kept(shelf: Shelf) -> set[Link]:
+    """Records whose bodies are here."""
+    found = await shelf.store.read(lambda tx: tx.execute("SELECT id FROM covm_records WHERE body IS NOT NULL").all())
+    return {Link(bytes(row[0])) for row in found}
 
 
 async def test_many_keys_are_listed_by_ranges_and_what_a_log_has_is_given_in_stretches(place: Place) -> None:

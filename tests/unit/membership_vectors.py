@@ -256,10 +256,11 @@ def records() -> dict[str, Any]:
             target=None,
         ),
     )
-    behind: dict[str, Any] = {"type": "governance.proposal", "key": "shared-oven", "body": None, "size": 0}
+    why = encode_record_body(salt("why"), "it names a person")
+    behind: dict[str, Any] = {"type": "governance.proposal", "key": "shared-oven"}
     desk.written = [first]
-    deleted = desk.approve(DILL.member, op="delete", parents=(desk.tip,), **behind)
-    erased = desk.approve(DILL.member, op="erase", target=first.id, **behind)
+    deleted = desk.approve(DILL.member, op="delete", parents=(desk.tip,), body=None, size=0, **behind)
+    erased = desk.approve(DILL.member, op="erase", target=first.id, body=_native.cid(why), size=len(why), **behind)
     named: dict[str, Signed[Any]] = {"an approval": approval, "a put": first, "a delete": deleted, "an erase": erased}
     return {
         "about": "Headers of records (src/covm/federation/wire/record.py), the id of the log that each belongs to, and "

@@ -18,7 +18,8 @@ from covm.federation.identity.verdicts import Verdict, valid, void, waiting
 from covm.federation.offload import InlineOffload
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
-from covm.federation.sync.keeper import Keeper, Taken
+from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.taken import Taken
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import (
@@ -43,6 +44,8 @@ class Anybody:
 
     def __init__(self, banned: Iterable[str] = ()) -> None:
         self.banned = set(banned)
+        self.owners: dict[str, str] = {}
+        """Of authors that share what they wrote; the others own their own."""
 
     def beginning(self, first: First) -> Beginning:
         return Beginning(
@@ -69,6 +72,9 @@ class Anybody:
 
     def ends(self, first: First) -> Iterable[Place]:
         return ()
+
+    def owner(self, first: First) -> str | None:
+        return self.owners.get(first.author, first.author)
 
     def auth(self, type_name: str) -> Auth | Verdict:
         return Auth(FEDERATION, FEDERATION)
@@ -97,7 +103,7 @@ class Author:
     ) -> SignedRecord:
         parents = sorted((place_of(each) for each in on), key=lambda each: (each.log.bytes, each.seq, each.id.bytes))
         clocks = [each.body.hlc.time_ms for each in (*on, *([after] if after else []))]
-        body = encode_record_body(salt(f"{self.name} {key} {value}"), value) if op == "put" else None
+        body = encode_record_body(salt(f"{self.name} {key} {value}"), value) if op != "delete" else None
         fields: dict[str, Any] = {
             "federation": FEDERATION,
             "type": TYPE,
@@ -175,6 +181,13 @@ class Shelf:
         """Of each record: its state, and whether it is superseded."""
         rows = await self.store.read(lambda tx: tx.execute("SELECT id, state, superseded FROM covm_records").all())
         return {Link(bytes(row[0])): (row[1], bool(row[2])) for row in rows}
+
+    async def erased(self) -> dict[Link, Link]:
+        """What took whose body away."""
+        query = "SELECT id, erased_by, body FROM covm_records WHERE erased_by IS NOT NULL"
+        rows = await self.store.read(lambda tx: tx.execute(query).all())
+        assert all(row[2] is None for row in rows), "what is erased is not here"
+        return {Link(bytes(row[0])): Link(bytes(row[1])) for row in rows}
 
     async def conflicts(self) -> list[str]:
         """Keys with several heads."""

@@ -64,7 +64,7 @@ def test_a_header_comes_back_as_it_was_signed() -> None:
     for each in (
         header(seq=2, prev=SOME, parents=places(MAX_PARENTS)),
         header(op="delete", body=None, size=0),
-        header(op="erase", body=None, size=0, target=SOME),
+        header(op="erase", target=SOME),
     ):
         assert decode_record(encode_record(each)) == each
 
@@ -75,10 +75,11 @@ def test_a_header_comes_back_as_it_was_signed() -> None:
         ({"seq": 2}, "whether there is one before it"),
         ({"prev": SOME}, "whether there is one before it"),
         ({"seq": 0}, "at seq"),
-        ({"body": None, "size": 0}, "a put without one"),
-        ({"op": "delete"}, "without being a put"),
-        ({"op": "delete", "body": None}, "without being a put"),
-        ({"op": "erase", "body": None, "size": 0}, "an erase without one"),
+        ({"body": None, "size": 0}, "a put or an erase without one"),
+        ({"op": "delete"}, "a delete with a body"),
+        ({"op": "delete", "body": None}, "a delete with a body"),
+        ({"op": "erase", "body": None, "size": 0, "target": SOME}, "a put or an erase without one"),
+        ({"op": "erase"}, "an erase without one"),
         ({"target": SOME}, "without being an erase"),
         ({"op": "merge"}, "at op"),
         ({"type": "Proposal"}, "type name"),

@@ -130,6 +130,7 @@ RECORD_COMMANDS = {
     "history": ("records:history", "List everything that was ever written of a key."),
     "put": ("records:put", "Write a value."),
     "delete": ("records:delete", "Say that a key has no value any more."),
+    "erase": ("records:erase", "Take a value away for good, on every node."),
 }
 
 CONFLICT_COMMANDS = {

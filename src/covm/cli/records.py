@@ -118,6 +118,24 @@ def delete(type: str, key: str, /, *, common: Common = DEFAULT) -> None:
     tell(ControlClient(common.folder).delete(type, key), common)
 
 
+def erase(id: str, /, *, reason: str, common: Common = DEFAULT) -> None:
+    """Take away for good what a version says, on every node. That it was there, who erased it and why stays.
+
+    Parameters
+    ----------
+    id
+        The version's id, or the beginning of it as `records history` shows it.
+    reason
+        Why; everybody who may read the entry sees it.
+    """
+    written = ControlClient(common.folder).erase(id, reason)
+    if common.json:
+        say_json(written)
+    else:
+        what = f"version {safe(id)} of {safe(written.type)} {safe(written.key)}"
+        say(f"erased {what}; other nodes do so as this reaches them")
+
+
 def tell(written: records.Written, common: Common) -> None:
     """Answers with a record that was written."""
     if common.json:
@@ -146,8 +164,12 @@ def show_entry(entry: records.Entry, common: Common) -> None:
 
 def cells(version: records.Version) -> tuple[str, ...]:
     """A version as a row of `VERSIONS`."""
-    state = f"{version.state}: {version.reason}" if version.reason else version.state
-    value = value_of(version.value) if version.op == "put" else "-"
+    reason = version.reason
+    if version.erased is not None:
+        why = f": {version.erased.reason}" if version.erased.reason else ""
+        reason = f"erased by {version.erased.name or version.erased.author}{why}"
+    state = f"{version.state}: {reason}" if reason else version.state
+    value = value_of(version.value) if version.op == "put" and not version.lacks_value else "-"
     return (version.id[SHOWN_ID], date_time(version.written_at), writer(version), version.op, value, state)
 
 

@@ -291,6 +291,10 @@ class ControlClient:
         asked = records.Resolve(type=type_name, key=key, value=value, take=take)
         return self._node.ask(records.Written, "POST", "/v1/records/resolve", asked)
 
+    def erase(self, version: str, reason: str) -> records.Written:
+        """Takes a version's value away, everywhere. Raises `NotFound`, and `Invalid` where several ids begin so."""
+        return self._node.ask(records.Written, "POST", "/v1/records/erase", records.Erase(id=version, reason=reason))
+
     def conflicts(self, type_name: str | None) -> list[records.Entry]:
         """Entries with several versions side by side, of one type or all."""
         query = f"?{urlencode({'type': type_name})}" if type_name else ""

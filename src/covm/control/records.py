@@ -8,6 +8,7 @@
 | POST /v1/records/put | `Put` | `Written` |
 | POST /v1/records/delete | `OnKey` | `Written` |
 | POST /v1/records/resolve | `Resolve` | `Written` |
+| POST /v1/records/erase | `Erase` | `Written` |
 | GET /v1/conflicts?type=T | | `Entries` |
 | GET /v1/sync | | `Replicas` |
 | POST /v1/sync | `AskSync` | `Replicas` |
@@ -20,6 +21,17 @@ from typing import Any
 from msgspec import Struct
 
 from covm.control.schema import Versioned
+
+
+class Erased(Struct, kw_only=True, frozen=True):
+    """Who took a value away, and why."""
+
+    id: str
+    author: str
+    """The peer id of the node that wrote the erase."""
+    name: str
+    """What that node is called; empty when it is not known."""
+    reason: str
 
 
 class Version(Struct, kw_only=True, frozen=True):
@@ -36,6 +48,9 @@ class Version(Struct, kw_only=True, frozen=True):
     value: Any
     state: str
     reason: str
+    lacks_value: bool = False
+    """Whether it says a value that is not held here."""
+    erased: Erased | None = None
 
 
 class Entry(Struct, kw_only=True, frozen=True):
@@ -93,6 +108,14 @@ class Resolve(Versioned, kw_only=True, frozen=True):
     value: Any = None
     take: str = ""
     """The id of a version, or the beginning of it behind what all ids begin with; empty for `value`."""
+
+
+class Erase(Versioned, kw_only=True, frozen=True):
+    """Take a version's value away, everywhere."""
+
+    id: str
+    """The version's id, or the beginning of it, with or without what all ids begin with."""
+    reason: str
 
 
 class Written(Versioned, kw_only=True, frozen=True):

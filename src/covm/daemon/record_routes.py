@@ -11,10 +11,11 @@ from starlette.routing import Route
 from covm.control import records as said
 from covm.control import schema
 from covm.control.failures import Invalid, NotFound, Refused
+from covm.daemon.message_ids import find_id
 from covm.daemon.node import RunningNode
 from covm.daemon.payloads import plain
 from covm.daemon.requests import answer, node_of, read
-from covm.federation import Collection, Entry, Version
+from covm.federation import Collection, Entry, Erasure, Version
 from covm.federation.sync.standings import Replica
 from covm.federation.wire.member_id import distinct
 
@@ -72,10 +73,21 @@ async def resolve(request: Request) -> Response:
         if len(fitting) != 1:
             how = "several versions begin" if fitting else "no version of those side by side begins"
             raise NotFound(f"{how} with {asked.take}; see `covm federation conflicts show`", code="unknown_version")
+        if fitting[0].lacks_value:
+            raise Refused(f"version {asked.take} has no value here: {fitting[0].reason}", code="no_value")
         if fitting[0].op == "delete":
             return _written(node, notes.type, await notes.delete(asked.key, based_on=shown))
         value = fitting[0].value
     return _written(node, notes.type, await notes.put(asked.key, value, based_on=shown))
+
+
+async def erase(request: Request) -> Response:
+    node, asked = node_of(request), await read(request, said.Erase)
+    found = await node.service.find_records(asked.id)
+    version = find_id(distinct(asked.id), [distinct(each.id) for each in found], "version", "records history TYPE KEY")
+    [one] = [each for each in found if distinct(each.id) == version]
+    notes = _collection(node, one.type)
+    return _written(node, notes.type, await notes.erase(one.id, asked.reason))
 
 
 async def conflicts(request: Request) -> Response:
@@ -153,7 +165,15 @@ def _version(node: RunningNode, version: Version[Any]) -> said.Version:
         value=plain(version.value),
         state=version.state,
         reason=version.reason,
+        lacks_value=version.lacks_value,
+        erased=_erased(node, version.erased),
     )
+
+
+def _erased(node: RunningNode, erased: Erasure | None) -> said.Erased | None:
+    if erased is None:
+        return None
+    return said.Erased(id=erased.id, author=erased.author, name=node.name_of(erased.author), reason=erased.reason)
 
 
 def _replica(node: RunningNode, replica: Replica) -> said.Replica:
@@ -183,6 +203,7 @@ ROUTES = [
     Route("/v1/records/put", put, methods=["POST"]),
     Route("/v1/records/delete", delete, methods=["POST"]),
     Route("/v1/records/resolve", resolve, methods=["POST"]),
+    Route("/v1/records/erase", erase, methods=["POST"]),
     Route("/v1/records/{type}", entries),
     Route("/v1/records/{type}/entry", entry),
     Route("/v1/records/{type}/history", history),

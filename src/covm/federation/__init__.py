@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from covm.federation.sync.collection import Change as Change
     from covm.federation.sync.collection import Collection as Collection
     from covm.federation.sync.collection import Entry as Entry
+    from covm.federation.sync.collection import Erasure as Erasure
     from covm.federation.sync.collection import Version as Version
     from covm.federation.wire.message_type import message_type as message_type
     from covm.federation.wire.received import Message as Message
@@ -89,6 +90,7 @@ _HOMES = {
     "RequestView": "covm.federation.membership.views",
     "Tx": "covm.federation.dispatch.transaction",
     "TypeInfo": "covm.federation.status",
+    "Erasure": "covm.federation.sync.collection",
     "Version": "covm.federation.sync.collection",
     "errors": "",
     "events": "",
@@ -101,6 +103,7 @@ __all__ = [
     "Collection",
     "ConnectionRetry",
     "Entry",
+    "Erasure",
     "EventStream",
     "FederationConfig",
     "FederationError",

@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
+    from covm.federation.sync.reading import Found
     from covm.federation.sync.standings import Replica
 
 TypeOrName = str | type[msgspec.Struct]
@@ -37,6 +38,16 @@ class SharedData:
             node.membership.member_of,
             node.require_writing,
         )
+
+    async def find_records(self, beginning: str, limit: int = 8) -> list[Found]:
+        """Records of any type whose ids begin so, also without what all ids begin with: type, key and id of each."""
+        from covm.federation.sync import reading
+        from covm.federation.wire.id_range import ids_between
+
+        self._node.require_running()
+        if (ids := ids_between(beginning)) is None:
+            return []
+        return await self._node.sync.keeper.store.read(lambda tx: reading.between(tx, *ids, limit))
 
     async def replicas(self) -> list[Replica]:
         """How this node stands in each type of shared data, and beside each connected peer."""

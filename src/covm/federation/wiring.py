@@ -256,7 +256,9 @@ class Parts:
         cid = self.federation.cid
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
         keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
-        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id)
+        # In `open` mode nobody knows who takes part, and so not who has what by now.
+        keep_for_s = self.config.record_retention.total_seconds() if self.members is not None else None
+        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id, keep_for_s)
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe
 

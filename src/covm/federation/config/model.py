@@ -85,6 +85,9 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How often a handler is given a message before it is quarantined."""
     unhandled_retention: timedelta = timedelta(days=1)
     """How long a message waits here for a handler of its type before it is refused."""
+    record_retention: timedelta = timedelta(days=30)
+    """How long a value of shared data is kept here after it was replaced or deleted, and longer while a member's node
+    has not heard of that; in `open` mode for good."""
     store_url: str = ""
     """Where the store is: empty for SQLite in the home, or `postgresql://user:password@host/database?schema=covm`."""
     connection_retry: ConnectionRetry = ConnectionRetry()

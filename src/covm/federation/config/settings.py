@@ -121,6 +121,7 @@ SETTINGS: Final[Mapping[str, Kind]] = {
     "outbox_max_bytes": Whole(2 * MAX_DIRECT_PAYLOAD, 1024**4),
     "handler_attempts": Whole(1, 100),
     "unhandled_retention": Duration(_SECOND, MAX_TIME_TO_LIVE),
+    "record_retention": Duration(_SECOND, timedelta(days=3650)),
     "store_url": Text(_store_rule),
     "connection_retry.max_retries": Whole(0, 1_000),
     "connection_retry.base_delay": Duration(10 * _MILLISECOND, timedelta(hours=1)),

@@ -92,6 +92,11 @@ class MembersAuthority:
             cuts += () if isinstance(binding, Verdict) else binding
         return [place for cut in cuts if (place := place_in(cut, first.log)) is not None]
 
+    def owner(self, first: First) -> str | None:
+        """The member whose a log is that begins like this; None while the entry that it begins with is not here."""
+        member = self.beginning(first).member
+        return None if member is None else str(member)
+
 
 def _ends(cuts: Iterable[Cut], first: First) -> list[bytes | None]:
     places = [place_in(cut, first.log) for cut in cuts]
@@ -134,3 +139,7 @@ class EveryonesAuthority:
     def ends(self, first: First) -> Iterable[Place]:
         """Nobody is removed."""
         return ()
+
+    def owner(self, first: First) -> str | None:
+        """Its author."""
+        return first.author

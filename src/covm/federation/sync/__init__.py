@@ -10,10 +10,13 @@
     manager    streams and sessions: who is asked, and when     session    one type, from one peer
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
+    filling    bodies that did not come with their records      retention  when old bodies are dropped
     collection what programs use                                reading    the queries behind it
-    published  what handlers of durable types are given
-    standings  how this node stands beside its peers
-    tables     the tables of records                            rows       the jobs that read and write them
+    published  what handlers of durable types are given        taken      what became of a batch
+    standings  how this node stands beside its peers            partners   peers that are admitted
+    shares     how much a peer may be given
+    tables     the tables of records                            rows       the jobs that read them
+    plan_rows  the job that writes them
 
-The first ten, and `leases`, are rules: no I/O.
+The first ten, `leases` and `shares` are rules: no I/O.
 """

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec import structs
+
 from covm.federation.errors import FederationError, PeerNotConnected, SyncInterrupted
 from covm.federation.network.interface import SYNC_PROTOCOL
 from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
@@ -67,7 +69,7 @@ class Asker:
     async def ask(self, request: SyncRequest) -> SyncResponse:
         """The answer to a question, whose number is set here. Raises `SyncInterrupted`."""
         number = next(self._numbers)
-        frame = SyncRequest(number=number, type=request.type, probes=request.probes, wants=request.wants)
+        frame = structs.replace(request, number=number)
         answer: asyncio.Future[SyncResponse] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
+from covm import _native
 from covm.federation.errors import InvalidMessage, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
@@ -14,7 +15,8 @@ from covm.federation.sync.scribe import Scribe, Write
 from covm.federation.wire.record import Hlc, Place
 
 if TYPE_CHECKING:
-    from covm.federation.sync.keeper import Keeper, Taken
+    from covm.federation.sync.keeper import Keeper
+    from covm.federation.sync.taken import Taken
     from covm.federation.wire.registry import TypeRegistry
 
 T = TypeVar("T")
@@ -24,6 +26,22 @@ MAX_LISTED: Final = 10_000
 
 PAGE: Final = 500
 """Changes that are read at once."""
+
+_LACKING: Final = "its value is not held here"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A record that took another's value away."""
+
+    id: str
+    """Its id."""
+    author: str
+    """The peer id of the node that wrote it: of the member that had written the value."""
+    member: str | None
+    """The member whose node that is now."""
+    reason: str
+    """Why, as its author said; empty where that is not here, or was erased too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +61,17 @@ class Version(Generic[T]):
     op: Literal["put", "delete", "erase"]
     """What it says: a value, that there is none any more, or that another record's body is to go."""
     value: T | None
-    """None for a delete, and where the body is not held any more."""
+    """None for a delete or an erase, and where it is not held here."""
     state: Literal["valid", "void", "held"]
     """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
     reason: str
-    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type."""
+    """Why it is void, or waits, or why its value is None though it has one; of an erase, why it was written."""
     place: Place
     """Where it stands, for `based_on`."""
+    lacks_value: bool = False
+    """Whether it says a value that is not held here."""
+    erased: Erasure | None = None
+    """What took its value away, for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +158,29 @@ class Collection(Generic[T]):
             raise UnknownEntry(self.type, key)
         return await self.put(key, value, based_on=entry)
 
+    async def erase(self, version: Version[T] | str, reason: str) -> Version[T]:
+        """Takes away what a version says, given by itself or its id, on every node that obeys; returns the erase.
+
+        For what should never have been written. Only a node of the member that wrote it may, in `open` mode the node
+        itself. The version stays in its place, and in every history it says who erased it and why. What is erased
+        does not come back, also not from a node that was away. Raises `UnknownEntry`, `NotAMember`, `NotAuthorized`,
+        and `InvalidMessage` for a version without a value, and a reason that is too long.
+        """
+        self._require_writing(self.type)
+        name = version if isinstance(version, str) else version.id
+        try:
+            link = _native.Link(name)
+        except ValueError:
+            raise UnknownEntry(self.type, name) from None
+        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link.bytes))
+        if found is None:
+            raise UnknownEntry(self.type, name)
+        record, verdict = await self._scribe.write(
+            Write(self.type, found.record.body.key, "erase", reason, None, target=found.record)
+        )
+        waits = "" if verdict.holds else verdict.reason
+        return self._version(reading.Read(record, reason, "held" if waits else "valid", waits))
+
     async def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[Entry[T]]:
         """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out."""
         most = max(1, min(limit, MAX_LISTED))
@@ -197,6 +242,10 @@ class Collection(Generic[T]):
             return None
         found = sorted(found, key=_by_clock, reverse=True)
         versions = {row.record.id: self._version(row) for row in found}
+        lacking = [row for row in found if row.lacks_body]
+        if len(lacking) == len(found):
+            trouble = versions[found[0].record.id].reason
+            return Entry(key, None, tuple(versions.values()), len(found) > 1, trouble)
         siblings = [
             Sibling(
                 id=row.record.id,
@@ -207,11 +256,16 @@ class Collection(Generic[T]):
                 value=row.value,
             )
             for row in found
+            if not row.lacks_body
         ]
         rule = self._keeper.authority.rule(self.type).resolver
         resolution = self._resolvers.resolve(rule, siblings)
         value, misfit = self._fitting(None if resolution.is_deleted else resolution.value)
-        return Entry(key, value, tuple(versions.values()), resolution.is_conflict, resolution.trouble or misfit)
+        trouble = resolution.trouble or misfit
+        if lacking:
+            # What the others say stands; people should know that there was more.
+            trouble = trouble or f"of one of its versions, {versions[lacking[0].record.id].reason}"
+        return Entry(key, value, tuple(versions.values()), resolution.is_conflict or bool(lacking), trouble)
 
     def _fitting(self, payload: Any) -> tuple[T | None, str]:
         """A value as programs get it, or why it is none: what one node may write, another may know no type for."""
@@ -221,8 +275,16 @@ class Collection(Generic[T]):
             return None, f"its value does not fit the type here: {error}"
 
     def _version(self, row: reading.Read) -> Version[T]:
-        header = row.record.body
-        value, misfit = self._fitting(row.value)
+        header, erase = row.record.body, row.erase
+        value, misfit = (None, "") if header.op == "erase" else self._fitting(row.value)
+        if header.op == "erase" and isinstance(row.value, str):
+            misfit = row.value
+        erased = None
+        if erase is not None:
+            erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
+            misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
+        elif row.lacks_body:
+            misfit = "it was replaced, and its value is not kept any longer" if row.is_replaced else _LACKING
         return Version(
             id=str(row.record.id),
             key=header.key,
@@ -234,6 +296,8 @@ class Collection(Generic[T]):
             state=row.state,
             reason=row.reason or misfit,
             place=Place(header.log, header.seq, row.record.id),
+            lacks_value=row.lacks_body,
+            erased=erased,
         )
 
 

@@ -46,6 +46,8 @@ class Intake:
         """By log and key."""
         self._of_key: dict[tuple[str, str], list[_native.Link]] = {}
         """By type and key."""
+        self._erases: dict[_native.Link, list[_native.Link]] = {}
+        """By what they erase."""
         self._awaiting: dict[_native.Link, list[_native.Link]] = {}
         self._begun: dict[tuple[_native.Link, int], Beginning] = {}
         self._heads: Counter[tuple[str, str]] = Counter()
@@ -79,7 +81,12 @@ class Intake:
             row = Row(each, log, known, Ended(None, 0), is_new=False)
             row.verdict, seq = judge(each.record, self._facts(row), self._authority, self._reach, self._now_ms)
             counts = row.verdict.holds and each.record.body.op != "erase"
-            changed = known._replace(identity_seq=seq, is_judged=not row.is_held, counts=counts)
+            changed = known._replace(
+                identity_seq=seq,
+                is_judged=not row.is_held,
+                counts=counts,
+                erases=row.verdict.holds and known.target is not None,
+            )
             if changed == known:
                 continue
             self.plan.rows[known.id] = row
@@ -91,6 +98,7 @@ class Intake:
             if counts != known.counts:
                 self.plan.recount.add((known.type, known.key))
                 self._close(changed, reopens=not counts)
+        self._tell_erased()
         return self.plan
 
     def again(self, records: Iterable[_native.Link]) -> Plan:
@@ -110,8 +118,9 @@ class Intake:
         return self._known[record].spot
 
     def known_of(self, type_name: str, key: str) -> list[Known]:
-        """What is known of a key: all that is open or not superseded, and maybe more."""
-        return [self._known[each] for each in self._of_key.get((type_name, key), ())]
+        """What is known of a key: all versions that are open or not superseded, and maybe more; no erases."""
+        found = (self._known[each] for each in self._of_key.get((type_name, key), ()))
+        return [each for each in found if each.target is None]
 
     def author_of(self, known: Known) -> str:
         """Whose log a record stands in."""
@@ -127,7 +136,35 @@ class Intake:
                 heads = sum(each.counts and not each.superseded for each in self.known_of(*key))
                 if (heads > 1) != (self._heads[key] > 1):
                     self.plan.conflicts[key] = heads > 1
+        self._tell_erased()
         return self.plan
+
+    def _tell_erased(self) -> None:
+        """What is erased of what was judged, or named by an erase that was: the same whichever came first."""
+        named = (row.known.target or row.known.id for row in list(self.plan.rows.values()))
+        for record in dict.fromkeys([*self.plan.rows, *named]):
+            erases = [self._known[each] for each in self._erases.get(record, ())]
+            if erases and (known := self._known.get(record)) is not None:
+                able = [each for each in erases if each.erases and self._may_erase(each, known)]
+                first = min(able, key=lambda each: (each.hlc, each.id.bytes), default=None)
+                self.plan.erased[record] = None if first is None else first.id
+
+    def _may_erase(self, erase: Known, known: Known) -> bool:
+        """Whether a record takes away what another says: of the same key, and in a log of the same owner."""
+        owner = self.owner_of(known)
+        return (
+            (erase.type, erase.key) == (known.type, known.key) and owner is not None and self.owner_of(erase) == owner
+        )
+
+    def owner_of_id(self, record: _native.Link) -> str | None:
+        """Who may erase a record; None while that is not known, or the record is not."""
+        known = self._known.get(record)
+        return None if known is None else self.owner_of(known)
+
+    def owner_of(self, known: Known) -> str | None:
+        """Who may erase a record; None while that is not known."""
+        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
+        return None if log is None else self._authority.owner(log.first(known.spot.branch))
 
     # --- a place
 
@@ -160,6 +197,7 @@ class Intake:
             key=header.key,
             hlc=header.hlc,
             parents=tuple(each.id for each in header.parents),
+            target=header.target,
             superseded=self._is_reached(header, record.id),
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
@@ -223,7 +261,12 @@ class Intake:
             )
             is_held = each.is_held
             counts = each.verdict.holds and each.arrived.record.body.op != "erase"
-            known = self._known[each.known.id]._replace(identity_seq=seq, is_judged=not is_held, counts=counts)
+            known = self._known[each.known.id]._replace(
+                identity_seq=seq,
+                is_judged=not is_held,
+                counts=counts,
+                erases=each.verdict.holds and was.target is not None,
+            )
             self._change(known)
             log = each.log = self._draft(each.log)
             if log.branches[known.spot.branch].tip == known.id:
@@ -290,6 +333,8 @@ class Intake:
         self._known[known.id] = known
         self._own.setdefault((known.log, known.key), []).append(known.id)
         self._of_key.setdefault((known.type, known.key), []).append(known.id)
+        if known.target is not None:
+            self._erases.setdefault(known.target, []).append(known.id)
 
     def _change(self, known: Known) -> None:
         self._known[known.id] = known

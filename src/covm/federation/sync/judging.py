@@ -24,6 +24,9 @@ MAX_OPEN: Final = 16
 MAX_AHEAD_MS: Final = 10 * 60 * 1000
 """How far ahead of this node's clock a record's may be before the record waits."""
 
+MAX_ERASE_BODY: Final = 2048
+"""Bytes of an erase's body: a sentence or two, for people."""
+
 _WAITS_BEFORE: Final = waiting("what the records before it were written by is not here yet")
 _EARLY: Final = waiting("its clock is minutes ahead of this node's")
 
@@ -49,6 +52,12 @@ class Authority(Protocol):
     def ends(self, first: First) -> Iterable[Place]:
         """Where cuts end a log that begins like this."""
 
+    def owner(self, first: First) -> str | None:
+        """Whose a log is that begins like this: a member's, in `open` mode its author's; None while that is not known.
+
+        Once it is known it stays the same. Who owns a log may erase what is in it.
+        """
+
     def auth(self, type_name: str) -> Auth | Verdict:
         """By what this node writes records of a type, or why it may not."""
 
@@ -72,6 +81,10 @@ class Known(NamedTuple):
     """The highest number of an identity entry that its log has named up to it; None while one of them is not here."""
     closers: tuple[Spot, ...] = ()
     """Where in its log records that count name it as a parent."""
+    target: _native.Link | None = None
+    """What it erases, if it is an erase."""
+    erases: bool = False
+    """Whether it is a valid erase."""
 
 
 class Facts(NamedTuple):
@@ -118,6 +131,8 @@ def judge(record: SignedRecord, facts: Facts, authority: Authority, cuts: Within
 
 def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:
     if header.op == "erase":
+        if header.size > MAX_ERASE_BODY:
+            return f"it has {header.size:,} bytes, and why something is erased is said in {MAX_ERASE_BODY:,}"
         return "an erase is based on nothing, and it has parents" if header.parents else None
     if header.size > rule.size_limit_bytes:
         return f"it has {header.size:,} bytes, and {header.type} is limited to {rule.size_limit_bytes:,}"

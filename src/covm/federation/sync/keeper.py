@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from covm import _native
 from covm.federation.clock import Clock
@@ -25,6 +25,7 @@ from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
+from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
 
@@ -39,32 +40,6 @@ MAX_UNPLACED_BYTES: Final = 16 * 1024 * 1024
 
 DOUBTFUL: Final = b""
 """The basis of a log whose records are to be judged anew."""
-
-
-class Taken(NamedTuple):
-    """What became of a batch."""
-
-    placed: int = 0
-    refused: int = 0
-    keys: frozenset[tuple[str, str]] = frozenset()
-    """Types and keys with new judgements."""
-    malformed: int = 0
-    """Those that were no records, or not what was asked for."""
-    postponed: frozenset[_native.Link] = frozenset()
-    """Logs of which records are to be offered again: too many wait to be judged."""
-    recounted: frozenset[str] = frozenset()
-    """Types of which records were judged that were here before."""
-
-    def and_(self, after: Taken) -> Taken:
-        """What became of both batches."""
-        return Taken(
-            self.placed + after.placed,
-            self.refused + after.refused,
-            self.keys | after.keys,
-            self.malformed + after.malformed,
-            self.postponed | after.postponed,
-            self.recounted | after.recounted,
-        )
 
 
 class Keeper:
@@ -127,6 +102,11 @@ class Keeper:
         self._is_uncertain = False
 
     @property
+    def judged(self) -> int:
+        """The number of the last judgement that is on disk."""
+        return self._judged
+
+    @property
     def held(self) -> int:
         """Records that wait to be judged."""
         return len(self._held)
@@ -157,6 +137,26 @@ class Keeper:
         if malformed := len(envelopes) - sound:
             self._counters.drop("malformed_record", malformed)
         return total._replace(malformed=malformed)
+
+    async def fill(
+        self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], wanted: set[_native.Link]
+    ) -> Taken:
+        """Keeps bodies of records that are here without theirs, `wanted` ones alone. Raises `StoreError`."""
+        verified = await self._verified(envelopes[:MAX_BATCH], bodies, 0)
+        arrived = [each for each in verified if each.body is not None and each.record.id in wanted]
+        async with self.turn:
+            await self.settle()
+            self._is_uncertain = True
+            try:
+                keys = await self.store.write(partial(plan_rows.fill, arrived=arrived, judged=self._judged))
+            except BaseException:
+                self.on_doubt()
+                raise
+            self._judged += len(arrived)
+            self._is_uncertain = False
+        taken = Taken(keys=frozenset(keys), malformed=len(envelopes) - len(arrived))
+        self._tell(taken)
+        return taken
 
     async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
         """Those of one batch whose signature and form hold."""
@@ -255,16 +255,27 @@ class Keeper:
         reach = Reach(self._listed, self._ends.items())
         return Intake(self.logs, self._held, known, reach, self.authority, self._clock.now_ms())
 
-    async def look_up(self, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-        """What there is to know of records and keys."""
-        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys))
+    async def look_up(
+        self,
+        ids: Iterable[_native.Link],
+        keys: Iterable[tuple[str, str]],
+        targets: Iterable[_native.Link] = (),
+    ) -> list[Known]:
+        """What there is to know of records and keys, and of erases of the targets."""
+        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, targets))
 
     async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
         """What there is to know before these are judged."""
         ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
         fresh: set[_native.Link] = set()
+        targets: list[_native.Link] = []
         for each in coming:
             header = each.record.body
+            # What erases it may have come before it, and what it erases too.
+            targets.append(each.record.id)
+            if header.target is not None:
+                targets.append(header.target)
+                ids[header.target] = None
             keys[header.type, header.key] = None
             if self._goes_on(header, fresh):
                 fresh.add(each.record.id)
@@ -272,7 +283,7 @@ class Keeper:
             else:
                 ids[each.record.id] = None
                 ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys)
+        return await self.look_up(ids, keys, targets)
 
     def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
         """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""
@@ -318,7 +329,8 @@ class Keeper:
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
         recounted = frozenset(row.known.type for row in plan.rows.values() if not row.is_new and not row.is_held)
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, recounted=recounted)
+        lacks = any(row.lacks_body and plan.erased.get(link) is None for link, row in plan.rows.items())
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, recounted=recounted, lacks_bodies=lacks)
         self._tell(taken)
         return taken
 

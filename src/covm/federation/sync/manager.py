@@ -14,12 +14,11 @@ lacking.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from covm import _native
 from covm.federation.errors import FederationError
 from covm.federation.identity.roles import Action
 from covm.federation.network.interface import (
@@ -32,18 +31,22 @@ from covm.federation.network.interface import (
     StreamWritable,
 )
 from covm.federation.ports import Membership, Written
-from covm.federation.quota import Quota
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
 from covm.federation.sync.asking import Asker
-from covm.federation.sync.frontier import EMPTY_ROOT, Tips
-from covm.federation.sync.keeper import Keeper, Taken
+from covm.federation.sync.filling import Filler
+from covm.federation.sync.frontier import EMPTY_ROOT
+from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
+from covm.federation.sync.partners import Partner, Standing
+from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH, Server
 from covm.federation.sync.session import Session
+from covm.federation.sync.shares import Shares
 from covm.federation.sync.standings import PeerStanding, Replica
+from covm.federation.sync.taken import Taken
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
@@ -53,67 +56,40 @@ logger = logging.getLogger("covm.federation")
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
 
-HOUR_S: Final = 3600.0
-
-TIMES_AN_HOUR: Final = 3
-"""How often a peer may be given all that there is within an hour: an honest one asks for nothing twice."""
-
-LEAST_AN_HOUR: Final = 10_000
-"""Records that it may be given however little there is."""
-
-TOLD_A_RECORD: Final = 16
-"""Logs that are told in the place of one record: they are smaller, and nothing is read from the disk for them."""
-
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
+
+FILL_S: Final = 1.0
+"""Between two rounds in which peers are asked for bodies."""
+
+RETAIN_S: Final = 60.0
+"""How often values are looked for that need not be kept any longer."""
 
 BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
 
 
-@dataclass(slots=True)
-class Standing:
-    """How this node and one peer stand in one type."""
-
-    root: bytes
-    """What the peer holds, as it said last."""
-    running: asyncio.Task[None] | None = None
-    fetched: int = 0
-    """Records that came from it since it connected."""
-    last_ms: int | None = None
-    """When a session with it was at its end last."""
-    error: str = ""
-    """Why the last session was interrupted; empty when it was not."""
-    declined: dict[_native.Link, Tips] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Partner:
-    """A peer that is admitted."""
-
-    asker: Asker
-    places: asyncio.Semaphore
-    task: asyncio.Task[None] | None = None
-    types: dict[str, Standing] = field(default_factory=dict)
-
-
 class SyncManager:
     """The component's shell."""
 
-    def __init__(self, around: Surroundings, keeper: Keeper, membership: Membership, own: str) -> None:
+    def __init__(
+        self, around: Surroundings, keeper: Keeper, membership: Membership, own: str, keep_for_s: float | None
+    ) -> None:
         self.keeper = keeper
         self._around = around
         self._membership = membership
         self._own = own
         self._leases = Leases()
-        self._shares = Quota(1.0, 1 / HOUR_S)
-        """Of what each peer may be given in an hour."""
+        self._shares = Shares()
         self._partners: dict[str, Partner] = {}
         self._streams: dict[int, Asker] = {}
         self._servers: dict[int, Server] = {}
         self._server_of: dict[str, Server] = {}
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
+        self._filler = Filler(keeper, around.clock)
+        self._lacks = asyncio.Event()
+        self._retention = Retention(keeper, membership, own, around.clock, keep_for_s)
         self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -124,14 +100,18 @@ class SyncManager:
         self.keeper.on_doubt = self._doubt.set
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
+        supervisor.keep(self._fill, "asking for bodies")
+        supervisor.keep(self._retain, "dropping old values")
 
     def stop(self) -> None:
         """Nothing is begun any more."""
         self._is_stopped = True
 
-    def _kept(self, _taken: Taken) -> None:
+    def _kept(self, taken: Taken) -> None:
         if self.keeper.is_doubtful:
             self._doubt.set()
+        if taken.lacks_bodies:
+            self._lacks.set()
         for server in self._servers.values():
             server.news()
 
@@ -193,14 +173,13 @@ class SyncManager:
         """As `Library.answer`."""
         if not self._membership.may(peer, Action.READ, request.type).holds:
             return NoSync(request.number, "there is nothing of that type for you here")
-        now_s, whole = self._around.clock.monotonic_s(), LEAST_AN_HOUR + TIMES_AN_HOUR * self.keeper.logs.length
-        if not self._shares.take(peer, 1 / whole, now_s):
+        now_s, length = self._around.clock.monotonic_s(), self.keeper.logs.length
+        if not self._shares.take(peer, length, now_s):
             self._around.counters.drop("sync_asked_too_much")
             return NoSync(request.number, ASKED_TOO_MUCH)
         response = await answered(self.keeper, request)
         if isinstance(response, SyncResponse):
-            told = sum(len(found.inner) + len(found.told) for found in response.found)
-            self._shares.take(peer, (len(response.records) + told / TOLD_A_RECORD) / whole, now_s)
+            self._shares.gave(peer, response, length, now_s)
         return response
 
     # --- sessions
@@ -213,7 +192,11 @@ class SyncManager:
             if name not in partner.types and len(partner.types) >= MAX_TYPES:
                 continue
             if self._membership.may(self._own, Action.READ, name).holds:
-                partner.types.setdefault(name, Standing(root)).root = root
+                if name not in partner.types:
+                    self._lacks.set()
+                standing = partner.types.setdefault(name, Standing(root))
+                standing.root = root
+                self._compare(peer, name, standing)
                 self._begin(peer, name)
 
     def _begin(self, peer: str, name: str) -> asyncio.Task[None] | None:
@@ -227,6 +210,11 @@ class SyncManager:
                 self._sync(partner, name, standing), f"sync of {name} with {peer}"
             )
         return standing.running
+
+    def _compare(self, peer: str, name: str, standing: Standing) -> None:
+        """Notes where a peer holds just what is here."""
+        if standing.root == self.keeper.logs.frontier(name).root:
+            self._retention.note(peer, name)
 
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
@@ -243,6 +231,7 @@ class SyncManager:
                         await session.run()
                     finally:
                         standing.fetched += session.records
+                        self._compare(partner.asker.peer, name, standing)
                     standing.last_ms, standing.error = self._around.clock.now_ms(), ""
                     if standing.root == root:
                         # What still differs is what the peer lacks, or what is not to be had.
@@ -257,6 +246,8 @@ class SyncManager:
             await self._doubt.wait()
             self._doubt.clear()
             await self._trying(self.keeper.reconsider())
+            self._filler.hurry()
+            self._lacks.set()
             for server in self._servers.values():
                 server.news()
             for peer, partner in list(self._partners.items()):
@@ -273,6 +264,31 @@ class SyncManager:
                 for name, standing in list(partner.types.items()):
                     if standing.error:
                         self._begin(peer, name)
+
+    async def _fill(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UPKEEP_S):
+                    await self._lacks.wait()
+            self._lacks.clear()
+            askers = [(partner.asker, list(partner.types)) for partner in self._partners.values()]
+            try:
+                await self._filler.round(askers)
+            except FederationError as error:
+                logger.warning("bodies could not be asked for: %s", error)
+            # Whoever sends one record after the other without its body takes no more of this than a part.
+            await asyncio.sleep(FILL_S)
+
+    async def _retain(self) -> None:
+        while True:
+            await asyncio.sleep(RETAIN_S)
+            for peer, partner in self._partners.items():
+                for name, standing in partner.types.items():
+                    self._compare(peer, name, standing)
+            try:
+                await self._retention.run()
+            except FederationError as error:
+                logger.warning("old values could not be dropped: %s", error)
 
     async def _trying(self, work: Coroutine[Any, Any, None]) -> None:
         """What the store does not take now is tried again with the next upkeep."""
@@ -308,6 +324,7 @@ class SyncManager:
             if partner.task is not None:
                 partner.task.cancel()
             partner.asker.on_closed("it is not connected any more")
+            self._filler.forget(event.peer)
         if (server := self._server_of.get(event.peer)) is not None:
             self._drop(server)
 

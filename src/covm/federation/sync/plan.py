@@ -47,6 +47,12 @@ class Row:
         """Whether it waits to be judged."""
         return self.verdict.status is Status.WAITING
 
+    @property
+    def lacks_body(self) -> bool:
+        """Whether it came without the body that it has, and was not replaced."""
+        has_body = self.arrived.record.body.body is not None
+        return self.is_new and has_body and self.arrived.body is None and not self.known.superseded
+
 
 @dataclass(slots=True)
 class Plan:
@@ -66,6 +72,8 @@ class Plan:
     """Types and keys of which it changed whether they have several heads."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
+    erased: dict[_native.Link, _native.Link | None] = field(default_factory=dict)
+    """Records of which it was looked at whether they are erased, and the erases that did it."""
     forks: list[tuple[_native.Link, int]] = field(default_factory=list)
     """Logs, and the numbers at which they turned out to be forked."""
     also: list[Job[object]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Writes a plan: the one job that changes records."""
+"""Writes a plan, and bodies that come later: the jobs that change records."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from covm.federation.identity.verdicts import Status
 from covm.federation.sync import tables
 from covm.federation.sync.heads import Node, reached_in
 from covm.federation.sync.logs import Log
-from covm.federation.sync.plan import Plan, Row
+from covm.federation.sync.plan import Arrived, Plan, Row
 from covm.federation.sync.rows import all_of, in_lists, parents_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from covm.federation.store.interface import Transaction
 
@@ -40,7 +40,17 @@ _COLUMNS: Final = (
     "parents",
     "envelope",
     "body",
+    "target",
+    "erased_by",
+    "replaced_ms",
+    "replaced_at",
 )
+
+_REPLACED: Final = (
+    "UPDATE covm_records SET superseded = 1, replaced_ms = CASE WHEN body IS NULL THEN NULL ELSE :now END, "
+    "replaced_at = CASE WHEN body IS NULL THEN NULL ELSE :at END WHERE id = :id"
+)
+_NOT_REPLACED: Final = "UPDATE covm_records SET superseded = 0, replaced_ms = NULL, replaced_at = NULL WHERE id = :id"
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
@@ -49,34 +59,70 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     numbers = _save_logs(tx, plan, types)
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
+    since = {"now": now_ms, "at": judged + len(plan.judged)}
     tx.insert(
         tables.records,
         _COLUMNS,
-        [_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)) for row in fresh],
+        [
+            (
+                *_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)),
+                *_kept(row, plan.erased, since),
+            )
+            for row in fresh
+        ],
     )
     for row in plan.rows.values():
         if not row.is_new:
             _update(tx, row, order.get(row.known.id))
     for link in plan.superseded:
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
-            tx.execute("UPDATE covm_records SET superseded = 1 WHERE id = :id", {"id": link.bytes})
+            tx.execute(_REPLACED, {"id": link.bytes, **since})
     for link, closers in plan.closed.items():
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
             tx.execute(
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
                 {"id": link.bytes, "closers": _closers_text(closers)},
             )
+    for link, eraser in plan.erased.items():
+        if (mine := plan.rows.get(link)) is None or not mine.is_new:
+            _erase(tx, link, eraser)
     for (name, key), is_conflict in plan.conflicts.items():
         _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     for name, key in plan.recount:
-        heads = _recount(tx, types[name], key)
+        heads = _recount(tx, types[name], key, since)
         _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
     for job in plan.also:
         job(tx)
     return numbers
 
 
-def _recount(tx: Transaction, type_id: int, key: str) -> int:
+def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> None:
+    """Drops a record's body. Where no erase is valid any more, it may come again from whoever has it still."""
+    fields = {"id": record.bytes, "by": None if eraser is None else eraser.bytes}
+    if eraser is None:
+        tx.execute("UPDATE covm_records SET erased_by = NULL WHERE id = :id AND erased_by IS NOT NULL", fields)
+    else:
+        tx.execute("UPDATE covm_records SET body = NULL, erased_by = :by WHERE id = :id", fields)
+
+
+def fill(tx: Transaction, arrived: Sequence[Arrived], judged: int) -> list[tuple[str, str]]:
+    """Gives bodies to records that lack theirs; the types and keys of those.
+
+    Who follows changes sees them again, with their values: they get new numbers of judgements, above `judged`.
+    """
+    filled: list[tuple[str, str]] = []
+    for number, each in enumerate(arrived, judged + 1):
+        rows = tx.execute(
+            "UPDATE covm_records SET body = :body, judged = CASE WHEN judged IS NULL THEN NULL ELSE :judged END "
+            "WHERE id = :id AND body IS NULL AND erased_by IS NULL AND superseded = 0",
+            {"id": each.record.id.bytes, "body": each.body, "judged": number},
+        )
+        if rows.rowcount:
+            filled.append((each.record.body.type, each.record.body.key))
+    return filled
+
+
+def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) -> int:
     """Finds the heads of a key anew; how many there are."""
     fields = {"type": type_id, "key": key}
     query = "SELECT id, parents, state, op, superseded FROM covm_records WHERE type_id = :type AND key = :key"
@@ -91,11 +137,10 @@ def _recount(tx: Transaction, type_id: int, key: str) -> int:
     ]
     reached = reached_in(nodes)
     for node in nodes:
-        if (node.id in reached) != node.superseded:
-            tx.execute(
-                "UPDATE covm_records SET superseded = :superseded WHERE id = :id",
-                {"superseded": int(node.id in reached), "id": node.id.bytes},
-            )
+        if node.id in reached and not node.superseded:
+            tx.execute(_REPLACED, {"id": node.id.bytes, **since})
+        elif node.superseded and node.id not in reached:
+            tx.execute(_NOT_REPLACED, {"id": node.id.bytes})
     return sum(node.counts and node.id not in reached for node in nodes)
 
 
@@ -178,7 +223,22 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
         _told(row, judged),
         b"".join(parent.bytes for parent in known.parents),
         record.envelope,
-        row.arrived.body,
+    )
+
+
+def _kept(
+    row: Row, erased: Mapping[_native.Link, _native.Link | None], since: Mapping[str, int]
+) -> tuple[bytes | int | None, ...]:
+    """Its body, what it erases and what erased it, and since when it is replaced while that is here."""
+    target, eraser = row.arrived.record.body.target, erased.get(row.known.id)
+    body = row.arrived.body if eraser is None else None
+    is_ageing = row.known.superseded and body is not None
+    return (
+        body,
+        None if target is None else target.bytes,
+        None if eraser is None else eraser.bytes,
+        since["now"] if is_ageing else None,
+        since["at"] if is_ageing else None,
     )
 
 

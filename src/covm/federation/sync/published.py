@@ -20,7 +20,8 @@ from covm.federation.wire.record import SignedRecord, decode_record_body, open_r
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
-    from covm.federation.sync.keeper import Keeper, Taken
+    from covm.federation.sync.keeper import Keeper
+    from covm.federation.sync.taken import Taken
     from covm.federation.wire.received import Via
 
 logger = logging.getLogger("covm.federation.sync")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from covm import _native
 from covm.federation.sync import tables
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
 
 _SELECT: Final = (
-    "SELECT r.envelope, r.body, r.state, r.reason, r.judged FROM covm_records r "
-    "JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type AND "
+    "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded FROM covm_records r "
+    "JOIN covm_record_types t ON t.id = r.type_id LEFT JOIN covm_records e ON e.id = r.erased_by "
+    "WHERE t.name = :type AND "
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
 
@@ -31,6 +33,14 @@ class Read(NamedTuple):
     """None without a body."""
     state: State
     reason: str
+    lacks_body: bool = False
+    """Whether it has a body, and that is not here."""
+    erase: SignedRecord | None = None
+    """What took its body away."""
+    why: str = ""
+    """The reason that the erase gives."""
+    is_replaced: bool = False
+    """Whether one that counts stands behind it."""
 
 
 def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
@@ -110,6 +120,54 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
     found: list[Read] = []
     for record, row in zip(records, listed_rows, strict=True):
         assert not isinstance(record, Malformed)  # noqa: S101 - it was verified before it was written
-        value = None if row[1] is None else decode_record_body(bytes(row[1]), record.body).value
-        found.append(Read(record, value, _STATES[row[2]], row[3]))
+        lacks_body = row[1] is None and record.body.body is not None
+        found.append(
+            Read(
+                record,
+                _value(record, row[1]),
+                _STATES[row[2]],
+                row[3],
+                lacks_body,
+                *_erased(row[5], row[6]),
+                is_replaced=bool(row[7]),
+            )
+        )
     return found
+
+
+def _value(record: SignedRecord, body: bytes | None) -> Any:
+    return None if body is None else decode_record_body(bytes(body), record.body).value
+
+
+def _erased(envelope: bytes | None, body: bytes | None) -> tuple[SignedRecord | None, str]:
+    """The erase of a record, and why; nobody checked that this is a text."""
+    if envelope is None:
+        return None, ""
+    [erase] = open_records([bytes(envelope)])
+    assert not isinstance(erase, Malformed)  # noqa: S101 - as above
+    why = _value(erase, body)
+    return erase, why if isinstance(why, str) else ""
+
+
+class Found(NamedTuple):
+    """A record, as far as people name it."""
+
+    type: str
+    key: str
+    id: str
+
+
+def between(tx: Transaction, first: bytes, last: bytes, limit: int) -> list[Found]:
+    """Records whose binary ids lie between these."""
+    rows = tx.execute(
+        "SELECT t.name, r.key, r.id FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
+        "WHERE r.id >= :first AND r.id <= :last ORDER BY r.id LIMIT :limit",
+        {"first": first, "last": last, "limit": limit},
+    )
+    return [Found(row[0], row[1], str(_native.Link(bytes(row[2])))) for row in rows]
+
+
+def with_id(tx: Transaction, type_name: str, link: bytes) -> Read | None:
+    """A record by its id."""
+    found = _read(tx.execute(_SELECT + "r.id = :id", {"type": type_name, "id": link}).all())
+    return found[0] if found else None

@@ -23,7 +23,7 @@ AT_ONCE: Final = 250
 
 _KNOWN: Final = (
     "SELECT r.id, l.log, r.branch, r.seq, t.name, r.key, r.time_ms, r.counter, r.parents, r.state, r.op, r.superseded, "
-    "r.identity_seq, r.closers FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
+    "r.identity_seq, r.closers, r.target FROM covm_records r JOIN covm_record_logs l ON l.id = r.log_id "
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
@@ -66,7 +66,9 @@ def load(tx: Transaction) -> Loaded:
     judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
     # One that was judged last may be held again: its number is not given to another.
     told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
-    return Loaded(list(logs.values()), load_held(tx), max(judged, told))
+    # A number that an agreement has, no other judgement may get: what has it was there by then.
+    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
+    return Loaded(list(logs.values()), load_held(tx), max(judged, told, agreed))
 
 
 def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:
@@ -80,10 +82,16 @@ def all_of(branches: Branches) -> list[Branch]:
     return [branches[index] for index in range(len(branches))]
 
 
-def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
+def look_up(
+    tx: Transaction,
+    ids: Iterable[_native.Link],
+    keys: Iterable[tuple[str, str]],
+    targets: Iterable[_native.Link] = (),
+) -> list[Known]:
     """What is here of these records, and of the keys (with their types) what is open or not superseded and not void.
 
-    With the void ones among the records come their parents, as far as they have not been superseded.
+    With the void ones among the records come their parents, as far as they have not been superseded; with those that
+    erase others these; and what erases the same, or one of the `targets`, and is valid: of each branch the first.
     """
     found: dict[_native.Link, Known] = {}
     by_type: dict[str, list[str]] = {}
@@ -91,7 +99,7 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         by_type.setdefault(name, []).append(key)
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND {_OPEN}"
+            where = f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND r.op <> 2 AND {_OPEN}"
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
     pending = [each for each in dict.fromkeys(ids) if each not in found]
     while pending:
@@ -101,7 +109,23 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         found.update((each.id, each) for each in fresh)
         behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
         pending = [each for each in dict.fromkeys(behind) if each not in found]
+    _look_up_erased(tx, found, targets)
     return list(found.values())
+
+
+def _look_up_erased(tx: Transaction, found: dict[_native.Link, Known], targets: Iterable[_native.Link]) -> None:
+    named = [each.target for each in found.values() if each.target is not None]
+    for names, values in in_lists("t", [each.bytes for each in named if each not in found]):
+        for each in _known(tx, f"WHERE r.id IN ({names})", values):
+            found[each.id] = each
+    for names, values in in_lists("t", [each.bytes for each in dict.fromkeys([*named, *targets])]):
+        # Whoever erases one thing a thousand times is not looked at a thousand times. A cut ends the later ones first.
+        first = (
+            "SELECT min(e.number) FROM covm_records e WHERE e.target IS NOT NULL "  # noqa: S608 - own names
+            f"AND e.target IN ({names}) AND e.state = 1 GROUP BY e.target, e.log_id, e.branch"
+        )
+        for each in _known(tx, f"WHERE r.number IN ({first})", values):
+            found.setdefault(each.id, each)
 
 
 def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
@@ -122,6 +146,38 @@ def stretch(
         {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit},
     )
     return [(bytes(envelope), None if body is None else bytes(body)) for envelope, body in rows]
+
+
+_LACKS_BODY: Final = "r.body IS NULL AND r.erased_by IS NULL AND r.superseded = 0 AND r.op <> 1 AND r.state <> 2"
+
+
+def types_without_bodies(tx: Transaction) -> list[str]:
+    """Types of which there are records that lack their bodies."""
+    query = f"SELECT 1 FROM covm_records r WHERE r.type_id = t.id AND {_LACKS_BODY}"  # noqa: S608 - own text
+    return tx.execute(f"SELECT t.name FROM covm_record_types t WHERE EXISTS ({query}) ORDER BY t.name").scalars()  # noqa: S608
+
+
+def without_bodies(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, _native.Link]]:
+    """Records of a type that lack their bodies, behind a number, with theirs.
+
+    What is erased lacks none, nor what was replaced: others may have dropped that already.
+    """
+    found = tx.execute(
+        "SELECT r.number, r.id FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type "  # noqa: S608 - own text
+        f"AND r.number > :after AND {_LACKS_BODY} ORDER BY r.number LIMIT :limit",
+        {"type": type_name, "after": after, "limit": limit},
+    )
+    return [(row[0], _native.Link(bytes(row[1]))) for row in found]
+
+
+def whole(tx: Transaction, type_name: str, record: _native.Link) -> tuple[bytes, bytes] | None:
+    """A record of a type, and its body, where both are here."""
+    row = tx.execute(
+        "SELECT r.envelope, r.body FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
+        "WHERE r.id = :id AND t.name = :type AND r.body IS NOT NULL",
+        {"id": record.bytes, "type": type_name},
+    ).first()
+    return None if row is None else (bytes(row[0]), bytes(row[1]))
 
 
 def lacking(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:
@@ -174,6 +230,8 @@ def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Know
             superseded=bool(row[11]),
             identity_seq=row[12],
             closers=_closers(row[13]),
+            target=None if row[14] is None else _native.Link(bytes(row[14])),
+            erases=row[9] == tables.VALID and row[10] == tables.ERASE,
         )
 
 

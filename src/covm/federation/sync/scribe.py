@@ -11,9 +11,9 @@ from covm.federation.clock import Clock, Random
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
 from covm.federation.identity.verdicts import Status, Verdict
 from covm.federation.sync.intake import Intake
-from covm.federation.sync.judging import MAX_OPEN, Known, is_open
+from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
-from covm.federation.sync.logs import Log
+from covm.federation.sync.logs import First, Log
 from covm.federation.sync.plan import Arrived
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
@@ -47,6 +47,8 @@ class Write(NamedTuple):
     """What it replaces; None for all that this node has written of the key and that stands."""
     also: Job[object] | None = None
     """What is written in the same commit."""
+    target: SignedRecord | None = None
+    """What it erases."""
 
 
 class Written(NamedTuple):
@@ -117,7 +119,8 @@ class Scribe:
     async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
         keys = [(write.type, write.key) for write in writes]
         ids = [place.id for write in writes for place in write.based_on or ()]
-        return await self._keeper.look_up(ids, keys)
+        targets = [write.target.id for write in writes if write.target is not None]
+        return await self._keeper.look_up([*ids, *targets], keys, targets)
 
     def _one(self, intake: Intake, write: Write) -> Written:
         auth = self._keeper.authority.auth(write.type)
@@ -125,8 +128,11 @@ class Scribe:
             raise NotAuthorized(f"writing {write.type}", auth.reason)
         log = self._log(intake, write.type, auth)
         body = None
-        if write.op == "put":
+        if write.target is not None:
+            self._require_own(intake, write.target, log, auth)
+        if write.op != "delete":
             limit = min(self._keeper.authority.rule(write.type).size_limit_bytes, MAX_DIRECT_PAYLOAD)
+            limit = MAX_ERASE_BODY if write.op == "erase" else limit
             try:
                 body = encode_record_body(self._random.bytes(SALT_SIZE), write.value)
             except (ValueError, _native.EncodeError) as error:
@@ -141,8 +147,18 @@ class Scribe:
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
         return Written(record, row.verdict)
 
+    def _require_own(self, intake: Intake, target: SignedRecord, log: Log, auth: Auth) -> None:
+        """Raises `NotAuthorized` for what another member wrote, `InvalidMessage` for what has no value."""
+        header, author = target.body, self._keypair.peer_id
+        if header.body is None:
+            raise InvalidMessage(header.type, "", "that version says no value: there is nothing to erase")
+        own = self._keeper.authority.owner(First(log.link, author, auth))
+        if own is None or intake.owner_of_id(target.id) != own:
+            raise NotAuthorized(f"erasing {header.key!r}", "only who wrote a value may erase it: a node of that member")
+
     def _sealed(self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None) -> SignedRecord:
-        parents, last = self._parents(intake, write, log), log.last()
+        parents = [] if write.op == "erase" else self._parents(intake, write, log)
+        last = log.last()
         clocks = [known.hlc for known in parents]
         if last is not None and last[2].hlc is not None:
             clocks.append(last[2].hlc)
@@ -165,7 +181,7 @@ class Scribe:
             op=write.op,
             body=None if body is None else _native.cid(body),
             size=0 if body is None else len(body),
-            target=None,
+            target=None if write.target is None else write.target.id,
         )
         data = encode_record(header)
         [envelope] = self._keypair.seal(Kind.RECORD, [data])

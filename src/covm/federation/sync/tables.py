@@ -2,14 +2,14 @@
 
 covm_record_types   a small number for each type      covm_record_logs      one for each (type, author, incarnation)
 covm_records        every record that has its place   covm_record_branches  the logs' branches, mostly one
-covm_conflicts      keys with several heads
+covm_conflicts      keys with several heads               covm_record_agreements  up to where peers hold the same
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from covm.federation.store.schema import RowId, metadata
 
@@ -60,6 +60,12 @@ branches: Final = Table(
 """See `identity.branches`. `tip_...` is what the next record on it has to follow; `tip_identity_seq` is null while the
 tip is not judged. `credential` and `identity` are what the log began under, on a branch with its first record."""
 
+_LACKING: Final = text("body IS NULL AND erased_by IS NULL AND superseded = 0 AND op <> 1 AND state <> 2")
+"""Records of which the body has not come. A query that finds them says just this, for the index to be of use."""
+
+_ERASING: Final = text("target IS NOT NULL")
+_AGEING: Final = text("replaced_at IS NOT NULL")
+
 records: Final = Table(
     "covm_records",
     metadata,
@@ -83,11 +89,27 @@ records: Final = Table(
     Column("parents", LargeBinary, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
     Column("body", LargeBinary),
+    Column("target", LargeBinary),
+    Column("erased_by", LargeBinary),
+    Column("replaced_ms", BigInteger),
+    Column("replaced_at", BigInteger),
     Index("covm_records_id", "id", unique=True),
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
     Index("covm_records_told", "type_id", "told"),
+    Index(
+        "covm_records_target",
+        "target",
+        "state",
+        "log_id",
+        "branch",
+        "number",
+        sqlite_where=_ERASING,
+        postgresql_where=_ERASING,
+    ),
+    Index("covm_records_ageing", "type_id", "replaced_at", sqlite_where=_AGEING, postgresql_where=_AGEING),
+    Index("covm_records_lacking", "type_id", "number", sqlite_where=_LACKING, postgresql_where=_LACKING),
 )
 """Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
 last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.
@@ -95,7 +117,20 @@ last that it saw. It is null for what is held, and new where another judgement h
 
 `parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
 where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.
+
+`target` is what an erase names, `erased_by` the erase that took this record's body away, the first by its clock.
+`replaced_ms` and `replaced_at` say since when a record is superseded, by this node's clock and by the number of the
+last judgement then, while its body is here.
 """
+
+agreements: Final = Table(
+    "covm_record_agreements",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("type_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("judged", BigInteger, nullable=False),
+)
+"""The last judgement here when a peer held the same as this node: it has all that had come by then."""
 
 conflicts: Final = Table(
     "covm_conflicts",
@@ -113,6 +148,7 @@ __all__ = [
     "PUT",
     "VALID",
     "VOID",
+    "agreements",
     "branches",
     "conflicts",
     "logs",

@@ -15,11 +15,12 @@ A header is a canonical DAG-CBOR map, sealed in an envelope of the kind `/covm/r
                  and an entry of its member's identity log
     hlc          [milliseconds, counter]: a hybrid logical clock; it orders what is shown and proves nothing
     op           put, delete or erase
-    body         link or null: the id of the encoded body; only a put has one
+    body         link or null: the id of the encoded body; a put and an erase have one, a delete has none
     size         integer: bytes of the encoded body; 0 without one
     target       link or null: the record whose body an erase takes away; only an erase has one
 
-The body, `{salt: 16 bytes, value}`, travels beside the header, so that it can be dropped while the header stays. A
+The body, `{salt: 16 bytes, value}`, travels beside the header, so that it can be dropped while the header stays. The
+value of an erase is a text: why. What is said there can be erased in turn, as anything can that has a body. A
 record's id is the CID of its header. Each (type, author, incarnation) is an append-only *log*, whose id is the CID of
 `[type, author, [number, nonce]]`.
 """
@@ -106,7 +107,7 @@ class RecordHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RecordBody(msgspec.Struct, frozen=True):
-    """What a put carries beside its header."""
+    """What a put carries beside its header, and an erase: its value is a text, why."""
 
     salt: Annotated[bytes, msgspec.Meta(min_length=SALT_SIZE, max_length=SALT_SIZE)]
     value: Any
@@ -204,8 +205,8 @@ def _contradiction(header: RecordHeader) -> str | None:
         return "has a type that is not a type name"
     if (header.prev is None) != (header.seq == 1):
         return "has a number that contradicts whether there is one before it"
-    if (header.op == "put") != (header.body is not None) or (header.body is None and header.size):
-        return "has a body without being a put, or is a put without one"
+    if (header.op == "delete") != (header.body is None) or (header.body is None and header.size):
+        return "is a delete with a body, or a put or an erase without one"
     if (header.op == "erase") != (header.target is not None):
         return "has a target without being an erase, or is an erase without one"
     if not in_order(header.parents, lambda place: (place.log.bytes, place.seq, place.id.bytes)):

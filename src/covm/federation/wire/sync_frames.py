@@ -5,11 +5,11 @@ A frame is a canonical DAG-CBOR map with its kind under `t`:
     hello      both      v [major, minor] · roots: of the acceptor's types that the opener may read, [type, root]
     news       acceptor  roots: of types of which something has come since
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
-                         (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
-                         two
+                         (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep] · bodies: ids
+                         of records that are here without theirs; one of the three
     response   acceptor  number · found: answers to probes · records: [envelope, body or null], each behind what it
-                         follows · strange: logs of which it holds none of what the opener has · more: whether records
-                         were left out
+                         follows; for bodies those alone that it holds with theirs · strange: logs of which it holds
+                         none of what the opener has · more: whether records were left out
     none       acceptor  number · reason
 
 Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
@@ -45,6 +45,9 @@ MAX_HAVE: Final = 128
 
 MAX_HAVES: Final = 4096
 """Records that one question names as held, of all its logs together."""
+
+MAX_BODIES: Final = 256
+"""Records whose bodies are asked for at once."""
 
 MAX_RECORDS: Final = 2048
 """Records of one answer."""
@@ -149,6 +152,7 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
     type: _TypeName
     probes: Annotated[list[Probe], Meta(max_length=MAX_PROBES)] = []
     wants: Annotated[list[Wanted], Meta(max_length=MAX_WANTS)] = []
+    bodies: Annotated[list[_native.Link], Meta(max_length=MAX_BODIES)] = []
 
 
 class Carried(Struct, frozen=True, array_like=True):
