@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
+    from covm.federation.sync.exporting import Exported, Imported
     from covm.federation.sync.standings import Replica
 
 TypeOrName = str | type[msgspec.Struct]
@@ -47,3 +50,27 @@ class SharedData:
         """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
         self._node.require_running()
         await self._node.sync.request(self._node.registry.name_of(type))
+
+    async def export_records(self, type: TypeOrName, path: str | os.PathLike[str]) -> Exported:
+        """Writes all records of a type that are here to a CAR file (content blocks that any IPLD tool reads).
+
+        Void ones and those that wait are among them: whoever imports the file judges for itself. The file is there
+        whole, or as it was before; only an older export of the type is written over. Raises `NothingHeld`,
+        `FileUnusable`.
+        """
+        self._node.require_running()
+        return await self._node.carrier.export(self._node.registry.name_of(type), _absolute(path))
+
+    async def import_records(self, path: str | os.PathLike[str]) -> Imported:
+        """Takes the records in such a file, as if they came from a peer; a second time changes nothing.
+
+        All of it is verified before: each block, each signature, the federation, the type. Raises `FileUnusable`;
+        `BrokenExport` with nothing taken, `NotAMember` and `NotAuthorized` where this node may not read the type;
+        `StoreError`, and then a second import goes on where this one stopped.
+        """
+        self._node.require_running()
+        return await self._node.carrier.import_(_absolute(path), self._node.require_reading)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(path))

@@ -48,11 +48,19 @@ from covm.federation.errors.network import (
 from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
-from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry
+from covm.federation.errors.sync import (
+    BrokenExport,
+    FileUnusable,
+    NothingHeld,
+    SyncError,
+    SyncInterrupted,
+    UnknownEntry,
+)
 
 __all__ = [
     "AccessError",
     "AlreadyStarted",
+    "BrokenExport",
     "ConfigError",
     "ConfigProblem",
     "ConnectionFailed",
@@ -60,6 +68,7 @@ __all__ = [
     "DeliveryTimeout",
     "FederationError",
     "FileUnreadable",
+    "FileUnusable",
     "HomeInUse",
     "IdentityError",
     "InvalidAddress",
@@ -78,6 +87,7 @@ __all__ = [
     "NotAuthorized",
     "NotRetriable",
     "NotStarted",
+    "NothingHeld",
     "OutboxFull",
     "PassphraseNeeded",
     "PeerBanned",

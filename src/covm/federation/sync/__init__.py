@@ -11,8 +11,9 @@
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
     collection what programs use                                reading    the queries behind it
-    standings  how this node stands beside its peers
+    standings  how this node stands beside its peers          export      records as blocks of a file
+    exporting  records to files, and from them                export_rows the queries behind that
     tables     the tables of records                            rows       the jobs that read and write them
 
-The first ten, and `leases`, are rules: no I/O.
+The first ten, `leases` and `export` are rules: no I/O.
 """
