@@ -88,6 +88,11 @@ FEDERATION_COMMANDS = {
     "types": ("statistics:types", "List the message types that the node knows."),
 }
 
+RECORD_FILE_COMMANDS = {
+    "export": ("record_files:export", "Write all records of a type to a file."),
+    "import": ("record_files:import_", "Take the records in such a file."),
+}
+
 MEMBER_COMMANDS = {
     "create": ("founding:create", "Found a federation."),
     "join": ("joining:join", "Join a federation with an invite."),
@@ -148,7 +153,7 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     ("identity",): (IDENTITY_COMMANDS, "Look after the node's key, and the identity of its member."),
     ("config",): (CONFIG_COMMANDS, "Look at the node's configuration."),
     ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
-    ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS}, FEDERATION_HELP),
+    ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS, **RECORD_FILE_COMMANDS}, FEDERATION_HELP),
     ("federation", "charter"): (CHARTER_COMMANDS, "The charter that the founders of a federation sign."),
     ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
     ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),

@@ -123,5 +123,5 @@ class CarReader:
         data = self._read(size)
         self.offset += len(data)
         if len(data) < size:
-            raise MalformedFile(begins, f"{why}: {size - len(data):,} bytes are missing")
+            raise MalformedFile(begins, f"{why}: {len(data):,} of {size:,} bytes are there")
         return data
