@@ -5,11 +5,20 @@ THREATS.md, rows *sync*.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.export_files import blocks_of, car_of, chain, file_of, imported, pages_of, with_root
+from tests.unit.export_files import (
+    altered_lines,
+    blocks_of,
+    car_of,
+    chain,
+    file_of,
+    imported,
+    pages_of,
+    swapped_signatures,
+    with_root,
+)
 from tests.unit.records_world import Author, Shelf
 
 from covm._native import cid, decode, encode
@@ -17,23 +26,8 @@ from covm.federation.errors import BrokenExport
 from covm.federation.sync import export
 from covm.federation.wire.car import MAX_BLOCK, MalformedFile, car_header
 from covm.federation.wire.envelope import parts_of
-from covm.federation.wire.record import SignedRecord
 
 ASH, BIRCH = Author("ash"), Author("birch")
-
-
-def altered_lines(records: list[SignedRecord], change: Callable[[list[list[object]]], list[list[object]]]) -> bytes:
-    """A file of one page whose lines are changed, with CIDs that fit that."""
-    blocks = [each.data for each in blocks_of(file_of(records, ASH.bodies))]
-    page = decode(blocks[1])
-    page["records"] = change(page["records"])
-    data = encode(page)
-    return with_root([data, *blocks[2:]], pages=cid(data))
-
-
-def swapped_signatures(lines: list[list[object]]) -> list[list[object]]:
-    lines[0][2], lines[1][2] = lines[1][2], lines[0][2]
-    return lines
 
 
 def swapped_bodies(lines: list[list[object]]) -> list[list[object]]:
@@ -80,9 +74,9 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a missing record": (with_root(BLOCKS[1:-1], pages=PAGE), "ends before"),
     "a strange block": (with_root([BLOCKS[1], encode("hello")], pages=PAGE), "not one of those"),
     "no page at all": (with_root([encode([1])], pages=cid(encode([1]))), "not a map"),
-    "swapped signatures": (altered_lines(SOUND, swapped_signatures), "does not verify"),
-    "swapped bodies": (altered_lines(SOUND, swapped_bodies), "body"),
-    "another's key": (altered_lines(SOUND, other_key), "does not verify"),
+    "swapped signatures": (altered_lines(SOUND, ASH.bodies, swapped_signatures), "does not verify"),
+    "swapped bodies": (altered_lines(SOUND, ASH.bodies, swapped_bodies), "body"),
+    "another's key": (altered_lines(SOUND, ASH.bodies, other_key), "does not verify"),
     "a block without end": (file_of(SOUND, ASH.bodies) + b"\xff" * 8 + b"\x7f", "says that it has"),
     "an endless length": (file_of(SOUND, ASH.bodies) + b"\xff" * 20, "length"),
     "a length that is too long": (file_of(SOUND, ASH.bodies) + b"\x80\x00", "length"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
-from covm._native import Link, cid, encode
+from covm._native import Link, cid, decode, encode
 from covm.federation.offload import InlineOffload
 from covm.federation.sync.export import Carried, ExportReader, ExportWriter, Page
 from covm.federation.sync.exporting import Carrier, Imported
@@ -70,3 +70,21 @@ def with_root(blocks: Sequence[bytes], **changes: Any) -> bytes:
     """A file whose root says something else, above these blocks."""
     root = encode({"covm": "records", "federation": FEDERATION, "type": TYPE, "v": 1} | changes)
     return car_of(cid(root), [root, *blocks])
+
+
+def altered_lines(
+    records: Sequence[SignedRecord],
+    bodies: dict[Link, bytes | None],
+    change: Callable[[list[list[object]]], list[list[object]]],
+) -> bytes:
+    """A file of one page whose lines are changed, with CIDs that fit that."""
+    blocks = [each.data for each in blocks_of(file_of(records, bodies))]
+    page = decode(blocks[1])
+    page["records"] = change(page["records"])
+    data = encode(page)
+    return with_root([data, *blocks[2:]], pages=cid(data))
+
+
+def swapped_signatures(lines: list[list[object]]) -> list[list[object]]:
+    lines[0][2], lines[1][2] = lines[1][2], lines[0][2]
+    return lines
