@@ -143,6 +143,13 @@ CONFLICT_COMMANDS = {
     "resolve": ("conflicts:resolve", "Decide: write what replaces them all."),
 }
 
+FORK_COMMANDS = {
+    "list": ("forks:list_forks", "List who wrote two records at one place of a log."),
+    "show": ("forks:show", "Show one, with both records."),
+    "export": ("forks:export", "Write the proof of one to a file."),
+    "verify": ("forks:verify", "Say who signed two different records, or why a file proves nothing."),
+}
+
 SYNC_COMMANDS = {
     "status": ("replicas:status", "Show what this node holds, and how it stands beside each peer."),
     "now": ("replicas:now", "Fetch what connected peers have and this node lacks."),
@@ -162,6 +169,7 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
         "Shared data: entries by key, on every node that may read them.",
     ),
     ("federation", "conflicts"): (CONFLICT_COMMANDS, "Entries of shared data that were written by several at once."),
+    ("federation", "forks"): (FORK_COMMANDS, "Who has said two things at one place of a log, and the proof of it."),
     ("federation", "sync"): (SYNC_COMMANDS, "How this node and its peers come to the same shared data."),
     ("federation", "quarantine"): (QUARANTINE_COMMANDS, "Messages on which a handler of this node failed for good."),
 }

@@ -15,7 +15,7 @@ from covm.daemon.requests import answer, node_of, read
 
 async def export(request: Request) -> Response:
     node, asked = node_of(request), await read(request, said.Export)
-    made = await node.service.export_records(asked.type, _absolute(asked.path))
+    made = await node.service.export_records(asked.type, absolute(asked.path))
     return answer(
         said.Exported(
             type=made.type,
@@ -30,7 +30,7 @@ async def export(request: Request) -> Response:
 
 async def import_(request: Request) -> Response:
     node, asked = node_of(request), await read(request, said.Import)
-    taken = await node.service.import_records(_absolute(asked.path))
+    taken = await node.service.import_records(absolute(asked.path))
     return answer(
         said.Imported(
             type=taken.type,
@@ -45,7 +45,8 @@ async def import_(request: Request) -> Response:
     )
 
 
-def _absolute(text: str) -> Path:
+def absolute(text: str) -> Path:
+    """The path that a request names. Raises `Invalid`."""
     path = Path(text)
     if not path.is_absolute() or "\0" in text:
         raise Invalid(f"{text} is no absolute path: the node may run in another folder", code="bad_path")

@@ -1,7 +1,8 @@
 """The control API: one function a request, each a line or two around the service.
 
 What is under way has its functions in `delivery_routes`, files in `file_routes`, the store in `store_routes`,
-who is a member in `membership_routes`, shared data in `record_routes`, its files in `record_file_routes`.
+who is a member in `membership_routes`, shared data in `record_routes`, its files in `record_file_routes`,
+forks in `fork_routes`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from covm.daemon import (
     delivery_routes,
     failures,
     file_routes,
+    fork_routes,
     membership_routes,
     record_file_routes,
     record_routes,
@@ -61,6 +63,7 @@ def control_app(node: RunningNode) -> ASGIApp:
         *membership_routes.ROUTES,
         *record_routes.ROUTES,
         *record_file_routes.ROUTES,
+        *fork_routes.ROUTES,
     ]
     app = Starlette(routes=routes, exception_handlers=failures.HANDLERS)
     app.state.node = node

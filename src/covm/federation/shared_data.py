@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
     from covm.federation.sync.exporting import Exported, Imported
+    from covm.federation.sync.forks import Fork
     from covm.federation.sync.standings import Replica
 
 TypeOrName = str | type[msgspec.Struct]
@@ -70,6 +71,22 @@ class SharedData:
         """
         self._node.require_running()
         return await self._node.carrier.import_(_absolute(path), self._node.require_reading)
+
+    async def forks(self, limit: int = 100) -> list[Fork]:
+        """Who wrote two records at one place of a log, by type and author, at most `limit` and 1,000.
+
+        Both are kept and count like any others; with their signatures they are proof against their author.
+        """
+        self._node.require_running()
+        return await self._node.forks.listed(limit)
+
+    async def export_fork(self, fork: str, path: str | os.PathLike[str]) -> Fork:
+        """Writes the proof of a fork, by its id, to a new file that anybody verifies without a node.
+
+        See `covm federation forks verify`. Raises `UnknownFork`, `FileUnusable`.
+        """
+        self._node.require_running()
+        return await self._node.forks.export(fork, _absolute(path))
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

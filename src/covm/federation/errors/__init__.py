@@ -55,6 +55,7 @@ from covm.federation.errors.sync import (
     SyncError,
     SyncInterrupted,
     UnknownEntry,
+    UnknownFork,
 )
 
 __all__ = [
@@ -101,6 +102,7 @@ __all__ = [
     "SyncInterrupted",
     "TransferFailed",
     "UnknownEntry",
+    "UnknownFork",
     "UnknownMember",
     "UnknownMessage",
     "UnknownMessageType",

@@ -67,3 +67,13 @@ class BrokenExport(SyncError):
 
     def __str__(self) -> str:
         return f"{shown(self.path)} is not imported: at byte {self.offset:,}: {self.why}; nothing of it was taken"
+
+
+@dataclass(eq=False)
+class UnknownFork(SyncError):
+    """No fork of this id is held."""
+
+    fork: str
+
+    def __str__(self) -> str:
+        return f"no fork {shown(self.fork)} is known here"

@@ -12,6 +12,7 @@
     library    what is given to others                          leases     who fetches which log
     collection what programs use                                reading    the queries behind it
     standings  how this node stands beside its peers          export      records as blocks of a file
+    forks      who wrote two records at one place
     exporting  records to files, and from them                export_rows the queries behind that
     tables     the tables of records                            rows       the jobs that read and write them
 

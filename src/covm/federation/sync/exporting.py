@@ -150,7 +150,7 @@ class Carrier:
                     page.bodies,
                     accepts=lambda header: header.type == type_name,
                 )
-            )._replace(keys=frozenset())
+            )._replace(keys=frozenset(), forks=())
         return total
 
     async def _begun(self, file: IO[bytes], path: Path) -> ExportReader:

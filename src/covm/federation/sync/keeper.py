@@ -26,7 +26,7 @@ from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
+from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
@@ -52,6 +52,8 @@ class Taken(NamedTuple):
     """Those that were no records, or not what was asked for."""
     postponed: frozenset[_native.Link] = frozenset()
     """Logs of which records are to be offered again: too many wait to be judged."""
+    forks: tuple[SignedRecord, ...] = ()
+    """Records at whose place in their log another one stood already."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -61,6 +63,7 @@ class Taken(NamedTuple):
             self.keys | after.keys,
             self.malformed + after.malformed,
             self.postponed | after.postponed,
+            self.forks + after.forks,
         )
 
 
@@ -313,7 +316,7 @@ class Keeper:
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, forks=tuple(plan.forks))
         self._tell(taken)
         return taken
 

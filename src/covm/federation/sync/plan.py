@@ -63,8 +63,8 @@ class Plan:
     """Types and keys of which it changed whether they have several heads."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
-    forks: list[tuple[_native.Link, int]] = field(default_factory=list)
-    """Logs, and the numbers at which they turned out to be forked."""
+    forks: list[SignedRecord] = field(default_factory=list)
+    """Records at whose place in their log another one stood already."""
     unplaced: list[Arrived] = field(default_factory=list)
     """The record before them is not here."""
     refused: list[tuple[Arrived, str]] = field(default_factory=list)
