@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import Link, cid, decode, encode
 from covm.federation.offload import InlineOffload
-from covm.federation.sync.export import Carried, ExportReader, ExportWriter, Page
+from covm.federation.sync.export import Carried, ExportReader, ExportWriter
 from covm.federation.sync.exporting import Carrier, Imported
 from covm.federation.wire.car import Block, CarReader, car_block, car_header
 from covm.federation.wire.record import SignedRecord
@@ -53,8 +53,16 @@ def file_of(
     return file.getvalue()
 
 
-def pages_of(data: bytes) -> list[Page]:
-    return list(ExportReader(io.BytesIO(data).read).pages())
+class ReadPage(NamedTuple):
+    """A page as it came out of a file, all of it verified."""
+
+    records: list[SignedRecord]
+    bodies: list[bytes | None]
+
+
+def pages_of(data: bytes) -> list[ReadPage]:
+    reader = ExportReader(io.BytesIO(data).read)
+    return [ReadPage(reader.verified(page), [each.body for each in page.carried()]) for page in reader.pages()]
 
 
 def blocks_of(data: bytes) -> list[Block]:

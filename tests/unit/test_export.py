@@ -182,7 +182,7 @@ def test_large_records_make_small_pages_and_a_reader_holds_one_of_them() -> None
         data = file_of(records, ASH.bodies, page=4)
         tracemalloc.start()
         for page in export.ExportReader(io.BytesIO(data).read).pages():
-            assert len(page.records) <= 4
+            assert len(page.lines) <= 4
             del page
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -139,10 +139,18 @@ class ExportWriter:
 
 
 class Page(NamedTuple):
-    """A page with its records, in order."""
+    """A page with its headers and bodies, each of which is what its CID says."""
 
-    records: list[SignedRecord]
-    bodies: list[bytes | None]
+    lines: tuple[Line, ...]
+    blocks: dict[_native.Link, Block]
+
+    def carried(self) -> list[Carried]:
+        """Its records, in order. Nobody has looked at their signatures."""
+        bodies = (None if line.body is None else self.blocks[line.body].data for line in self.lines)
+        return [
+            Carried(_envelope(line, self.blocks[line.header].data), body)
+            for line, body in zip(self.lines, bodies, strict=True)
+        ]
 
 
 class ExportReader:
@@ -162,10 +170,7 @@ class ExportReader:
         self._links = 0
 
     def pages(self) -> Iterator[Page]:
-        """Page by page, every CID, signature, federation and type verified; the last one when all are there.
-
-        Raises `MalformedFile`. What came before was right, but whether the file is whole is known at its end alone.
-        """
+        """Page by page, every CID verified. Raises `MalformedFile`; whether the file is whole is known at its end."""
         for block in self._blocks:
             found = _read_block(block)
             if isinstance(found, _Tree):
@@ -193,14 +198,15 @@ class ExportReader:
             if left_bytes < 0:
                 raise MalformedFile(block.offset, f"the records of a page have more than {PAGE_BYTES:,} bytes")
             there[block.id] = block
-        envelopes = [_envelope(line, there[line.header].data) for line in page.records]
-        records: list[SignedRecord] = []
-        bodies: list[bytes | None] = []
-        for line, record in zip(page.records, open_records(envelopes), strict=True):
-            body = None if line.body is None else there[line.body]
-            records.append(self._sound(record, there[line.header], body))
-            bodies.append(None if body is None else body.data)
-        return Page(records, bodies)
+        return Page(page.records, there)
+
+    def verified(self, page: Page) -> list[SignedRecord]:
+        """The records of a page: signature, federation, type and body of each are right. Raises `MalformedFile`."""
+        opened = open_records([each.envelope for each in page.carried()])
+        return [
+            self._sound(record, page.blocks[line.header], None if line.body is None else page.blocks[line.body])
+            for line, record in zip(page.lines, opened, strict=True)
+        ]
 
     def _sound(self, record: SignedRecord | Malformed, header: Block, body: Block | None) -> SignedRecord:
         if isinstance(record, Malformed):

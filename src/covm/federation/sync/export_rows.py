@@ -33,11 +33,12 @@ class Piece(NamedTuple):
 
 
 def span_of(tx: Transaction, type_name: str) -> Span | None:
-    """What there is of a type; None where there is nothing."""
+    """What there is of a type; None where there is nothing. See `piece_behind` for the plus."""
     type_id = tx.execute("SELECT id FROM covm_record_types WHERE name = :name", {"name": type_name}).scalar()
     if type_id is None:
         return None
-    last = tx.execute("SELECT max(number) FROM covm_records WHERE +type_id = :type", {"type": type_id}).scalar()
+    newest = "SELECT number FROM covm_records WHERE +type_id = :type ORDER BY number DESC LIMIT 1"
+    last = tx.execute(newest, {"type": type_id}).scalar()
     return None if last is None else Span(type_id, last)
 
 

@@ -10,17 +10,17 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Final, NamedTuple, TypeVar
 
 from covm import _native
 from covm.federation.errors import BrokenExport, FileUnusable, NothingHeld
 from covm.federation.offload import Offload
 from covm.federation.sync import export_rows
-from covm.federation.sync.export import ExportReader, ExportWriter, Page, is_export
+from covm.federation.sync.export import PAGE_BYTES, Carried, ExportReader, ExportWriter, is_export
 from covm.federation.sync.keeper import Keeper, Taken
 from covm.federation.wire.car import MalformedFile
 
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 FILE_MODE: Final = 0o600
 """Of a file that was not there: what is in it may be for members only."""
+
+BATCH_RECORDS: Final = 2048
+"""Records that are taken in one go: while some are judged and written, the next are verified."""
 
 _BUFFER: Final = 1024 * 1024
 
@@ -114,12 +117,8 @@ class Carrier:
             reader = await self._begun(file, path)
             accepts(reader.root.type)
             records = left_out = 0
-            async for page in self._pages(reader, path):
-                records += len(page.records)
-                left_out += sum(
-                    body is None and record.body.op == "put"
-                    for record, body in zip(page.records, page.bodies, strict=True)
-                )
+            async for found in self._each(_verified(reader), path):
+                records, left_out = records + found.records, left_out + found.left_out
             new, taken = 0, Taken()
             while True:
                 taken = await self._take(file, path)
@@ -143,14 +142,13 @@ class Carrier:
         """Takes what is in the file and not here. Each record is verified anew: the file may have been changed."""
         reader = await self._begun(file, path)
         type_name, total = reader.root.type, Taken()
-        async for page in self._pages(reader, path):
-            total = total.and_(
-                await self._keeper.take(
-                    [record.envelope for record in page.records],
-                    page.bodies,
-                    accepts=lambda header: header.type == type_name,
-                )
-            )._replace(keys=frozenset(), forks=())
+        async for some in self._each(_batches(reader), path):
+            taken = await self._keeper.take(
+                [each.envelope for each in some],
+                [each.body for each in some],
+                accepts=lambda header: header.type == type_name,
+            )
+            total = total.and_(taken)._replace(keys=frozenset(), forks=())
         return total
 
     async def _begun(self, file: IO[bytes], path: Path) -> ExportReader:
@@ -164,10 +162,10 @@ class Carrier:
             raise BrokenExport(str(path), 0, why)
         return reader
 
-    async def _pages(self, reader: ExportReader, path: Path) -> AsyncIterator[Page]:
-        pages = reader.pages()
-        while (page := await self._on_file(path, partial(next, pages, None))) is not None:
-            yield page
+    async def _each(self, found: Iterator[T], path: Path) -> AsyncIterator[T]:
+        """What an iterator finds in a file, one after the other in a thread."""
+        while (one := await self._on_file(path, partial(next, found, None))) is not None:
+            yield one
 
     async def _on_file(self, path: Path, work: Callable[[], T]) -> T:
         """Does something with a file in a thread. Raises `FileUnusable` and `BrokenExport`."""
@@ -177,6 +175,35 @@ class Carrier:
             raise BrokenExport(str(path), error.offset, error.reason) from None
         except OSError as error:
             raise FileUnusable(str(path), error.strerror or str(error)) from error
+
+
+class _Counted(NamedTuple):
+    records: int
+    left_out: int
+
+
+def _verified(reader: ExportReader) -> Iterator[_Counted]:
+    """What is in each page, all of it verified. Raises `MalformedFile`, at the end too."""
+    for page in reader.pages():
+        records = reader.verified(page)
+        left_out = sum(
+            line.body is None and record.body.op == "put" for line, record in zip(page.lines, records, strict=True)
+        )
+        yield _Counted(len(records), left_out)
+
+
+def _batches(reader: ExportReader) -> Iterator[list[Carried]]:
+    """Pages together, as many as are worth judging at once."""
+    found: list[Carried] = []
+    size_bytes = 0
+    for page in reader.pages():
+        found += page.carried()
+        size_bytes += sum(len(block.data) for block in page.blocks.values())
+        if len(found) >= BATCH_RECORDS or size_bytes >= PAGE_BYTES:
+            yield found
+            found, size_bytes = [], 0
+    if found:
+        yield found
 
 
 class _Scratch:

@@ -119,8 +119,9 @@ class Forks:
 
     async def listed(self, limit: int) -> list[Fork]:
         """The forks, by type and author."""
-        logs = sorted(self._keeper.logs, key=lambda log: (log.type, log.author, log.incarnation))
-        found = [each for log in logs if len(log.branches) > 1 for each in partings(log)]
+        forked = [log for log in self._keeper.logs if len(log.branches) > 1]
+        forked.sort(key=lambda log: (log.type, log.author, log.incarnation))
+        found = [each for log in forked for each in partings(log)]
         pairs = await self._keeper.store.read(partial(_pairs, found=found[: max(0, min(limit, MAX_LISTED))]))
         return [self._fork(pair) for pair in pairs]
 
