@@ -244,3 +244,10 @@ def test_every_locked_package_has_a_hash_and_no_address(name: str) -> None:
     assert "--index" not in text
     entries = re.split(r"\n(?=[A-Za-z0-9])", text)
     assert not [entry.split()[0] for entry in entries if "==" in entry and "--hash=sha256:" not in entry]
+
+
+def test_every_locked_package_of_another_language_has_a_hash_and_no_address() -> None:
+    text = (ROOT / "tests" / "interop" / "package-lock.json").read_text()
+    packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
+    assert "://" not in text
+    assert not [name for name, each in packages.items() if not each["integrity"].startswith("sha512-")]

@@ -85,7 +85,10 @@ def test_a_test_file_passes(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in pages_with("python") if fragments(page)], ids=lambda page: page.name)
-async def test_the_fragments_of_a_page_run_one_after_the_other(page: Path) -> None:
+async def test_the_fragments_of_a_page_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where they write files
     async with simulated_federation(2, types=[Proposal]) as nodes:
         names: dict[str, Any] = {"federation": nodes[0], "other": nodes[1], "proposal": PROPOSAL, "__name__": "pasted"}
         async with asyncio.timeout(PATIENCE_S):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 from tests.store.places import Place
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm._native import Link
+from covm.federation.events import EventHub
+from covm.federation.offload import InlineOffload
 from covm.federation.sync import reading, retention, rows
+from covm.federation.sync.exporting import Carrier
+from covm.federation.sync.forks import Forks
 from covm.federation.wire.record import SignedRecord
 
 ASH, BIRCH = Author("ash"), Author("birch")
@@ -152,4 +157,33 @@ async def test_many_keys_are_listed_by_ranges_and_what_a_log_has_is_given_in_str
     piece = await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 597, 600, 10))
     assert [envelope for envelope, _ in piece] == [each.envelope for each in records[597:]]
     assert await shelf.store.read(lambda tx: rows.lacking(tx, [records[0].id, ASH.key_id])) == {ASH.key_id}
+    await shelf.store.close()
+
+
+async def test_records_go_to_a_file_in_the_order_of_their_places_and_forks_are_found(
+    place: Place, tmp_path: Path
+) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    started = ASH.write("oven", 0)
+    forked = [ASH.write("oven", number, after=started) for number in (1, 2)]
+    other = BIRCH.write("oven", 3, on=forked, type="notes.other")
+    many: list[SignedRecord] = []
+    for number in range(600):
+        many.append(BIRCH.write(f"key {number:03}", number, after=many[-1] if many else None))
+    records = [started, many[0], other, *forked, *many[1:]]
+    bodies = {**ASH.bodies, **BIRCH.bodies}
+    await shelf.take(*records, bodies=[bodies[each.id] for each in records])
+    made = await Carrier(shelf.keeper, InlineOffload()).export(TYPE, tmp_path / "notes.car")
+    assert (made.records, made.left_out) == (603, 0)
+    forks = Forks(shelf.keeper, lambda _peer: None, InlineOffload(), EventHub())
+    [fork] = await forks.listed(10)
+    assert [each.id for each in fork.records] == [str(each.id) for each in forked]
+    await forks.export(fork.id, tmp_path / "fork.car")
+    read = await Shelf().open()
+    taken = await Carrier(read.keeper, InlineOffload()).import_(tmp_path / "notes.car", lambda _type: None)
+    assert (taken.new, taken.records) == (603, 603)
+    assert read.root() == shelf.root()
+    again = await Carrier(shelf.keeper, InlineOffload()).import_(tmp_path / "notes.car", lambda _type: None)
+    assert again.new == 0
+    await read.store.close()
     await shelf.store.close()

@@ -88,6 +88,11 @@ FEDERATION_COMMANDS = {
     "types": ("statistics:types", "List the message types that the node knows."),
 }
 
+RECORD_FILE_COMMANDS = {
+    "export": ("record_files:export", "Write all records of a type to a file."),
+    "import": ("record_files:import_", "Take the records in such a file."),
+}
+
 MEMBER_COMMANDS = {
     "create": ("founding:create", "Found a federation."),
     "join": ("joining:join", "Join a federation with an invite."),
@@ -139,6 +144,13 @@ CONFLICT_COMMANDS = {
     "resolve": ("conflicts:resolve", "Decide: write what replaces them all."),
 }
 
+FORK_COMMANDS = {
+    "list": ("forks:list_forks", "List who wrote two records at one place of a log."),
+    "show": ("forks:show", "Show one, with both records."),
+    "export": ("forks:export", "Write the proof of one to a file."),
+    "verify": ("forks:verify", "Say who signed two different records, or why a file proves nothing."),
+}
+
 SYNC_COMMANDS = {
     "status": ("replicas:status", "Show what this node holds, and how it stands beside each peer."),
     "now": ("replicas:now", "Fetch what connected peers have and this node lacks."),
@@ -149,7 +161,7 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     ("identity",): (IDENTITY_COMMANDS, "Look after the node's key, and the identity of its member."),
     ("config",): (CONFIG_COMMANDS, "Look at the node's configuration."),
     ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
-    ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS}, FEDERATION_HELP),
+    ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS, **RECORD_FILE_COMMANDS}, FEDERATION_HELP),
     ("federation", "charter"): (CHARTER_COMMANDS, "The charter that the founders of a federation sign."),
     ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
     ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),
@@ -158,6 +170,7 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
         "Shared data: entries by key, on every node that may read them.",
     ),
     ("federation", "conflicts"): (CONFLICT_COMMANDS, "Entries of shared data that were written by several at once."),
+    ("federation", "forks"): (FORK_COMMANDS, "Who has said two things at one place of a log, and the proof of it."),
     ("federation", "sync"): (SYNC_COMMANDS, "How this node and its peers come to the same shared data."),
     ("federation", "quarantine"): (QUARANTINE_COMMANDS, "Messages on which a handler of this node failed for good."),
 }

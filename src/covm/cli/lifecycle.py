@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from covm.federation import Identity
 
 
+SHOWN_FORKERS = 3
+"""Nodes that have forked a log, in one line of a status."""
+
+
 class Ready(schema.Versioned, kw_only=True, frozen=True):
     """The line that `start --json` prints once everything answers."""
 
@@ -128,6 +132,7 @@ def status(*, common: Common = DEFAULT) -> None:
         ("incarnation", answer.incarnation),
         ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
         *(("notice", f"{date_time(notice.time)} {notice.text}") for notice in answer.notices),
+        ("forks", _forks_told(answer.forkers)),
         *([("note", answer.warning)] if answer.warning else []),
     ]
     facts(told)
@@ -139,6 +144,16 @@ def _membership_told(status: schema.Status) -> str:
         return f"open, network {status.network}"
     where = status.federation_name or status.federation
     return f"{where}: {status.member or 'nobody'}, {'a member' if status.takes_part else 'no member'} ({status.why})"
+
+
+def _forks_told(forkers: list[schema.Forker]) -> str:
+    """Who has said two things at one place of a log: as many as fit in a line."""
+    if not forkers:
+        return ""
+    told = [f"{each.name or each.peer_id} ({each.forks})" for each in forkers[:SHOWN_FORKERS]]
+    more = f" and {len(forkers) - SHOWN_FORKERS} more" if len(forkers) > SHOWN_FORKERS else ""
+    count = sum(each.forks for each in forkers)
+    return f"{count:,}, by {', '.join(told)}{more}; `covm federation forks` shows them"
 
 
 def _store_told(store: schema.StoreStatus) -> str:

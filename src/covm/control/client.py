@@ -17,6 +17,8 @@ from urllib.parse import quote, urlencode
 
 from covm.control import delivery, membership, records, schema
 from covm.control.failures import Failed
+from covm.control.forks import ForkCommands
+from covm.control.record_files import RecordFiles
 from covm.control.transport import Transport
 
 CONNECT_TIMEOUT_S = 120.0
@@ -35,7 +37,7 @@ SETTLE_S = 5.0
 """What the client grants over the time that the node itself waits, so that the node's own sentence arrives."""
 
 
-class ControlClient:
+class ControlClient(RecordFiles, ForkCommands):
     """Commands to the node that runs on `home`. Light: no connection is kept between calls."""
 
     def __init__(self, home: Path) -> None:

@@ -109,6 +109,15 @@ class Notice(Struct, kw_only=True, frozen=True):
     text: str
 
 
+class Forker(Struct, kw_only=True, frozen=True):
+    """A node that has signed two records at one place of a log, and how often it has done so."""
+
+    peer_id: str
+    name: str
+    """What it is called; empty when it is not known."""
+    forks: int
+
+
 class Status(Versioned, kw_only=True, frozen=True):
     """Who the node is and how it is."""
 
@@ -139,6 +148,8 @@ class Status(Versioned, kw_only=True, frozen=True):
     """Under which this node's messages are numbered: a new one after a restore or a rollback."""
     notices: list[Notice]
     """The latest of what happened since the start, such as a rollback; the oldest first."""
+    forkers: list[Forker] = []
+    """Who has said two things at one place; see `covm.control.forks`."""
 
 
 class Stopping(Versioned, kw_only=True, frozen=True):

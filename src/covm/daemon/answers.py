@@ -42,6 +42,10 @@ def status(node: RunningNode) -> schema.Status:
         store=_store(said["store"]),
         incarnation=said["incarnation"] or "",
         notices=node.notices.latest(),
+        forkers=[
+            schema.Forker(peer_id=peer, name=node.name_of(peer), forks=count)
+            for peer, count in sorted(said["forks"].items())
+        ],
     )
 
 

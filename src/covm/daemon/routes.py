@@ -1,7 +1,8 @@
 """The control API: one function a request, each a line or two around the service.
 
 What is under way has its functions in `delivery_routes`, files in `file_routes`, the store in `store_routes`,
-who is a member in `membership_routes`, shared data in `record_routes`.
+who is a member in `membership_routes`, shared data in `record_routes`, its files in `record_file_routes`,
+forks in `fork_routes`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from covm.control import schema
-from covm.daemon import answers, delivery_routes, failures, file_routes, membership_routes, record_routes, store_routes
+from covm.daemon import (
+    answers,
+    delivery_routes,
+    failures,
+    file_routes,
+    fork_routes,
+    membership_routes,
+    record_file_routes,
+    record_routes,
+    store_routes,
+)
 from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, answer_lines, log_query, node_of, read, since, until
 from covm.federation.wire.names import check_type_name
@@ -51,6 +62,8 @@ def control_app(node: RunningNode) -> ASGIApp:
         *store_routes.ROUTES,
         *membership_routes.ROUTES,
         *record_routes.ROUTES,
+        *record_file_routes.ROUTES,
+        *fork_routes.ROUTES,
     ]
     app = Starlette(routes=routes, exception_handlers=failures.HANDLERS)
     app.state.node = node

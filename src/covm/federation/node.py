@@ -110,6 +110,11 @@ class Node(wiring.Parts):
         self.require_running()
         require(self.membership, self.identity.peer_id, Action.WRITE, type_name)
 
+    def require_reading(self, type_name: str) -> None:
+        """Raises as `require_writing` where this node may not read records."""
+        self.require_running()
+        require(self.membership, self.identity.peer_id, Action.READ, type_name)
+
     def require_running(self) -> None:
         """Raises `NotStarted`, or `NodeFailed` when the node ended by itself."""
         if self._failure is not None:

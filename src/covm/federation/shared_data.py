@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
+    from covm.federation.sync.exporting import Exported, Imported
+    from covm.federation.sync.forks import Fork
     from covm.federation.sync.reading import Found
     from covm.federation.sync.standings import Replica
 
@@ -58,3 +62,43 @@ class SharedData:
         """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
         self._node.require_running()
         await self._node.sync.request(self._node.registry.name_of(type))
+
+    async def export_records(self, type: TypeOrName, path: str | os.PathLike[str]) -> Exported:
+        """Writes all records of a type that are here to a CAR file (content blocks that any IPLD tool reads).
+
+        Void ones and those that wait are among them: whoever imports the file judges for itself. The file is there
+        whole, or as it was before; only an older export of the type is written over. Raises `NothingHeld`,
+        `FileUnusable`.
+        """
+        self._node.require_running()
+        return await self._node.carrier.export(self._node.registry.name_of(type), _absolute(path))
+
+    async def import_records(self, path: str | os.PathLike[str]) -> Imported:
+        """Takes the records in such a file, as if they came from a peer; a second time changes nothing.
+
+        All of it is verified before: each block, each signature, the federation, the type. Raises `FileUnusable`;
+        `BrokenExport` with nothing taken, `NotAMember` and `NotAuthorized` where this node may not read the type;
+        `StoreError`, and then a second import goes on where this one stopped.
+        """
+        self._node.require_running()
+        return await self._node.carrier.import_(_absolute(path), self._node.require_reading)
+
+    async def forks(self, limit: int = 100) -> list[Fork]:
+        """Who wrote two records at one place of a log, by type and author, at most `limit` and 1,000.
+
+        Both are kept and count like any others; with their signatures they are proof against their author.
+        """
+        self._node.require_running()
+        return await self._node.forks.listed(limit)
+
+    async def export_fork(self, fork: str, path: str | os.PathLike[str]) -> Fork:
+        """Writes the proof of a fork, by its id, to a new file that anybody verifies without a node.
+
+        See `covm federation forks verify`. Raises `UnknownFork`, `FileUnusable`.
+        """
+        self._node.require_running()
+        return await self._node.forks.export(fork, _absolute(path))
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(path))

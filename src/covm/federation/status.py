@@ -60,6 +60,7 @@ def status(node: Node) -> dict[str, Any]:
         "running": node.is_running,
         "incarnation": str(node.post.incarnation) if node.post.incarnation is not None else None,
         "store": _store(node),
+        "forks": node.forks.by_author(),
     }
 
 

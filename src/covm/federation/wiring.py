@@ -47,6 +47,8 @@ from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync.exporting import Carrier
+from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
 from covm.federation.sync.published import Published
@@ -112,6 +114,8 @@ class Parts:
         self.blobs = self._make_blobs()
         self.sync, self.scribe = self._make_sync()
         self.recorder = self._make_recorder()
+        self.carrier = Carrier(self.sync.keeper, self._offload)
+        self.forks = Forks(self.sync.keeper, self.membership.member_of, self._offload, self.hub)
         self.gossip = self._make_gossip()
         self.publishing = self._make_publishing()
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve, self.recorder)

@@ -48,11 +48,20 @@ from covm.federation.errors.network import (
 from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
-from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry
+from covm.federation.errors.sync import (
+    BrokenExport,
+    FileUnusable,
+    NothingHeld,
+    SyncError,
+    SyncInterrupted,
+    UnknownEntry,
+    UnknownFork,
+)
 
 __all__ = [
     "AccessError",
     "AlreadyStarted",
+    "BrokenExport",
     "ConfigError",
     "ConfigProblem",
     "ConnectionFailed",
@@ -60,6 +69,7 @@ __all__ = [
     "DeliveryTimeout",
     "FederationError",
     "FileUnreadable",
+    "FileUnusable",
     "HomeInUse",
     "IdentityError",
     "InvalidAddress",
@@ -78,6 +88,7 @@ __all__ = [
     "NotAuthorized",
     "NotRetriable",
     "NotStarted",
+    "NothingHeld",
     "OutboxFull",
     "PassphraseNeeded",
     "PeerBanned",
@@ -91,6 +102,7 @@ __all__ = [
     "SyncInterrupted",
     "TransferFailed",
     "UnknownEntry",
+    "UnknownFork",
     "UnknownMember",
     "UnknownMessage",
     "UnknownMessageType",

@@ -34,3 +34,46 @@ class UnknownEntry(SyncError):
 
     def __str__(self) -> str:
         return f"there is nothing of {self.type} under {shown(self.key)!r} here"
+
+
+@dataclass(eq=False)
+class NothingHeld(SyncError):
+    """Nothing is held of a type."""
+
+    type: str
+
+    def __str__(self) -> str:
+        return f"there is nothing of {self.type} here"
+
+
+@dataclass(eq=False)
+class FileUnusable(SyncError):
+    """A file cannot be read or written, or something else is there that is not written over."""
+
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} cannot be used: {self.why}"
+
+
+@dataclass(eq=False)
+class BrokenExport(SyncError):
+    """A file is no export that this node can take, or it was altered or cut off. Nothing of it was taken."""
+
+    path: str
+    offset: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} is not imported: at byte {self.offset:,}: {self.why}; nothing of it was taken"
+
+
+@dataclass(eq=False)
+class UnknownFork(SyncError):
+    """No fork of this id is held."""
+
+    fork: str
+
+    def __str__(self) -> str:
+        return f"no fork {shown(self.fork)} is known here"

@@ -7,6 +7,7 @@ with a limit.
 
 from covm.federation.events.happened import (
     AddressesUpdated,
+    EquivocationFound,
     Event,
     EventsDropped,
     FileFailed,
@@ -43,6 +44,7 @@ __all__ = [
     "TALLIES_AT_ONCE",
     "TALLY_PERIOD_S",
     "AddressesUpdated",
+    "EquivocationFound",
     "Event",
     "EventHub",
     "EventStream",

@@ -213,6 +213,19 @@ class InviteRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class EquivocationFound:
+    """A node has signed two records at one place of its log. Both are kept: `fork` names the one that came later here.
+
+    It is proof against its author, which `FederationService.export_fork` writes to a file.
+    """
+
+    author: str
+    type: str
+    seq: int
+    fork: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileProgressed:
     """Part of a file came (`direction`: in) or went (out). Said at most a few times a second for each file."""
 
@@ -284,6 +297,7 @@ Event = (
     | MemberAdmitted
     | MemberRemoved
     | InviteRefused
+    | EquivocationFound
     | FileProgressed
     | FileReceived
     | FileFailed

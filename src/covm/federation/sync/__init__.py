@@ -17,6 +17,8 @@
     shares     how much a peer may be given
     tables     the tables of records                            rows       the jobs that read them
     plan_rows  the job that writes them
+    forks      who wrote two records at one place               export     records as blocks of a file
+    exporting  records to files, and from them                  export_rows the queries behind that
 
-The first ten, `leases` and `shares` are rules: no I/O.
+The first ten, `leases`, `shares` and `export` are rules: no I/O.
 """

@@ -186,7 +186,7 @@ class Intake:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
         if is_fork:
-            self.plan.forks.append((header.log, header.seq))
+            self.plan.forks.append(record)
         log = self._draft(log)
         place = log.take(record, spot)
         known = Known(

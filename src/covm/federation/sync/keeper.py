@@ -330,7 +330,15 @@ class Keeper:
         placed = sum(row.is_new for row in plan.rows.values())
         recounted = frozenset(row.known.type for row in plan.rows.values() if not row.is_new and not row.is_held)
         lacks = any(row.lacks_body and plan.erased.get(link) is None for link, row in plan.rows.items())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, recounted=recounted, lacks_bodies=lacks)
+        taken = Taken(
+            placed,
+            len(plan.refused),
+            keys,
+            postponed=postponed,
+            recounted=recounted,
+            lacks_bodies=lacks,
+            forks=tuple(plan.forks),
+        )
         self._tell(taken)
         return taken
 

@@ -74,10 +74,10 @@ class Plan:
     """Types and keys whose heads are to be found anew from all their records."""
     erased: dict[_native.Link, _native.Link | None] = field(default_factory=dict)
     """Records of which it was looked at whether they are erased, and the erases that did it."""
-    forks: list[tuple[_native.Link, int]] = field(default_factory=list)
-    """Logs, and the numbers at which they turned out to be forked."""
     also: list[Job[object]] = field(default_factory=list)
     """What is written with it, in the same commit."""
+    forks: list[SignedRecord] = field(default_factory=list)
+    """Records at whose place in their log another one stood already."""
     unplaced: list[Arrived] = field(default_factory=list)
     """The record before them is not here."""
     refused: list[tuple[Arrived, str]] = field(default_factory=list)

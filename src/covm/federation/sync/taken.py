@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from covm import _native
+from covm.federation.wire.record import SignedRecord
 
 
 class Taken(NamedTuple):
@@ -22,6 +23,8 @@ class Taken(NamedTuple):
     """Types of which records were judged that were here before."""
     lacks_bodies: bool = False
     """Whether some came without their bodies."""
+    forks: tuple[SignedRecord, ...] = ()
+    """Records at whose place in their log another one stood already."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -33,4 +36,5 @@ class Taken(NamedTuple):
             self.postponed | after.postponed,
             self.recounted | after.recounted,
             self.lacks_bodies or after.lacks_bodies,
+            self.forks + after.forks,
         )

@@ -1,0 +1,70 @@
+"""`covm federation export` and `import`: records of shared data to a file, and from one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from covm.cli.options import DEFAULT, Common
+from covm.cli.output import note, safe, say, say_json
+from covm.cli.rendering import size
+from covm.control.client import ControlClient
+from covm.control.failures import NotFound
+
+
+def export(type: str, file: Path, /, *, common: Common = DEFAULT) -> None:
+    """Write all records of a type that are here to a file of content blocks (CAR), which any IPLD tool reads.
+
+    Void ones and those that wait are among them. An older export of the type is written over, anything else is not.
+
+    Parameters
+    ----------
+    type
+        A message type, as in shop.note.
+    file
+        Where to write it.
+    """
+    target = file.expanduser().absolute()
+    if not target.parent.is_dir():
+        raise NotFound(f"there is no folder {target.parent} for the file; make it first", code="no_folder")
+    made = ControlClient(common.folder).export_records(type, target)
+    if common.json:
+        say_json(made)
+        return
+    say(f"exported {_records(made.records)} of {safe(made.type)} to {safe(made.path)}, {size(made.size_bytes)}")
+    say(f"its root is {made.root}")
+    if made.left_out:
+        note(f"{_records(made.left_out)} went without a value: it is not held here any more")
+
+
+def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
+    """Take the records in such a file, as if they came from a peer. All of it is verified before anything is taken.
+
+    A second time changes nothing; what was interrupted goes on when it is done again.
+
+    Parameters
+    ----------
+    file
+        The file.
+    """
+    source = file.expanduser().absolute()
+    if not source.exists():
+        raise NotFound(f"there is no file {file}", code="no_file")
+    taken = ControlClient(common.folder).import_records(source)
+    if common.json:
+        say_json(taken)
+        return
+    here = taken.records - taken.new
+    told = f"all {_records(taken.records)} were here already" if not taken.new else f"{taken.new:,} of them new"
+    if taken.new and not here:
+        told = "all of them new"
+    say(f"imported {_records(taken.records)} of {safe(taken.type)} from {safe(taken.path)}, {told}")
+    if taken.left_out:
+        note(f"{_records(taken.left_out)} came without a value: it was not held where the file was made")
+    if taken.refused:
+        note(f"{_records(taken.refused)} found no place: their author forked a log too often, or began too many")
+    if taken.postponed:
+        note("too many records wait to be judged here; import the file again later")
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count:,} records"
