@@ -7,6 +7,7 @@ with a limit.
 
 from covm.federation.events.happened import (
     AddressesUpdated,
+    Conflict,
     Event,
     EventsDropped,
     FileFailed,
@@ -32,6 +33,7 @@ from covm.federation.events.happened import (
     PeerWasBanned,
     PeerWasUnbanned,
     ReceivedLess,
+    RecordVoided,
     RolledBack,
     StoreRecovered,
     StoreTroubled,
@@ -43,6 +45,7 @@ __all__ = [
     "TALLIES_AT_ONCE",
     "TALLY_PERIOD_S",
     "AddressesUpdated",
+    "Conflict",
     "Event",
     "EventHub",
     "EventStream",
@@ -70,6 +73,7 @@ __all__ = [
     "PeerWasBanned",
     "PeerWasUnbanned",
     "ReceivedLess",
+    "RecordVoided",
     "RolledBack",
     "StoreRecovered",
     "StoreTroubled",

@@ -24,7 +24,7 @@ from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
-from covm.federation.sync.plan import Arrived, Plan
+from covm.federation.sync.plan import Arrived, Plan, Row
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
 
@@ -52,6 +52,10 @@ class Taken(NamedTuple):
     """Those that were no records, or not what was asked for."""
     postponed: frozenset[_native.Link] = frozenset()
     """Logs of which records are to be offered again: too many wait to be judged."""
+    conflicts: tuple[tuple[str, str, bool], ...] = ()
+    """Types and keys that have several heads from now on, or have them no more."""
+    voided: tuple[Row, ...] = ()
+    """Records that had counted and are void now."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -61,6 +65,8 @@ class Taken(NamedTuple):
             self.keys | after.keys,
             self.malformed + after.malformed,
             self.postponed | after.postponed,
+            (*self.conflicts, *after.conflicts),
+            (*self.voided, *after.voided),
         )
 
 
@@ -299,7 +305,7 @@ class Keeper:
                 self.is_doubtful = True
         self._is_uncertain = True
         try:
-            numbers = await self.store.write(
+            kept = await self.store.write(
                 partial(plan_rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
             )
         except BaseException:
@@ -307,13 +313,14 @@ class Keeper:
             raise
         self._judged += len(plan.judged)
         for link, log in plan.logs.items():
-            log.number = numbers[link]
+            log.number = kept.logs[link]
         self.logs.commit(plan.logs.values())
         self._take_over(plan)
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
+        voided = tuple(plan.rows[each] for each in plan.voided)
+        taken = Taken(placed, len(plan.refused), keys, 0, postponed, tuple(kept.conflicts), voided)
         self._tell(taken)
         return taken
 

@@ -35,6 +35,7 @@ from covm.federation.ports import Membership, Written
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
+from covm.federation.sync.announcing import Announcer
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
@@ -98,6 +99,7 @@ class SyncManager:
         self._streams: dict[int, Asker] = {}
         self._servers: dict[int, Server] = {}
         self._server_of: dict[str, Server] = {}
+        self._announcer = Announcer(around.hub)
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
         self._is_stopped = False
@@ -115,7 +117,8 @@ class SyncManager:
         """Nothing is begun any more."""
         self._is_stopped = True
 
-    def _kept(self, _taken: Taken) -> None:
+    def _kept(self, taken: Taken) -> None:
+        self._announcer.tell(taken)
         if self.keeper.is_doubtful:
             self._doubt.set()
         for server in self._servers.values():
