@@ -74,6 +74,7 @@ _KIND_OF: Mapping[str, str] = {
     "UnknownMessage": "not_found",
     "UnknownMember": "not_found",
     "UnknownEntry": "not_found",
+    "UnknownSyncType": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
     "NotRetriable": "refused",

@@ -4,7 +4,7 @@
     gossip <──Publisher── dispatch
     gossip ──Access──> peers <──Presence── dispatch
     gossip, dispatch, peers ──Membership──> membership ──Gate──> peers
-    membership ──Replicas──> sync
+    membership ──Replicas──> sync ──Transactor──> dispatch
     gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from covm._native import Link
 from covm.federation.identity.roles import Action
@@ -26,6 +26,11 @@ from covm.federation.wire.message import MessageBody
 from covm.federation.wire.received import Via
 from covm.federation.wire.record import Place
 from covm.federation.wire.system import Heartbeat, PeerInfo
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
+
+T = TypeVar("T")
 
 GOSSIP: Final = "gossip"
 DIRECT: Final = "direct"
@@ -45,6 +50,16 @@ class Arrival:
         self.body = body
         self.via = via
         self.size_bytes = size_bytes
+
+
+class Transactor(Protocol):
+    """Runs an application's function in a transaction of the store. (MessageDispatcher)"""
+
+    async def transaction(self, work: Callable[[Any], T], beside: Callable[[Transaction], object] | None = None) -> T:
+        """`work(tx)` gets what a transactional handler works with; `beside` is the node's own part of the transaction.
+
+        Raises what they raise, with nothing kept, and `StoreError`.
+        """
 
 
 class Inbound(Protocol):

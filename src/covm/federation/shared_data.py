@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from covm.federation.identity.roles import Resolver
+
 if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
-    from covm.federation.sync.standings import Replica
+    from covm.federation.sync.resolvers import NamedResolver
+    from covm.federation.sync.standings import Replica, SyncStatus
+    from covm.federation.sync.sync_store import SyncStore, TransactionalSyncStore
 
 TypeOrName = str | type[msgspec.Struct]
 
@@ -25,25 +31,58 @@ class SharedData:
         See `Collection`. Raises `InvalidMessage` for what is no type name, `UnknownMessageType` for a Struct that is
         not registered.
         """
-        from covm.federation.sync.collection import Collection
-
         node = self._node
-        return Collection(
-            node.registry.name_of(type),
-            node.sync.keeper,
-            node.scribe,
-            node.resolvers,
-            node.registry,
-            node.membership.member_of,
-            node.require_writing,
-        )
+        return node.collection(node.registry.name_of(type), node.require_writing)
+
+    async def register_sync_type(
+        self,
+        name: str,
+        store: SyncStore | TransactionalSyncStore | None = None,
+        *,
+        types: Sequence[TypeOrName] = (),
+        resolver: NamedResolver | tuple[str, int] | None = None,
+    ) -> None:
+        """Puts types of shared data under one name, and keeps them in a store of the application's, if one is given.
+
+        The store gets every entry that changes, and once, under this name, all that there is already: see `SyncStore`.
+        `transactional` ones work in the node's own transactions. `types` is the type of that name where left out. The
+        resolver, one of the application's own or name and version of one that is here, says how this node shows
+        them, where members have agreed on no rule for the type. It may be called before the node is started. Raises
+        `InvalidMessage` for what is no name, `ValueError` for a name that is taken and a resolver that is not here,
+        `TypeError` for what is no store.
+        """
+        registry = self._node.registry
+        names = [registry.name_of(each) for each in types] or [registry.name_of(name)]
+        rule = Resolver(*resolver) if isinstance(resolver, tuple) else resolver
+        self._node.sync_types.register(registry.name_of(name), store, list(dict.fromkeys(names)), rule)
 
     async def replicas(self) -> list[Replica]:
         """How this node stands in each type of shared data, and beside each connected peer."""
         self._node.require_running()
         return await self._node.sync.replicas()
 
-    async def request_sync(self, type: TypeOrName) -> None:
-        """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
+    async def request_sync(self, name: TypeOrName, key: str | None = None, *, peer: str | None = None) -> Any:
+        """Fetches what connected peers, or one, have of a sync type or a type and this node lacks.
+
+        Returns once no more of it is to be had, and the application's store has had it. That a peer was interrupted
+        is in `get_sync_status`, and it is asked again. With a key it returns what the store has under it, or the
+        `Entry` where there is no store; None where there is nothing. It also happens by itself, at once. Raises
+        `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, and what the application's `get` raises.
+        """
+        node, text = self._node, self._node.registry.name_of(name)
+        node.require_running()
+        types = node.sync_types.types_of(text)
+        if peer is not None:
+            node.peers.status(peer)
+            node.sync.partners(peer)
+        await asyncio.gather(*(node.sync.request(each, peer) for each in types))
+        await node.sync_types.settled(text)
+        return None if key is None else await node.sync_types.get(text, key)
+
+    async def get_sync_status(self, name: TypeOrName) -> SyncStatus:
+        """How a sync type, or a type, stands: beside each connected peer, and in the application's store.
+
+        Raises `UnknownSyncType`.
+        """
         self._node.require_running()
-        await self._node.sync.request(self._node.registry.name_of(type))
+        return await self._node.sync_types.status(self._node.registry.name_of(name))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from covm._native import Link
 from covm.federation import life
@@ -46,10 +46,13 @@ from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync.collection import Collection
+from covm.federation.sync.feed import Retry
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
-from covm.federation.sync.resolvers import Resolvers
+from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
+from covm.federation.sync.sync_types import SyncTypes
 from covm.federation.version import agent, software_version
 from covm.federation.wire.federation_id import FederationId, federation_of, open_federation
 from covm.federation.wire.incarnation import Incarnation
@@ -81,6 +84,7 @@ class Parts:
         clock: Clock | None,
         random: Random | None,
         store: Store | None = None,
+        resolvers: Sequence[NamedResolver] = (),
     ) -> None:
         self.identity = identity
         self.config = config
@@ -88,6 +92,8 @@ class Parts:
         self.federation: FederationId = _federation(config)
         self.registry = TypeRegistry(types)
         self.resolvers = Resolvers()
+        for each in resolvers:
+            self.resolvers.register(each.name, each.version, each.function)
         self.network: Network = network or _libp2p(identity, config, self.federation)
         # A network that is simulated has a time of its own, which threads would not keep.
         self._offload: Offload = ThreadOffload() if network is None else InlineOffload()
@@ -109,6 +115,7 @@ class Parts:
         self.direct = DirectProtocol(self.post, self._begin_anew)
         self.blobs = self._make_blobs()
         self.sync, self.scribe = self._make_sync()
+        self.sync_types = self._make_sync_types()
         self.gossip = self._make_gossip()
         self.publishing = self._make_publishing()
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve)
@@ -255,6 +262,34 @@ class Parts:
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe
 
+    def _make_sync_types(self) -> SyncTypes:
+        retry = self.config.connection_retry
+        return SyncTypes(
+            manager=self.sync,
+            resolvers=self.resolvers,
+            collection=partial(self.collection, require_writing=_nobody_writes),
+            registered=self.registry.names,
+            store=self.store,
+            transactor=self.dispatcher,
+            retry=Retry(
+                self.config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()
+            ),
+            clock=self.clock,
+            random=self.random,
+        )
+
+    def collection(self, type_name: str, require_writing: Callable[[str], None]) -> Collection[Any]:
+        """The shared data of a type; `require_writing` raises where this node may not write it now."""
+        return Collection(
+            type_name,
+            self.sync.keeper,
+            self.scribe,
+            self.resolvers,
+            self.registry,
+            self.membership.member_of,
+            require_writing,
+        )
+
     def _make_gossip(self) -> GossipProtocol:
         return GossipProtocol(
             network=self.network,
@@ -332,6 +367,10 @@ def _federation(config: FederationConfig) -> FederationId:
     if config.membership == "open":
         return open_federation(config.network)
     return federation_of(Link(config.federation)) if config.federation else open_federation("")
+
+
+def _nobody_writes(type_name: str) -> None:
+    raise AssertionError(f"{type_name} is read here, not written")
 
 
 def _libp2p(identity: Identity, config: FederationConfig, federation: FederationId) -> Network:

@@ -48,7 +48,7 @@ from covm.federation.errors.network import (
 from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
-from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry
+from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry, UnknownSyncType
 
 __all__ = [
     "AccessError",
@@ -95,6 +95,7 @@ __all__ = [
     "UnknownMessage",
     "UnknownMessageType",
     "UnknownPeer",
+    "UnknownSyncType",
     "WrongPassphrase",
     "WrongPeer",
 ]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from covm import _native
-from covm.federation.errors import FederationError
+from covm.federation.errors import FederationError, PeerNotConnected
 from covm.federation.identity.roles import Action
 from covm.federation.network.interface import (
     FramesReceived,
@@ -43,7 +43,7 @@ from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.serving import Server
 from covm.federation.sync.session import Session
-from covm.federation.sync.standings import PeerStanding, Replica
+from covm.federation.sync.standings import PeerStanding, Replica, position
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
@@ -73,6 +73,14 @@ class Standing:
     """When a session with it was at its end last."""
     error: str = ""
     """Why the last session was interrupted; empty when it was not."""
+    size_bytes: int = 0
+    """Bytes that came from it since it connected."""
+    session: Session | None = None
+    """The one that runs."""
+    asked: bytes | None = None
+    """The root of which it was asked to the end last."""
+    differs_s: float | None = None
+    """Since when the roots differ, by the monotonic clock."""
     declined: dict[_native.Link, Tips] = field(default_factory=dict)
 
 
@@ -119,6 +127,9 @@ class SyncManager:
 
     def _kept(self, taken: Taken) -> None:
         self._announcer.tell(taken)
+        for name in {name for name, _ in taken.keys}:
+            for standing in self.standings(name).values():
+                self._differs(standing)
         if self.keeper.is_doubtful:
             self._doubt.set()
         for server in self._servers.values():
@@ -130,10 +141,14 @@ class SyncManager:
             peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
 
-    async def replicas(self) -> list[Replica]:
+    def known(self) -> set[str]:
+        """The types of which there are records, here or at a connected peer."""
+        return {*self.keeper.logs.types(), *(name for partner in self._partners.values() for name in partner.types)}
+
+    async def replicas(self, only: Collection[str] | None = None) -> list[Replica]:
         """How this node stands in each type of which there are records, here or at a connected peer."""
         logs = self.keeper.logs
-        names = sorted({*logs.types(), *(name for partner in self._partners.values() for name in partner.types)})
+        names = sorted(self.known() if only is None else self.known() & set(only))
         counted = await self.keeper.store.read(reading.counts)
         return [
             Replica(
@@ -152,11 +167,38 @@ class SyncManager:
             state = "fetching"
         elif standing.root == self.keeper.logs.frontier(name).root:
             state = "same"
-        return PeerStanding(peer, state, standing.fetched, standing.last_ms, standing.error)
+        session, own = standing.session, self.keeper.logs.frontier(name).root
+        lacking = session.lacking if session is not None else 0
+        since_s = standing.differs_s
+        return PeerStanding(
+            peer,
+            state,
+            standing.fetched + (session.records if session is not None else 0),
+            standing.last_ms,
+            standing.error,
+            position(own, standing.root, standing.asked, is_lacking=bool(lacking or standing.declined)),
+            standing.size_bytes + (session.size_bytes if session is not None else 0),
+            lacking,
+            0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
+        )
 
-    async def request(self, type_name: str) -> None:
-        """Fetches what connected peers have of a type and this node lacks; returns when nothing is left to be had."""
-        tasks = [self._begin(peer, type_name) for peer, partner in self._partners.items() if type_name in partner.types]
+    def _differs(self, standing: Standing) -> None:
+        if standing.differs_s is None:
+            standing.differs_s = self._around.clock.monotonic_s()
+
+    def partners(self, peer: str | None = None) -> list[str]:
+        """Connected peers, or the one that is meant. Raises `PeerNotConnected`."""
+        if peer is not None and peer not in self._partners:
+            raise PeerNotConnected(peer)
+        return [peer] if peer is not None else list(self._partners)
+
+    async def request(self, type_name: str, peer: str | None = None) -> None:
+        """Fetches what connected peers, or one, have of a type and this node lacks; returns when no more is to be had.
+
+        Raises `PeerNotConnected`.
+        """
+        asked = self.partners(peer)
+        tasks = [self._begin(each, type_name) for each in asked if type_name in self._partners[each].types]
         running = [task for task in tasks if task is not None]
         if running:
             await asyncio.wait(running)
@@ -194,7 +236,9 @@ class SyncManager:
             if name not in partner.types and len(partner.types) >= MAX_TYPES:
                 continue
             if self._membership.may(self._own, Action.READ, name).holds:
-                partner.types.setdefault(name, Standing(root)).root = root
+                standing = partner.types.setdefault(name, Standing(root))
+                standing.root = root
+                self._compare(name, standing)
                 self._begin(peer, name)
 
     def _begin(self, peer: str, name: str) -> asyncio.Task[None] | None:
@@ -209,6 +253,13 @@ class SyncManager:
             )
         return standing.running
 
+    def _compare(self, name: str, standing: Standing) -> None:
+        """Notes since when this node and a peer have not held the same."""
+        if standing.root == self.keeper.logs.frontier(name).root:
+            standing.differs_s = None
+        else:
+            self._differs(standing)
+
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
 
@@ -217,14 +268,17 @@ class SyncManager:
             async with partner.places:
                 while not self._is_same(name, standing):
                     root = standing.root
-                    session = Session(
+                    session = standing.session = Session(
                         name, partner.asker, self.keeper, self._leases, standing.declined, self._around.clock
                     )
                     try:
                         await session.run()
                     finally:
+                        standing.session = None
                         standing.fetched += session.records
-                    standing.last_ms, standing.error = self._around.clock.now_ms(), ""
+                        standing.size_bytes += session.size_bytes
+                        self._compare(name, standing)
+                    standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
                     if standing.root == root:
                         # What still differs is what the peer lacks, or what is not to be had.
                         return
