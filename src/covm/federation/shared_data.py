@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from covm.federation.node import Node
     from covm.federation.sync.collection import Collection
     from covm.federation.sync.resolvers import NamedResolver
-    from covm.federation.sync.standings import Replica, SyncStatus
+    from covm.federation.sync.standings import Replica, SyncProgress, SyncStatus
     from covm.federation.sync.sync_store import SyncStore, TransactionalSyncStore
 
 TypeOrName = str | type[msgspec.Struct]
@@ -78,6 +78,15 @@ class SharedData:
         await asyncio.gather(*(node.sync.request(each, peer) for each in types))
         await node.sync_types.settled(text)
         return None if key is None else await node.sync_types.get(text, key)
+
+    def sync_progress(self, name: TypeOrName, *, peer: str | None = None) -> SyncProgress:
+        """How much has come of a sync type or a type, from connected peers or one: for who draws a bar.
+
+        Raises `UnknownSyncType`, `PeerNotConnected`.
+        """
+        self._node.require_running()
+        types = self._node.sync_types.types_of(self._node.registry.name_of(name))
+        return self._node.sync.progress(types, peer)
 
     async def get_sync_status(self, name: TypeOrName) -> SyncStatus:
         """How a sync type, or a type, stands: beside each connected peer, and in the application's store.

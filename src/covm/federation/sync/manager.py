@@ -43,7 +43,7 @@ from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.serving import Server
 from covm.federation.sync.session import Session
-from covm.federation.sync.standings import PeerStanding, Replica, position
+from covm.federation.sync.standings import PeerStanding, Replica, SyncProgress, position
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
@@ -180,6 +180,20 @@ class SyncManager:
             standing.size_bytes + (session.size_bytes if session is not None else 0),
             lacking,
             0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
+        )
+
+    def progress(self, types: Collection[str], peer: str | None) -> SyncProgress:
+        """What has come of types from connected peers, or one. Raises `PeerNotConnected`."""
+        found = [
+            self._peer(name, each, standing)
+            for each in self.partners(peer)
+            for name, standing in self._partners[each].types.items()
+            if name in types
+        ]
+        return SyncProgress(
+            sum(each.fetched for each in found),
+            sum(each.size_bytes for each in found),
+            sum(each.lacking for each in found),
         )
 
     def _differs(self, standing: Standing) -> None:

@@ -95,3 +95,13 @@ class SyncStatus:
     """How far the application's store is; empty where there is none."""
     resolvers: dict[str, str]
     """By which resolver each of its types is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """What has come of a sync type from connected peers since they connected, and what is known to be lacking."""
+
+    records: int
+    size_bytes: int
+    lacking: int
+    """About how many records."""
