@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from tests.unit.members_world import in_time, sees, valley
 from tests.unit.outbox_world import virtually
 from tests.unit.test_sync_stories import NOTE, all_have, eventually, met, notes
 
-from covm.federation import NamedResolver, Resolution, Sibling, SyncChange, Tx, errors
+from covm.federation import FederationService, NamedResolver, Resolution, Sibling, SyncChange, Tx, errors
+from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.resolvers import keep_siblings
+from covm.federation.sync.standings import position
 from covm.testing import check_resolver
 from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
@@ -307,6 +310,53 @@ async def test_an_applications_resolver_decides_what_is_shown_and_one_that_fails
         await eventually(lambda: asyncio.sleep(0, shelf.kept.get("bid") == 30 and "odd" in shelf.kept))
         status = await mill.service.get_sync_status(NOTES)
         assert status.resolvers == {NOTE: "highest_bid version 1"}
+
+
+@virtually
+async def test_what_counts_no_more_leaves_the_store_too() -> None:
+    async with valley(("mill", "farm"), ("shop",)) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: sees(v["shop"], v["farm"]))
+        shelf = Shelf()
+        await v["farm"].service.register_sync_type(NOTES, shelf, types=[NOTE])
+        v.world.fabric.cut(v["farm"].peer_id, v["mill"].peer_id)
+        v.world.fabric.cut(v["shop"].peer_id, v["mill"].peer_id)
+        request = await v.desk("mill").remove("Shop", "has closed")
+        await notes(v["shop"]).put("shelf", "mine")
+        await eventually(lambda: asyncio.sleep(0, shelf.kept == {"shelf": "mine"}))
+        v.world.fabric.heal()
+        await in_time(lambda: v.desk("farm").requests() or request.status == "done")
+        if v.desk("farm").requests():
+            await v.desk("farm").approve("Shop")
+        await eventually(lambda: asyncio.sleep(0, shelf.kept == {}))
+        assert (shelf.came[-1].heads, shelf.came[-1].value) == ((), None)
+        [replica] = (await v["farm"].service.get_sync_status(NOTES)).replicas
+        assert replica.void == 1
+
+
+@virtually
+async def test_a_store_may_be_registered_before_the_node_starts_and_is_fed_once_it_runs() -> None:
+    async with World(names=["mill"]) as world:
+        [mill] = world.machines
+        shelf, begun = Shelf(), list[asyncio.Task[None]]()
+
+        def application(machine: Machine, service: FederationService) -> None:
+            begun.append(machine.spawn(service.register_sync_type(NOTES, shelf, types=[NOTE])))
+
+        mill.application = application
+        await mill.start()
+        await notes(mill).put("oven", 1)
+        assert await mill.service.request_sync(NOTES, "oven") == 1
+
+
+def test_where_a_node_stands_is_said_only_as_far_as_it_is_known() -> None:
+    own, theirs, older = b"own", b"theirs", b"older"
+    assert position(own, own, None, is_lacking=False) == "same"
+    assert position(own, theirs, None, is_lacking=False) == "unknown"
+    assert position(own, theirs, older, is_lacking=False) == "unknown"
+    assert position(own, theirs, theirs, is_lacking=False) == "ahead"
+    assert position(own, EMPTY_ROOT, None, is_lacking=False) == "ahead"
+    assert position(own, theirs, theirs, is_lacking=True) == "behind"
 
 
 @virtually
