@@ -265,10 +265,14 @@ class Keeper:
         """What there is to know before these are judged."""
         ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
         fresh: set[_native.Link] = set()
+        followed: set[_native.Link | None] = set()
         for each in coming:
             header = each.record.body
             keys[header.type, header.key] = None
-            if self._goes_on(header, fresh):
+            # The second that follows an end of a log forks it: what it follows is the end no more by then.
+            is_first = header.prev is None or header.prev in fresh or header.prev not in followed
+            followed.add(header.prev)
+            if is_first and self._goes_on(header, fresh):
                 fresh.add(each.record.id)
                 ids.update((place.id, None) for place in header.parents if place.id not in fresh)
             else:
