@@ -124,23 +124,23 @@ class Counted:
     def __init__(self, service: FederationService) -> None:
         self.size_bytes = 0
         self.questions = 0
-        sync, network = service._node.sync, service._node.network
-        send, heard = network.try_send, sync.on_frames
+        streams, network = service._node.sync.streams, service._node.network
+        send, heard = network.try_send, streams.on_frames
 
         def try_send(stream: int, frames: Sequence[bytes]) -> bool:
             is_sent = send(stream, frames)
-            if is_sent and stream in sync._streams:
+            if is_sent and stream in streams._streams:
                 self.size_bytes += sum(map(len, frames))
                 self.questions += 1
             return is_sent
 
         def on_frames(event: FramesReceived) -> None:
-            if event.stream in sync._streams:
+            if event.stream in streams._streams:
                 self.size_bytes += sum(map(len, event.frames))
             heard(event)
 
         network.try_send = try_send  # type: ignore[method-assign]
-        sync.on_frames = on_frames  # type: ignore[method-assign]
+        streams.on_frames = on_frames  # type: ignore[method-assign]
 
 
 async def _fill(services: Sequence[FederationService], writers: Authors, count: int, authors: int) -> None:

@@ -121,7 +121,7 @@ async def test_a_stream_that_says_no_hello_is_closed_and_not_one_more_is_left_op
         peer = await SyncPeer.join(world, victim, roots=None)
         await in_time(lambda: len(peer.theirs) > 5)
         assert sum(not peer.is_closed(stream) for stream in peer.theirs) <= 1
-        assert len([one for one in victim.service._node.sync._streams.values() if one.peer == peer.peer]) <= 1
+        assert len([one for one in victim.service._node.sync.streams._streams.values() if one.peer == peer.peer]) <= 1
 
 
 @virtually
@@ -245,7 +245,7 @@ async def test_of_a_type_that_it_may_not_read_a_peer_is_told_nothing() -> None:
         mill, shop = v["mill"], v["shop"]
         await notes(mill, secret).put("1", 100)
         log = next(iter(mill.service._node.sync.keeper.logs)).link
-        asker = shop.service._node.sync._partners[mill.peer_id].asker
+        asker = shop.service._node.sync.streams.partners[mill.peer_id].asker
         wants = [Wanted(log, [], deep=True)]
         for request in (
             SyncRequest(number=0, type=secret, probes=[Probe(b"", 0, b"")]),

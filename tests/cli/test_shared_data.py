@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.cli.conftest import NodeStarter
 from tests.cli.members import until
-from tests.cli.processes import Node, covm
+from tests.cli.processes import Node, covm, on_terminal
+
+from covm.cli import syncing
+from covm.control import records
+from covm.control.client import ControlClient
+from covm.control.failures import Refused
 
 NOTE = "shop.note"
 KEY = "night van"
@@ -66,18 +72,32 @@ def test_two_edit_one_entry_at_once_one_is_away_and_one_person_decides(folder: P
     assert (refused.code, "conflicts resolve" in refused.err) == (5, True)
     shown = shop.ask("conflicts", "show", NOTE, KEY)["entry"]
     taken = next(each for each in shown["versions"] if each["value"] == {"price": 280})
-    assert shop.run("conflicts", "resolve", NOTE, KEY, "--take", taken["id"][7:15]).code == 0
+    wanted = ("conflicts", "resolve", NOTE, KEY, "--take", taken["id"][7:15])
+    asked = shop.run(*wanted)
+    assert (asked.code, 'will be {"price":280}, in place of 2 versions' in asked.err) == (2, True)
+    assert shop.run(*wanted, "--yes").code == 0
     until(lambda: value(mill) == value(farm) == value(shop) == {"price": 280})
     until(lambda: mill.ask("conflicts", "list")["entries"] == farm.ask("conflicts", "list")["entries"] == [])
-    # The decision can be replaced in turn, and all of it is in the history.
+    # The decision can be taken back: the other version, which is in the history, is what it says again.
+    [other] = [each for each in shown["versions"] if each["value"] == {"price": 300}]
+    assert mill.run("conflicts", "resolve", NOTE, KEY, "--take", other["id"][7:15], "--yes").code == 0
+    until(lambda: value(mill) == value(farm) == value(shop) == {"price": 300})
+    # And replaced in turn, and all of it is in the history.
     assert farm.run("records", "put", NOTE, KEY, '{"price": 290}').code == 0
     until(lambda: value(shop) == {"price": 290})
     history = shop.ask("records", "history", NOTE, KEY)["versions"]
-    assert [each["value"]["price"] for each in history] == [250, 280, 300, 280, 290]
+    assert [each["value"]["price"] for each in history] == [250, 280, 300, 280, 300, 290]
     until(lambda: all(peer["state"] == "same" for peer in mill.ask("sync", "status")["replicas"][0]["peers"]))
     [replica] = mill.ask("sync", "now", NOTE)["replicas"]
-    assert (replica["records"], replica["conflicts"], replica["held"], replica["void"]) == (6, 0, 0, 0)
-    assert "same" in mill.run("sync").out or "same" in mill.run("sync", "status").out
+    assert (replica["records"], replica["conflicts"], replica["held"], replica["void"]) == (7, 0, 0, 0)
+    assert {each["position"] for each in replica["peers"]} == {"same"}
+    told = mill.run("sync", "now", NOTE, "--peer", "Farm")
+    assert (told.code, "nothing new has come" in told.out, "Shop" in told.out) == (0, True, False)
+    assert "has the same" in mill.run("sync", "status", "--peer", "Shop").out
+    assert mill.run("sync", NOTE).out.splitlines()[1].startswith(NOTE)
+    assert mill.run("conflicts", NOTE).out.strip() == "nothing is in conflict"
+    assert mill.run("sync", "now", NOTE, "--peer", "Nobody").code == 4
+    assert mill.run("sync", "now", "shop.nothing").code == 4
 
 
 def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Path, start: NodeStarter) -> None:
@@ -91,6 +111,7 @@ def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Pa
         assert "\x1b" not in outcome.err
     assert mill.run("conflicts", "resolve", NOTE, KEY).code == 2
     assert mill.run("conflicts", "resolve", NOTE, KEY, "1").code == 4
+    assert mill.run("sync", "now").out.splitlines()[-1] == "nothing new has come"
     assert mill.run("records", "put", "no type name", KEY, "1").code == 2
     assert mill.run("records", "put", NOTE, "k" * 300, "1").code == 2
     assert mill.run("records", "list", NOTE, "--limit", "5000").code == 2
@@ -98,6 +119,70 @@ def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Pa
     told = mill.run("records", "list", NOTE)
     assert "\x1b" not in told.out
     assert "red" in told.out
+
+
+def test_what_is_to_be_signed_is_shown_and_asked_for_on_a_terminal(folder: Path, start: NodeStarter) -> None:
+    home(folder, "mill")
+    mill = start("mill")
+    mill.run("records", "put", NOTE, KEY, "250")
+    command = ("federation", "conflicts", "resolve", NOTE, KEY, "280", "--home", mill.home)
+    code, shown = on_terminal(["n"], *command)
+    assert (code, "nothing was written" in shown) == (5, True)
+    assert f"{NOTE} {KEY} will be 280, in place of 1 version" in shown
+    assert "250" in shown
+    assert value(mill) == 250
+    code, shown = on_terminal(["y"], *command)
+    assert (code, "wrote" in shown) == (0, True)
+    assert value(mill) == 280
+    entry = mill.ask("records", "show", NOTE, KEY)["entry"]
+    stale = records.Resolve(type=NOTE, key=KEY, value=1, based_on=["bafyreiold"])
+    with pytest.raises(Refused, match="other versions"):
+        ControlClient(mill.home).resolve(stale)
+    assert mill.ask("records", "show", NOTE, KEY)["entry"] == entry
+
+
+def test_two_that_delete_at_once_can_be_decided_by_hand(folder: Path, start: NodeStarter) -> None:
+    for name in ("mill", "farm"):
+        home(folder, name)
+    mill, farm = start("mill"), start("farm")
+    meet(mill, farm)
+    mill.run("records", "put", NOTE, KEY, "250")
+    until(lambda: value(farm) == 250)
+    assert farm.run("stop").code == 0
+    mill.run("records", "delete", NOTE, KEY)
+    assert mill.run("stop").code == 0
+    farm = start("farm")
+    farm.run("records", "delete", NOTE, KEY)
+    mill = start("mill")
+    meet(mill, farm)
+    until(lambda: len(mill.ask("conflicts", "list")["entries"]) == 1)
+    assert mill.run("conflicts", "show", NOTE, KEY).out.count("delete") == 2
+    assert mill.run("conflicts", "resolve", NOTE, KEY, "300", "--yes").code == 0
+    until(lambda: value(farm) == 300)
+
+
+def test_how_far_the_fetching_is_is_told_in_lines_where_nothing_can_be_drawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = [
+        records.SyncLine(records=0, size=0, lacking=0, seconds=0.2),
+        records.SyncLine(records=1000, size=400_000, lacking=3000, seconds=2.5),
+        records.SyncLine(records=1500, size=600_000, lacking=2500, seconds=3.0),
+        records.SyncLine(records=4000, size=1_600_000, lacking=0, seconds=8.0, replicas=[]),
+    ]
+    assert [line.records for line in syncing.in_lines(lines)] == [0, 1000, 1500, 4000]
+    assert capsys.readouterr().out == "1,000 records, 390.6 KiB, about 3,000 to come, about 7.5 s left\n"
+    assert syncing.summary(lines[-1]) == "4,000 records have come, 1.5 MiB, in 8.0 s, 500 records a second"
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_then_how_it_stands(folder: Path, start: NodeStarter) -> None:
+    home(folder, "mill")
+    mill = start("mill")
+    mill.run("records", "put", NOTE, KEY, "250")
+    code, shown = on_terminal([], "federation", "sync", "now", NOTE, "--home", mill.home)
+    assert code == 0
+    assert NOTE in shown
+    assert shown.splitlines()[-1] == "nothing new has come"
 
 
 def test_what_should_never_have_been_written_is_erased_everywhere_and_every_history_says_why(

@@ -147,8 +147,8 @@ class _Story:
         """Nothing changes any more, so nothing is asked, and nothing waits."""
         frames: dict[str, int] = {}
         for machine in self._world.machines:
-            sync = machine.service._node.sync
-            sync.on_frames = _counting(machine.name, sync.on_frames, frames)  # type: ignore[method-assign, assignment]
+            streams = machine.service._node.sync.streams
+            streams.on_frames = _counting(machine.name, streams.on_frames, frames)  # type: ignore[method-assign, assignment]
         await asyncio.sleep(QUIET_S)
         for machine, writer in zip(self._world.machines, self._writers, strict=True):
             sync = machine.service._node.sync

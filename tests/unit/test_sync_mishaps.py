@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.membership_world import NOON_MS
 from tests.unit.outbox_world import virtually
-from tests.unit.records_world import Author, Shelf
+from tests.unit.records_world import Anybody, Author, Shelf
 from tests.unit.test_sync_stories import agree, all_have, eventually, met, notes
 
 from covm.federation.errors import StoreError
@@ -104,4 +104,16 @@ async def test_records_that_are_early_and_build_on_each_other_are_judged_once_ea
     shelf.clock.now = later
     await shelf.keeper.again()
     assert shelf.keeper.held == 0
+    await shelf.store.close()
+
+
+async def test_both_that_follow_a_void_record_in_one_batch_have_their_place() -> None:
+    author = Author("ash")
+    shelf = await Shelf(Anybody(banned=[author.key.peer_id])).open()
+    first = author.write("oven", 0)
+    await shelf.take(first)
+    one, other = author.write("mill", 1, after=first), author.write("mill", 2, after=first)
+    taken = await shelf.take(one, other)
+    assert taken.placed == 2
+    assert set(await shelf.states()) == {first.id, one.id, other.id}
     await shelf.store.close()

@@ -153,7 +153,7 @@ FORK_COMMANDS = {
 
 SYNC_COMMANDS = {
     "status": ("replicas:status", "Show what this node holds, and how it stands beside each peer."),
-    "now": ("replicas:now", "Fetch what connected peers have and this node lacks."),
+    "now": ("syncing:now", "Fetch what connected peers have and this node lacks."),
 }
 
 GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
@@ -200,7 +200,8 @@ def with_default(tokens: Sequence[str]) -> list[str]:
         default = next((name for name in DEFAULTS if len(words) > 1 and name in commands), None)
         if default is not None and tuple(tokens[: len(words)]) == words:
             rest = common_last(tokens[len(words) :])
-            if not rest or (rest[0].startswith("-") and rest[0] not in HELP):
+            # A type's name is no command: `covm federation sync shop.note`.
+            if not rest or (rest[0].startswith("-") and rest[0] not in HELP) or "." in rest[0]:
                 return [*words, default, *rest]
             return [*words, *rest]
     return list(tokens)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import say, say_json
-from covm.cli.rendering import age, table
+from covm.cli.rendering import age, duration, table
 from covm.control import records
 from covm.control.client import ControlClient
 
+STANDS = {
+    "same": "has the same",
+    "ahead": "lacks nothing",
+    "behind": "lacks something",
+    "unknown": "may lack something",
+}
+"""How this node stands beside a peer, in words."""
 
-def status(type: str | None = None, /, *, common: Common = DEFAULT) -> None:
+
+def status(type: str | None = None, /, *, peer: str | None = None, common: Common = DEFAULT) -> None:
     """Show what this node holds of shared data, and how it stands beside each connected peer.
 
     Parameters
     ----------
     type
         A message type, as in shop.note; left out, all of them.
+    peer
+        Beside this one alone: a peer id, the beginning of one, or a name.
     """
-    _tell([each for each in ControlClient(common.folder).replicas() if type in (None, each.type)], common)
+    tell([each for each in ControlClient(common.folder).replicas(peer) if type in (None, each.type)], common)
 
 
-def now(type: str | None = None, /, *, common: Common = DEFAULT) -> None:
-    """Fetch what connected peers have and this node lacks, and show how it stands then. It also happens by itself.
-
-    Parameters
-    ----------
-    type
-        A message type, as in shop.note; left out, all of them.
-    """
-    _tell([each for each in ControlClient(common.folder).sync(type) if type in (None, each.type)], common)
-
-
-def _tell(replicas: list[records.Replica], common: Common) -> None:
+def tell(replicas: list[records.Replica], common: Common) -> None:
+    """Answers with how this node stands."""
     if common.json:
         say_json(records.Replicas(replicas=replicas))
         return
@@ -46,6 +46,8 @@ def _tell(replicas: list[records.Replica], common: Common) -> None:
             each.type,
             peer.name or peer.peer_id,
             peer.state,
+            STANDS.get(peer.position, peer.position),
+            duration(peer.lag_s * 1000) if peer.lag_s else "-",
             peer.fetched or "-",
             "-" if peer.last is None else f"{age(peer.last)} ago",
             peer.error,
@@ -55,4 +57,4 @@ def _tell(replicas: list[records.Replica], common: Common) -> None:
     ]
     if beside:
         say("")
-        table(("TYPE", "PEER", "STATE", "FETCHED", "LAST", "ERROR"), beside, empty="")
+        table(("TYPE", "PEER", "STATE", "THIS NODE", "FOR", "FETCHED", "LAST", "ERROR"), beside, empty="")

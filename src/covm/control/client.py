@@ -288,9 +288,12 @@ class ControlClient(RecordFiles, ForkCommands):
         asked = records.OnKey(type=type_name, key=key)
         return self._node.ask(records.Written, "POST", "/v1/records/delete", asked)
 
-    def resolve(self, type_name: str, key: str, value: Any, take: str) -> records.Written:
-        """Writes what replaces all versions side by side: a value, or that of the one that `take` names."""
-        asked = records.Resolve(type=type_name, key=key, value=value, take=take)
+    def preview(self, asked: records.Resolve) -> records.Preview:
+        """What `resolve` would write, and in place of what. Raises `NotFound`."""
+        return self._node.ask(records.Preview, "POST", "/v1/records/preview", asked)
+
+    def resolve(self, asked: records.Resolve) -> records.Written:
+        """Writes what replaces all versions side by side. Raises `NotFound`, `Refused`."""
         return self._node.ask(records.Written, "POST", "/v1/records/resolve", asked)
 
     def erase(self, version: str, reason: str) -> records.Written:
@@ -302,14 +305,16 @@ class ControlClient(RecordFiles, ForkCommands):
         query = f"?{urlencode({'type': type_name})}" if type_name else ""
         return self._node.ask(records.Entries, "GET", f"/v1/conflicts{query}").entries
 
-    def replicas(self) -> list[records.Replica]:
-        """How the node stands in each type of shared data."""
-        return self._node.ask(records.Replicas, "GET", "/v1/sync").replicas
+    def replicas(self, peer: str | None = None) -> list[records.Replica]:
+        """How the node stands in each type of shared data, beside all connected peers or one."""
+        query = f"?{urlencode({'peer': peer})}" if peer else ""
+        return self._node.ask(records.Replicas, "GET", f"/v1/sync{query}").replicas
 
-    def sync(self, type_name: str | None) -> list[records.Replica]:
-        """Fetches what connected peers have, and says how the node stands then."""
-        asked = records.AskSync(type=type_name)
-        return self._node.ask(records.Replicas, "POST", "/v1/sync", asked, timeout_s=STORE_TIMEOUT_S).replicas
+    def sync(self, type_name: str | None, peer: str | None) -> Iterator[records.SyncLine]:
+        """Fetches what connected peers, or one, have; says how far it is, and at last how the node stands."""
+        asked = {name: value for name, value in (("type", type_name), ("peer", peer)) if value}
+        path = f"/v1/sync?{urlencode(asked)}"
+        yield from self._node.lines(records.SyncLine, "POST", path, silence_s=TRANSFER_SILENCE_S)
 
 
 def _log_path(log: str, type_name: str | None, limit: int, *, follow: bool = False) -> str:

@@ -78,6 +78,7 @@ _KIND_OF: Mapping[str, str] = {
     "NothingHeld": "not_found",
     "BrokenExport": "invalid",
     "FileUnusable": "invalid",
+    "UnknownSyncType": "not_found",
     "AccessError": "refused",
     "MessageRefused": "refused",
     "NotRetriable": "refused",

@@ -9,9 +9,10 @@
 | POST /v1/records/delete | `OnKey` | `Written` |
 | POST /v1/records/resolve | `Resolve` | `Written` |
 | POST /v1/records/erase | `Erase` | `Written` |
+| POST /v1/records/preview | `Resolve` | `Preview` |
 | GET /v1/conflicts?type=T | | `Entries` |
-| GET /v1/sync | | `Replicas` |
-| POST /v1/sync | `AskSync` | `Replicas` |
+| GET /v1/sync?peer=P | | `Replicas` |
+| POST /v1/sync?type=T&peer=P | | `SyncLine` whenever something has come; the last says how it stands |
 """
 
 from __future__ import annotations
@@ -108,6 +109,19 @@ class Resolve(Versioned, kw_only=True, frozen=True):
     value: Any = None
     take: str = ""
     """The id of a version, or the beginning of it behind what all ids begin with; empty for `value`."""
+    based_on: list[str] | None = None
+    """The ids of the versions that it is to replace: it is refused where others stand there by now."""
+
+
+class Preview(Versioned, kw_only=True, frozen=True):
+    """What a `Resolve` would write; nothing is written."""
+
+    type: str
+    key: str
+    op: str
+    value: Any
+    replaces: list[Version]
+    """Those that stand side by side now."""
 
 
 class Erase(Versioned, kw_only=True, frozen=True):
@@ -136,6 +150,14 @@ class Partner(Struct, kw_only=True, frozen=True):
     fetched: int
     last: int | None
     error: str
+    position: str = ""
+    """`same`, `ahead` (the peer lacks something, and this node nothing), `behind` (this node does) or `unknown`."""
+    size: int = 0
+    """Bytes that came from it since it connected."""
+    lacking: int = 0
+    """About how many of its records are known to be lacking here."""
+    lag_s: float = 0.0
+    """How long the two have not held the same."""
 
 
 class Replica(Struct, kw_only=True, frozen=True):
@@ -157,7 +179,16 @@ class Replicas(Versioned, kw_only=True, frozen=True):
     replicas: list[Replica]
 
 
-class AskSync(Versioned, kw_only=True, frozen=True):
-    """Fetch what connected peers have and this node lacks."""
+class SyncLine(Versioned, kw_only=True, frozen=True):
+    """How far the fetching is that was asked for."""
 
-    type: str | None = None
+    records: int
+    """That came since it was asked for."""
+    size: int
+    """Their bytes."""
+    lacking: int
+    """About how many are known to be lacking still."""
+    seconds: float
+    """Since it was asked for."""
+    replicas: list[Replica] | None = None
+    """How it stands, once it is over."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,10 +18,13 @@ from covm.control.failures import Invalid, NotFound, Refused
 from covm.daemon.message_ids import find_id
 from covm.daemon.node import RunningNode
 from covm.daemon.payloads import plain
-from covm.daemon.requests import answer, node_of, read
+from covm.daemon.requests import answer, answer_lines, node_of, read, until
 from covm.federation import Collection, Entry, Erasure, Version
-from covm.federation.sync.standings import Replica
+from covm.federation.sync.standings import Replica, SyncProgress
 from covm.federation.wire.member_id import distinct
+
+LOOK_S: Final = 0.2
+"""How often it is looked at how far the fetching is: a bar that moves smoothly."""
 
 
 async def entries(request: Request) -> Response:
@@ -67,18 +74,41 @@ async def resolve(request: Request) -> Response:
     node, asked = node_of(request), await read(request, said.Resolve)
     notes = _collection(node, asked.type)
     shown = await _existing(notes, asked.key)
-    value = asked.value
-    if asked.take:
-        fitting = [each for each in shown.heads if asked.take == each.id or distinct(each.id).startswith(asked.take)]
-        if len(fitting) != 1:
-            how = "several versions begin" if fitting else "no version of those side by side begins"
-            raise NotFound(f"{how} with {asked.take}; see `covm federation conflicts show`", code="unknown_version")
-        if fitting[0].lacks_value:
-            raise Refused(f"version {asked.take} has no value here: {fitting[0].reason}", code="no_value")
-        if fitting[0].op == "delete":
-            return _written(node, notes.type, await notes.delete(asked.key, based_on=shown))
-        value = fitting[0].value
+    if asked.based_on is not None and set(asked.based_on) != {each.id for each in shown.heads}:
+        raise Refused(
+            f"other versions of {asked.key} stand there by now; look again with `covm federation conflicts show`",
+            code="changed",
+        )
+    op, value = await _decided(notes, shown, asked)
+    if op == "delete":
+        return _written(node, notes.type, await notes.delete(asked.key, based_on=shown))
     return _written(node, notes.type, await notes.put(asked.key, value, based_on=shown))
+
+
+async def preview(request: Request) -> Response:
+    node, asked = node_of(request), await read(request, said.Resolve)
+    notes = _collection(node, asked.type)
+    shown = await _existing(notes, asked.key)
+    op, value = await _decided(notes, shown, asked)
+    replaces = [_version(node, each) for each in shown.heads]
+    return answer(said.Preview(type=notes.type, key=asked.key, op=op, value=plain(value), replaces=replaces))
+
+
+async def _decided(notes: Collection[Any], shown: Entry[Any], asked: said.Resolve) -> tuple[str, Any]:
+    """What is to be written: a value, or what a version says that there is or was."""
+    if not asked.take:
+        return "put", asked.value
+    versions = {each.id: each for each in (*shown.heads, *await notes.history(asked.key)) if each.op != "erase"}
+    fitting = [each for each in versions.values() if asked.take == each.id or distinct(each.id).startswith(asked.take)]
+    if len(fitting) != 1:
+        how = "several versions begin" if fitting else f"no version of {asked.key} begins"
+        raise NotFound(
+            f"{how} with {asked.take}; see `covm federation conflicts show` and `covm federation records history`",
+            code="unknown_version",
+        )
+    if fitting[0].op == "put" and fitting[0].value is None:
+        raise Refused(f"the value of version {asked.take} cannot be read here: {fitting[0].reason}", code="no_value")
+    return fitting[0].op, fitting[0].value
 
 
 async def erase(request: Request) -> Response:
@@ -101,16 +131,56 @@ async def conflicts(request: Request) -> Response:
 
 
 async def sync(request: Request) -> Response:
-    node = node_of(request)
-    return answer(said.Replicas(replicas=[_replica(node, each) for each in await node.service.replicas()]))
+    node, peer = node_of(request), _peer(request)
+    return answer(said.Replicas(replicas=await _replicas(node, peer)))
 
 
 async def sync_now(request: Request) -> Response:
-    node, asked = node_of(request), await read(request, said.AskSync)
-    names = [asked.type] if asked.type else [each.type for each in await node.service.replicas()]
+    node, peer, wanted = node_of(request), _peer(request), request.query_params.get("type")
+    names = [wanted] if wanted else [each.type for each in await node.service.replicas()]
+    # Whatever is wrong with what was asked for is said before the first line.
     for name in names:
-        await node.service.request_sync(name)
-    return await sync(request)
+        node.service.sync_progress(name, peer=peer)
+    return answer_lines(until(node.stopping, _progress(node, names, peer)))
+
+
+async def _progress(node: RunningNode, names: Sequence[str], peer: str | None) -> AsyncIterator[said.SyncLine]:
+    """How far it is, a few times a second, until there is no more to be had. Who hangs up ends the telling alone."""
+    began_s, before = time.monotonic(), _fetched(node, names, peer)
+    work = asyncio.gather(*(node.service.request_sync(name, peer=peer) for name in names))
+    try:
+        while not work.done():
+            await asyncio.wait({work}, timeout=LOOK_S)
+            yield _line(began_s, before, _fetched(node, names, peer))
+        await work
+    finally:
+        work.cancel()
+    last = _line(began_s, before, _fetched(node, names, peer))
+    yield msgspec.structs.replace(last, replicas=await _replicas(node, peer))
+
+
+def _fetched(node: RunningNode, names: Sequence[str], peer: str | None) -> list[SyncProgress]:
+    return [node.service.sync_progress(name, peer=peer) for name in names]
+
+
+def _line(began_s: float, before: Sequence[SyncProgress], now: Sequence[SyncProgress]) -> said.SyncLine:
+    """What came since; never less than nothing, for a peer that is gone has its counts with it."""
+    return said.SyncLine(
+        records=max(0, sum(each.records for each in now) - sum(each.records for each in before)),
+        size=max(0, sum(each.size_bytes for each in now) - sum(each.size_bytes for each in before)),
+        lacking=sum(each.lacking for each in now),
+        seconds=round(time.monotonic() - began_s, 3),
+    )
+
+
+async def _replicas(node: RunningNode, peer: str | None) -> list[said.Replica]:
+    return [_replica(node, each, peer) for each in await node.service.replicas()]
+
+
+def _peer(request: Request) -> str | None:
+    """The peer that was named, if one was. Raises `NotFound`, `Invalid`."""
+    named = request.query_params.get("peer")
+    return node_of(request).find(named) if named else None
 
 
 def _collection(node: RunningNode, type_name: str) -> Collection[Any]:
@@ -118,8 +188,9 @@ def _collection(node: RunningNode, type_name: str) -> Collection[Any]:
 
 
 async def _existing(notes: Collection[Any], key: str) -> Entry[Any]:
-    found = await notes.get(key)
-    if found is None:
+    """What stands under a key: a value, or a conflict of those that deleted it."""
+    found = next(iter(await notes.entries([key])), None)
+    if found is None or not (found.is_conflict or any(head.op == "put" for head in found.heads)):
         raise _nothing(notes.type, key)
     return found
 
@@ -176,7 +247,7 @@ def _erased(node: RunningNode, erased: Erasure | None) -> said.Erased | None:
     return said.Erased(id=erased.id, author=erased.author, name=node.name_of(erased.author), reason=erased.reason)
 
 
-def _replica(node: RunningNode, replica: Replica) -> said.Replica:
+def _replica(node: RunningNode, replica: Replica, peer: str | None) -> said.Replica:
     return said.Replica(
         type=replica.type,
         logs=replica.logs,
@@ -193,8 +264,13 @@ def _replica(node: RunningNode, replica: Replica) -> said.Replica:
                 fetched=each.fetched,
                 last=each.last_ms,
                 error=each.error,
+                position=each.position,
+                size=each.size_bytes,
+                lacking=each.lacking,
+                lag_s=round(each.lag_s, 3),
             )
             for each in replica.peers
+            if peer in (None, each.peer)
         ],
     )
 
@@ -204,6 +280,7 @@ ROUTES = [
     Route("/v1/records/delete", delete, methods=["POST"]),
     Route("/v1/records/resolve", resolve, methods=["POST"]),
     Route("/v1/records/erase", erase, methods=["POST"]),
+    Route("/v1/records/preview", preview, methods=["POST"]),
     Route("/v1/records/{type}", entries),
     Route("/v1/records/{type}/entry", entry),
     Route("/v1/records/{type}/history", history),

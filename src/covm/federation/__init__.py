@@ -60,6 +60,12 @@ if TYPE_CHECKING:
     from covm.federation.sync.collection import Entry as Entry
     from covm.federation.sync.collection import Erasure as Erasure
     from covm.federation.sync.collection import Version as Version
+    from covm.federation.sync.resolvers import NamedResolver as NamedResolver
+    from covm.federation.sync.resolvers import Resolution as Resolution
+    from covm.federation.sync.resolvers import Sibling as Sibling
+    from covm.federation.sync.sync_store import SyncChange as SyncChange
+    from covm.federation.sync.sync_store import SyncStore as SyncStore
+    from covm.federation.sync.sync_store import TransactionalSyncStore as TransactionalSyncStore
     from covm.federation.wire.message_type import message_type as message_type
     from covm.federation.wire.received import Message as Message
 
@@ -79,6 +85,12 @@ _HOMES = {
     "Identity": "covm.federation.identity",
     "InboxEntry": "covm.federation.dispatch.inbox_queries",
     "Link": "covm._native",
+    "NamedResolver": "covm.federation.sync.resolvers",
+    "Resolution": "covm.federation.sync.resolvers",
+    "Sibling": "covm.federation.sync.resolvers",
+    "SyncChange": "covm.federation.sync.sync_store",
+    "SyncStore": "covm.federation.sync.sync_store",
+    "TransactionalSyncStore": "covm.federation.sync.sync_store",
     "MemberView": "covm.federation.membership.views",
     "Message": "covm.federation.wire.received",
     "PeerStatus": "covm.federation.peers.record",
@@ -116,13 +128,19 @@ __all__ = [
     "Link",
     "MemberView",
     "Message",
+    "NamedResolver",
     "PeerStatus",
     "PublishedMessage",
     "Receipt",
     "Refusal",
     "RequestView",
+    "Resolution",
     "SentMessage",
+    "Sibling",
     "Subscription",
+    "SyncChange",
+    "SyncStore",
+    "TransactionalSyncStore",
     "Tx",
     "TypeInfo",
     "Version",

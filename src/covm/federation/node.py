@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from covm.federation.blobs.transfer import FileTransfer
+    from covm.federation.sync.resolvers import NamedResolver
 
 logger = logging.getLogger("covm.federation")
 
@@ -53,8 +54,9 @@ class Node(wiring.Parts):
         clock: Clock | None = None,
         random: Random | None = None,
         store: Store | None = None,
+        resolvers: Sequence[NamedResolver] = (),
     ) -> None:
-        super().__init__(identity, config, types, network, clock, random, store)
+        super().__init__(identity, config, types, network, clock, random, store, resolvers)
         self.store.on_health = self._store_changed
         self.router = Router(
             self.peers,
@@ -62,7 +64,7 @@ class Node(wiring.Parts):
             self.direct,
             self.gossip,
             self.blobs,
-            self.sync,
+            self.sync.streams,
             self._addresses_changed,
             self._failed,
             self.supervisor,
@@ -212,6 +214,7 @@ class Node(wiring.Parts):
         await self.sync.start(self.supervisor)
         self.recorder.start(self.supervisor)
         self._require_starting()
+        self.sync_types.start(self.supervisor)
         await self.network.start(self.router, encode_join_hello(self.hello))
         self._require_starting()
         self.direct.begin()

@@ -5,6 +5,7 @@
     gossip ──Access──> peers <──Presence── dispatch
     gossip, dispatch, peers ──Membership──> membership ──Gate──> peers
     membership ──Replicas──> sync <──Publications── dispatch
+    sync ──Transactor──> dispatch
     gossip ──Contents──> blobs ──Courier──> dispatch
 
 `wiring` puts the real ones in.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from covm._native import Link
 from covm.federation.identity.roles import Action
@@ -29,6 +30,8 @@ from covm.federation.wire.system import Heartbeat, PeerInfo
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
+
+T = TypeVar("T")
 
 GOSSIP: Final = "gossip"
 DIRECT: Final = "direct"
@@ -54,6 +57,16 @@ class Arrival:
     def message_id(self) -> str:
         """The id that users see."""
         return self.body.mid.hex()
+
+
+class Transactor(Protocol):
+    """Runs an application's function in a transaction of the store. (MessageDispatcher)"""
+
+    async def transaction(self, work: Callable[[Any], T], beside: Callable[[Transaction], object] | None = None) -> T:
+        """`work(tx)` gets what a transactional handler works with; `beside` is the node's own part of the transaction.
+
+        Raises what they raise, with nothing kept, and `StoreError`.
+        """
 
 
 class Inbound(Protocol):

@@ -13,7 +13,7 @@ from covm.federation.membership.hearing import Hearings
 from covm.federation.network import interface as net
 from covm.federation.peers.manager import PeerManager
 from covm.federation.supervisor import Supervisor
-from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.streams import SyncStreams
 
 
 class Router:
@@ -26,7 +26,7 @@ class Router:
         direct: DirectProtocol,
         gossip: GossipProtocol,
         blobs: BlobProtocol,
-        sync: SyncManager,
+        sync: SyncStreams,
         addresses_changed: Callable[[net.AddressesChanged], None],
         failed: Callable[[net.NetworkFailed], None],
         supervisor: Supervisor,
@@ -83,7 +83,7 @@ class Router:
     def _stream_refused(self, event: net.StreamRefused) -> None:
         self._of(event.protocol).on_refused(event)
 
-    def _of(self, protocol: str) -> BlobProtocol | SyncManager | DirectProtocol:
+    def _of(self, protocol: str) -> BlobProtocol | SyncStreams | DirectProtocol:
         match protocol:
             case net.BLOB_PROTOCOL:
                 return self._blobs
@@ -91,7 +91,7 @@ class Router:
                 return self._sync
         return self._direct
 
-    def _owner(self, stream: int) -> BlobProtocol | SyncManager | DirectProtocol:
+    def _owner(self, stream: int) -> BlobProtocol | SyncStreams | DirectProtocol:
         if self._blobs.owns(stream):
             return self._blobs
         return self._sync if self._sync.owns(stream) else self._direct

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from covm.federation.gossip.protocol import PublishedMessage
     from covm.federation.membership.desk import MembershipDesk
     from covm.federation.store.interface import Store
+    from covm.federation.sync.resolvers import NamedResolver
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., object])
@@ -60,12 +61,17 @@ class FederationService(SharedData):
         clock: Clock | None = None,
         random: Random | None = None,
         store: Store | None = None,
+        resolvers: Sequence[NamedResolver] = (),
     ) -> None:
-        """Makes nothing but objects; raises `InvalidMessage` for a type that cannot be one."""
+        """Makes nothing but objects; raises `InvalidMessage` for a type that cannot be one.
+
+        `resolvers` are the application's own, for types whose rule names them. Raises `ValueError` for one that
+        cannot be.
+        """
         # Here and not above: the store and what is on it take longer to load than all the rest.
         from covm.federation.node import Node
 
-        self._node = Node(identity, config or FederationConfig(), types, network, clock, random, store)
+        self._node = Node(identity, config or FederationConfig(), types, network, clock, random, store, resolvers)
 
     def __repr__(self) -> str:
         where = self.config.network if self.config.membership == "open" else self.config.federation or "no federation"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from covm.federation.identity.roles import Resolver
 
 if TYPE_CHECKING:
     from covm.federation.node import Node
@@ -14,7 +18,9 @@ if TYPE_CHECKING:
     from covm.federation.sync.exporting import Exported, Imported
     from covm.federation.sync.forks import Fork
     from covm.federation.sync.reading import Found
-    from covm.federation.sync.standings import Replica
+    from covm.federation.sync.resolvers import NamedResolver
+    from covm.federation.sync.standings import Replica, SyncProgress, SyncStatus
+    from covm.federation.sync.sync_store import SyncStore, TransactionalSyncStore
 
 TypeOrName = str | type[msgspec.Struct]
 
@@ -30,18 +36,30 @@ class SharedData:
         See `Collection`. Raises `InvalidMessage` for what is no type name, `UnknownMessageType` for a Struct that is
         not registered.
         """
-        from covm.federation.sync.collection import Collection
-
         node = self._node
-        return Collection(
-            node.registry.name_of(type),
-            node.sync.keeper,
-            node.scribe,
-            node.resolvers,
-            node.registry,
-            node.membership.member_of,
-            node.require_writing,
-        )
+        return node.collection(node.registry.name_of(type), node.require_writing)
+
+    async def register_sync_type(
+        self,
+        name: str,
+        store: SyncStore | TransactionalSyncStore | None = None,
+        *,
+        types: Sequence[TypeOrName] = (),
+        resolver: NamedResolver | tuple[str, int] | None = None,
+    ) -> None:
+        """Puts types of shared data under one name, and keeps them in a store of the application's, if one is given.
+
+        The store gets every entry that changes, and once, under this name, all that there is already: see `SyncStore`.
+        `transactional` ones work in the node's own transactions. `types` is the type of that name where left out. The
+        resolver, one of the application's own or name and version of one that is here, says how this node shows
+        them, where members have agreed on no rule for the type. It may be called before the node is started. Raises
+        `InvalidMessage` for what is no name, `ValueError` for a name that is taken and a resolver that is not here,
+        `TypeError` for what is no store.
+        """
+        registry = self._node.registry
+        names = [registry.name_of(each) for each in types] or [registry.name_of(name)]
+        rule = Resolver(*resolver) if isinstance(resolver, tuple) else resolver
+        self._node.sync_types.register(registry.name_of(name), store, list(dict.fromkeys(names)), rule)
 
     async def find_records(self, beginning: str, limit: int = 8) -> list[Found]:
         """Records of any type whose ids begin so, also without what all ids begin with: type, key and id of each."""
@@ -58,10 +76,40 @@ class SharedData:
         self._node.require_running()
         return await self._node.sync.replicas()
 
-    async def request_sync(self, type: TypeOrName) -> None:
-        """Fetches what connected peers have of a type and this node lacks. It also happens by itself, at once."""
+    async def request_sync(self, name: TypeOrName, key: str | None = None, *, peer: str | None = None) -> Any:
+        """Fetches what connected peers, or one, have of a sync type or a type and this node lacks.
+
+        Returns once no more of it is to be had, and the application's store has had it. That a peer was interrupted
+        is in `get_sync_status`, and it is asked again. With a key it returns what the store has under it, or the
+        `Entry` where there is no store; None where there is nothing. It also happens by itself, at once. Raises
+        `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, and what the application's `get` raises.
+        """
+        node, text = self._node, self._node.registry.name_of(name)
+        node.require_running()
+        types = node.sync_types.types_of(text)
+        if peer is not None:
+            node.peers.status(peer)
+            node.sync.partners(peer)
+        await asyncio.gather(*(node.sync.request(each, peer) for each in types))
+        await node.sync_types.settled(text)
+        return None if key is None else await node.sync_types.get(text, key)
+
+    def sync_progress(self, name: TypeOrName, *, peer: str | None = None) -> SyncProgress:
+        """How much has come of a sync type or a type, from connected peers or one: for who draws a bar.
+
+        Raises `UnknownSyncType`, `PeerNotConnected`.
+        """
         self._node.require_running()
-        await self._node.sync.request(self._node.registry.name_of(type))
+        types = self._node.sync_types.types_of(self._node.registry.name_of(name))
+        return self._node.sync.progress(types, peer)
+
+    async def get_sync_status(self, name: TypeOrName) -> SyncStatus:
+        """How a sync type, or a type, stands: beside each connected peer, and in the application's store.
+
+        Raises `UnknownSyncType`.
+        """
+        self._node.require_running()
+        return await self._node.sync_types.status(self._node.registry.name_of(name))
 
     async def export_records(self, type: TypeOrName, path: str | os.PathLike[str]) -> Exported:
         """Writes all records of a type that are here to a CAR file (content blocks that any IPLD tool reads).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from covm._native import Link
 from covm.federation import life
@@ -47,13 +47,16 @@ from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync.collection import Collection
 from covm.federation.sync.exporting import Carrier
+from covm.federation.sync.feed import Retry
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
 from covm.federation.sync.published import Published
-from covm.federation.sync.resolvers import Resolvers
+from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
+from covm.federation.sync.sync_types import SyncTypes, refuse_writing
 from covm.federation.version import agent, software_version
 from covm.federation.wire.federation_id import FederationId, federation_of, open_federation
 from covm.federation.wire.incarnation import Incarnation
@@ -85,6 +88,7 @@ class Parts:
         clock: Clock | None,
         random: Random | None,
         store: Store | None = None,
+        resolvers: Sequence[NamedResolver] = (),
     ) -> None:
         self.identity = identity
         self.config = config
@@ -92,6 +96,8 @@ class Parts:
         self.federation: FederationId = _federation(config)
         self.registry = TypeRegistry(types)
         self.resolvers = Resolvers()
+        for each in resolvers:
+            self.resolvers.register(each.name, each.version, each.function)
         self.network: Network = network or _libp2p(identity, config, self.federation)
         # A network that is simulated has a time of its own, which threads would not keep.
         self._offload: Offload = ThreadOffload() if network is None else InlineOffload()
@@ -116,6 +122,7 @@ class Parts:
         self.recorder = self._make_recorder()
         self.carrier = Carrier(self.sync.keeper, self._offload)
         self.forks = Forks(self.sync.keeper, self.membership.member_of, self._offload, self.hub)
+        self.sync_types = self._make_sync_types()
         self.gossip = self._make_gossip()
         self.publishing = self._make_publishing()
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve, self.recorder)
@@ -234,7 +241,7 @@ class Parts:
             seal=partial(self.identity.keypair.seal, Kind.MESSAGE),
             federation=self.federation,
             peer_id=self.identity.peer_id,
-            terms=self._terms(),
+            terms=Terms.of(self.config),
             types_digest=self.registry.digest,
             is_own_rule=self._is_own_rule,
             save_incarnation=life.save_incarnation,
@@ -279,6 +286,34 @@ class Parts:
             counters=self.counters,
         )
 
+    def _make_sync_types(self) -> SyncTypes:
+        retry = self.config.connection_retry
+        return SyncTypes(
+            manager=self.sync,
+            resolvers=self.resolvers,
+            collection=partial(self.collection, require_writing=refuse_writing),
+            registered=self.registry.names,
+            store=self.store,
+            transactor=self.dispatcher,
+            retry=Retry(
+                self.config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()
+            ),
+            clock=self.clock,
+            random=self.random,
+        )
+
+    def collection(self, type_name: str, require_writing: Callable[[str], None]) -> Collection[Any]:
+        """The shared data of a type; `require_writing` raises where this node may not write it now."""
+        return Collection(
+            type_name,
+            self.sync.keeper,
+            self.scribe,
+            self.resolvers,
+            self.registry,
+            self.membership.member_of,
+            require_writing,
+        )
+
     def _make_gossip(self) -> GossipProtocol:
         return GossipProtocol(
             network=self.network,
@@ -317,17 +352,6 @@ class Parts:
     async def _begin_anew(self, incarnation: Incarnation) -> None:
         self.pen.incarnation = incarnation
         await self.gossip.begin(incarnation)
-
-    def _terms(self) -> Terms:
-        config = self.config
-        return Terms(
-            message_timeout_s=config.message_timeout.total_seconds(),
-            time_to_live_s=config.message_time_to_live.total_seconds(),
-            max_messages=config.outbox_max_messages,
-            max_bytes=config.outbox_max_bytes,
-            retry_base_s=config.connection_retry.base_delay.total_seconds(),
-            retry_max_s=config.connection_retry.max_delay.total_seconds(),
-        )
 
     def _is_own_rule(self, digest: bytes) -> bool:
         if digest == self.membership.digest:

@@ -38,7 +38,7 @@ from covm.federation.dispatch.watch import HandlerWatch
 from covm.federation.errors import NotStarted
 from covm.federation.events import EventHub
 from covm.federation.ports import Arrival, Publications, Publisher
-from covm.federation.store.interface import Store
+from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.registry import TypeRegistry
 
@@ -283,9 +283,9 @@ class MessageDispatcher:
             self._runner.backlogs.add(lane, inbox_id, inbox_id)
             self._runner.open(lane)
 
-    async def transaction(self, work: Callable[[Tx], T]) -> T:
-        """Runs a function in a write transaction of the store."""
-        result, report = await self._transactions.run(work)
+    async def transaction(self, work: Callable[[Tx], T], beside: Callable[[Transaction], object] | None = None) -> T:
+        """Runs a function in a write transaction of the store, and in the same `beside`, which is the node's own."""
+        result, report = await self._transactions.run(work, beside)
         self._after_commit(report)
         return result
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from covm.federation.clock import Clock, Random
+from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.events import EventHub
@@ -51,6 +52,17 @@ class Terms:
     retry_base_s: float
     """First pause before a message is sent again that the peer did not take for a reason that may pass."""
     retry_max_s: float
+
+    @classmethod
+    def of(cls, config: FederationConfig) -> Terms:
+        return cls(
+            message_timeout_s=config.message_timeout.total_seconds(),
+            time_to_live_s=config.message_time_to_live.total_seconds(),
+            max_messages=config.outbox_max_messages,
+            max_bytes=config.outbox_max_bytes,
+            retry_base_s=config.connection_retry.base_delay.total_seconds(),
+            retry_max_s=config.connection_retry.max_delay.total_seconds(),
+        )
 
 
 @dataclass(slots=True)

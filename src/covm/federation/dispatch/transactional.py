@@ -107,8 +107,13 @@ class Transactions:
                 # A statement of the handler failed.
                 raise HandlerRaised(at, error) from error
 
-    async def run(self, work: Callable[[Tx], T]) -> tuple[T, Report]:
-        """Runs a program's own function; whatever it raises comes out, and nothing is kept."""
+    async def run(
+        self, work: Callable[[Tx], T], beside: Callable[[Transaction], object] | None = None
+    ) -> tuple[T, Report]:
+        """Runs a program's own function; whatever it raises comes out, and nothing is kept.
+
+        `beside` is the node's own part, in the same transaction.
+        """
 
         now_ms = self._now_ms()
 
@@ -123,6 +128,8 @@ class Transactions:
                 result.close()
                 raise TypeError(_COROUTINE)
             _take_over(handed, report)
+            if beside is not None:
+                beside(tx)
             return result, report
 
         return await self._store.write(job)

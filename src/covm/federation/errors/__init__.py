@@ -56,6 +56,7 @@ from covm.federation.errors.sync import (
     SyncInterrupted,
     UnknownEntry,
     UnknownFork,
+    UnknownSyncType,
 )
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "UnknownMessage",
     "UnknownMessageType",
     "UnknownPeer",
+    "UnknownSyncType",
     "WrongPassphrase",
     "WrongPeer",
 ]

@@ -26,6 +26,19 @@ class SyncInterrupted(SyncError):
 
 
 @dataclass(eq=False)
+class UnknownSyncType(SyncError):
+    """No sync type of this name was registered, and nothing of a type that is called so is known."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"there is no sync type {shown(self.name)!r} here, and neither this node nor a connected peer holds "
+            "anything of a type that is called so"
+        )
+
+
+@dataclass(eq=False)
 class UnknownEntry(SyncError):
     """Nothing is held under this key, or with this id."""
 

@@ -7,6 +7,7 @@ with a limit.
 
 from covm.federation.events.happened import (
     AddressesUpdated,
+    Conflict,
     EquivocationFound,
     Event,
     EventsDropped,
@@ -33,6 +34,7 @@ from covm.federation.events.happened import (
     PeerWasBanned,
     PeerWasUnbanned,
     ReceivedLess,
+    RecordVoided,
     RolledBack,
     StoreRecovered,
     StoreTroubled,
@@ -44,6 +46,7 @@ __all__ = [
     "TALLIES_AT_ONCE",
     "TALLY_PERIOD_S",
     "AddressesUpdated",
+    "Conflict",
     "EquivocationFound",
     "Event",
     "EventHub",
@@ -72,6 +75,7 @@ __all__ = [
     "PeerWasBanned",
     "PeerWasUnbanned",
     "ReceivedLess",
+    "RecordVoided",
     "RolledBack",
     "StoreRecovered",
     "StoreTroubled",

@@ -205,6 +205,34 @@ class MemberRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """Several versions of a key stand side by side from now on (`is_open`), or do so no more.
+
+    Where very many do within a second, `key` is empty for those beyond the first, and `count` says how many they are.
+    """
+
+    type: str
+    key: str
+    is_open: bool
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVoided:
+    """A record that counted until now counts for nothing: what has become known of members says so.
+
+    Where very many do within a second, `key`, `record_id`, `author` and `reason` are empty, and `count` says how many.
+    """
+
+    type: str
+    key: str
+    record_id: str
+    author: str
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class InviteRefused:
     """A node showed an invite that was not redeemed: expired, used up, altered, guessed."""
 
@@ -298,6 +326,8 @@ Event = (
     | MemberRemoved
     | InviteRefused
     | EquivocationFound
+    | Conflict
+    | RecordVoided
     | FileProgressed
     | FileReceived
     | FileFailed

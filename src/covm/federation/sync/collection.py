@@ -88,6 +88,8 @@ class Entry(Generic[T]):
     """Whether people should look: see `resolve`."""
     trouble: str
     """Why the type's resolver could not be asked, or why the value is None though there is one; else empty."""
+    is_deleted: bool = False
+    """Whether the type's resolver says that there is nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +227,19 @@ class Collection(Generic[T]):
         finally:
             self._keeper.listeners.remove(listen)
 
+    async def entries(self, keys: Sequence[str]) -> Sequence[Entry[T]]:
+        """The entries of these keys in their order, deleted ones too; what has no version that counts is left out."""
+        by_key: dict[str, list[reading.Read]] = {}
+        for each in await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys)):
+            by_key.setdefault(each.record.body.key, []).append(each)
+        entries = (self._entry(key, by_key.get(key, ())) for key in dict.fromkeys(keys))
+        return [each for each in entries if each is not None]
+
     # --- inside
 
     async def _standing(self, key: str) -> Entry[T] | None:
         """The entry of a key, also of one that was deleted."""
-        return self._entry(key, await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key])))
+        return next(iter(await self.entries([key])), None)
 
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
@@ -258,14 +268,21 @@ class Collection(Generic[T]):
             for row in found
             if not row.lacks_body
         ]
-        rule = self._keeper.authority.rule(self.type).resolver
+        rule = self._resolvers.of(self.type, self._keeper.authority.rule(self.type))
         resolution = self._resolvers.resolve(rule, siblings)
         value, misfit = self._fitting(None if resolution.is_deleted else resolution.value)
         trouble = resolution.trouble or misfit
         if lacking:
             # What the others say stands; people should know that there was more.
             trouble = trouble or f"of one of its versions, {versions[lacking[0].record.id].reason}"
-        return Entry(key, value, tuple(versions.values()), resolution.is_conflict or bool(lacking), trouble)
+        return Entry(
+            key,
+            value,
+            tuple(versions.values()),
+            resolution.is_conflict or bool(lacking),
+            trouble,
+            resolution.is_deleted,
+        )
 
     def _fitting(self, payload: Any) -> tuple[T | None, str]:
         """A value as programs get it, or why it is none: what one node may write, another may know no type for."""

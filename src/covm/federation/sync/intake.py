@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from covm import _native
 from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
+from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
 from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, judge
@@ -98,6 +99,8 @@ class Intake:
             if counts != known.counts:
                 self.plan.recount.add((known.type, known.key))
                 self._close(changed, reopens=not counts)
+            if known.counts and row.verdict.status is Status.VOID:
+                self.plan.voided.append(known.id)
         self._tell_erased()
         return self.plan
 

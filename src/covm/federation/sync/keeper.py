@@ -269,6 +269,7 @@ class Keeper:
         ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
         fresh: set[_native.Link] = set()
         targets: list[_native.Link] = []
+        followed: set[_native.Link | None] = set()
         for each in coming:
             header = each.record.body
             # What erases it may have come before it, and what it erases too.
@@ -277,7 +278,10 @@ class Keeper:
                 targets.append(header.target)
                 ids[header.target] = None
             keys[header.type, header.key] = None
-            if self._goes_on(header, fresh):
+            # The second that follows an end of a log forks it: what it follows is the end no more by then.
+            is_first = header.prev is None or header.prev in fresh or header.prev not in followed
+            followed.add(header.prev)
+            if is_first and self._goes_on(header, fresh):
                 fresh.add(each.record.id)
                 ids.update((place.id, None) for place in header.parents if place.id not in fresh)
             else:
@@ -314,7 +318,7 @@ class Keeper:
                 self.is_doubtful = True
         self._is_uncertain = True
         try:
-            numbers = await self.store.write(
+            kept = await self.store.write(
                 partial(plan_rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
             )
         except BaseException:
@@ -322,7 +326,7 @@ class Keeper:
             raise
         self._judged += len(plan.judged)
         for link, log in plan.logs.items():
-            log.number = numbers[link]
+            log.number = kept.logs[link]
         self.logs.commit(plan.logs.values())
         self._take_over(plan)
         self._is_uncertain = False
@@ -338,6 +342,8 @@ class Keeper:
             recounted=recounted,
             lacks_bodies=lacks,
             forks=tuple(plan.forks),
+            conflicts=tuple(kept.conflicts),
+            voided=tuple(plan.rows[each] for each in plan.voided),
         )
         self._tell(taken)
         return taken

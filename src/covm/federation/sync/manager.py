@@ -19,22 +19,13 @@ import logging
 from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
-from covm.federation.errors import FederationError
+from covm.federation.errors import FederationError, PeerNotConnected
 from covm.federation.identity.roles import Action
-from covm.federation.network.interface import (
-    FramesReceived,
-    PeerAdmitted,
-    PeerUnadmitted,
-    StreamClosed,
-    StreamOpened,
-    StreamRefused,
-    StreamWritable,
-)
 from covm.federation.ports import Membership, Written
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
-from covm.federation.sync.asking import Asker
+from covm.federation.sync.announcing import Announcer
 from covm.federation.sync.filling import Filler
 from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.keeper import Keeper
@@ -42,19 +33,17 @@ from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.partners import Partner, Standing
 from covm.federation.sync.retention import Retention
-from covm.federation.sync.serving import ASKED_TOO_MUCH, Server
+from covm.federation.sync.serving import ASKED_TOO_MUCH
 from covm.federation.sync.session import Session
 from covm.federation.sync.shares import Shares
-from covm.federation.sync.standings import PeerStanding, Replica
+from covm.federation.sync.standings import PeerStanding, Replica, SyncProgress, position
+from covm.federation.sync.streams import SyncStreams
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
 
 logger = logging.getLogger("covm.federation")
-
-AT_ONCE: Final = 4
-"""Types that are fetched from one peer at the same time: a large one holds up no small one."""
 
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
@@ -64,9 +53,6 @@ FILL_S: Final = 1.0
 
 RETAIN_S: Final = 60.0
 """How often values are looked for that need not be kept any longer."""
-
-BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
-"""Ends of a stream that its peer brought about by breaking the framing."""
 
 
 class SyncManager:
@@ -81,10 +67,9 @@ class SyncManager:
         self._own = own
         self._leases = Leases()
         self._shares = Shares()
-        self._partners: dict[str, Partner] = {}
-        self._streams: dict[int, Asker] = {}
-        self._servers: dict[int, Server] = {}
-        self._server_of: dict[str, Server] = {}
+        self.streams = SyncStreams(around, self, self._heard_roots, self._left)
+        self._partners = self.streams.partners
+        self._announcer = Announcer(around.hub)
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
         self._filler = Filler(keeper, around.clock)
@@ -108,12 +93,15 @@ class SyncManager:
         self._is_stopped = True
 
     def _kept(self, taken: Taken) -> None:
+        self._announcer.tell(taken)
+        for name in {name for name, _ in taken.keys}:
+            for standing in self.standings(name).values():
+                self._differs(standing)
         if self.keeper.is_doubtful:
             self._doubt.set()
         if taken.lacks_bodies:
             self._lacks.set()
-        for server in self._servers.values():
-            server.news()
+        self.streams.news()
 
     def standings(self, type_name: str) -> dict[str, Standing]:
         """Of each connected peer."""
@@ -121,10 +109,14 @@ class SyncManager:
             peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
 
-    async def replicas(self) -> list[Replica]:
+    def known(self) -> set[str]:
+        """The types of which there are records, here or at a connected peer."""
+        return {*self.keeper.logs.types(), *(name for partner in self._partners.values() for name in partner.types)}
+
+    async def replicas(self, only: Collection[str] | None = None) -> list[Replica]:
         """How this node stands in each type of which there are records, here or at a connected peer."""
         logs = self.keeper.logs
-        names = sorted({*logs.types(), *(name for partner in self._partners.values() for name in partner.types)})
+        names = sorted(self.known() if only is None else self.known() & set(only))
         counted = await self.keeper.store.read(reading.counts)
         return [
             Replica(
@@ -143,11 +135,52 @@ class SyncManager:
             state = "fetching"
         elif standing.root == self.keeper.logs.frontier(name).root:
             state = "same"
-        return PeerStanding(peer, state, standing.fetched, standing.last_ms, standing.error)
+        session, own = standing.session, self.keeper.logs.frontier(name).root
+        lacking = session.lacking if session is not None else 0
+        since_s = standing.differs_s
+        return PeerStanding(
+            peer,
+            state,
+            standing.fetched + (session.records if session is not None else 0),
+            standing.last_ms,
+            standing.error,
+            position(own, standing.root, standing.asked, is_lacking=bool(lacking or standing.declined)),
+            standing.size_bytes + (session.size_bytes if session is not None else 0),
+            lacking,
+            0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
+        )
 
-    async def request(self, type_name: str) -> None:
-        """Fetches what connected peers have of a type and this node lacks; returns when nothing is left to be had."""
-        tasks = [self._begin(peer, type_name) for peer, partner in self._partners.items() if type_name in partner.types]
+    def progress(self, types: Collection[str], peer: str | None) -> SyncProgress:
+        """What has come of types from connected peers, or one. Raises `PeerNotConnected`."""
+        found = [
+            self._peer(name, each, standing)
+            for each in self.partners(peer)
+            for name, standing in self._partners[each].types.items()
+            if name in types
+        ]
+        return SyncProgress(
+            sum(each.fetched for each in found),
+            sum(each.size_bytes for each in found),
+            sum(each.lacking for each in found),
+        )
+
+    def _differs(self, standing: Standing) -> None:
+        if standing.differs_s is None:
+            standing.differs_s = self._around.clock.monotonic_s()
+
+    def partners(self, peer: str | None = None) -> list[str]:
+        """Connected peers, or the one that is meant. Raises `PeerNotConnected`."""
+        if peer is not None and peer not in self._partners:
+            raise PeerNotConnected(peer)
+        return [peer] if peer is not None else list(self._partners)
+
+    async def request(self, type_name: str, peer: str | None = None) -> None:
+        """Fetches what connected peers, or one, have of a type and this node lacks; returns when no more is to be had.
+
+        Raises `PeerNotConnected`.
+        """
+        asked = self.partners(peer)
+        tasks = [self._begin(each, type_name) for each in asked if type_name in self._partners[each].types]
         running = [task for task in tasks if task is not None]
         if running:
             await asyncio.wait(running)
@@ -184,6 +217,10 @@ class SyncManager:
 
     # --- sessions
 
+    def _left(self, peer: str) -> None:
+        self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
+        self._filler.forget(peer)
+
     def _heard_roots(self, peer: str, roots: Roots) -> None:
         partner = self._partners.get(peer)
         if partner is None:
@@ -212,9 +249,12 @@ class SyncManager:
         return standing.running
 
     def _compare(self, peer: str, name: str, standing: Standing) -> None:
-        """Notes where a peer holds just what is here."""
+        """Notes where a peer holds just what is here, and since when it does not."""
         if standing.root == self.keeper.logs.frontier(name).root:
+            standing.differs_s = None
             self._retention.note(peer, name)
+        else:
+            self._differs(standing)
 
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
@@ -224,15 +264,17 @@ class SyncManager:
             async with partner.places:
                 while not self._is_same(name, standing):
                     root = standing.root
-                    session = Session(
+                    session = standing.session = Session(
                         name, partner.asker, self.keeper, self._leases, standing.declined, self._around.clock
                     )
                     try:
                         await session.run()
                     finally:
+                        standing.session = None
                         standing.fetched += session.records
+                        standing.size_bytes += session.size_bytes
                         self._compare(partner.asker.peer, name, standing)
-                    standing.last_ms, standing.error = self._around.clock.now_ms(), ""
+                    standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
                     if standing.root == root:
                         # What still differs is what the peer lacks, or what is not to be had.
                         return
@@ -248,8 +290,7 @@ class SyncManager:
             await self._trying(self.keeper.reconsider())
             self._filler.hurry()
             self._lacks.set()
-            for server in self._servers.values():
-                server.news()
+            self.streams.news()
             for peer, partner in list(self._partners.items()):
                 for name, standing in list(partner.types.items()):
                     # What came to nothing may come to something now.
@@ -300,73 +341,3 @@ class SyncManager:
     def _doubt_later(self, error: FederationError) -> None:
         logger.warning("records could not be judged anew: %s", error)
         asyncio.get_running_loop().call_later(UPKEEP_S, self._doubt.set)
-
-    # --- the network
-
-    def owns(self, stream: int) -> bool:
-        """Whether the stream is of this protocol."""
-        return stream in self._servers or stream in self._streams
-
-    def on_admitted(self, event: PeerAdmitted) -> None:
-        if event.peer in self._partners:
-            return
-        asker = Asker(event.peer, self._around, lambda roots: self._heard_roots(event.peer, roots))
-        partner = self._partners[event.peer] = Partner(asker, asyncio.Semaphore(AT_ONCE))
-
-        def opened(stream: int) -> None:
-            self._streams[stream] = asker
-
-        partner.task = self._around.supervisor.spawn(asker.run(opened), f"sync stream to {event.peer}")
-
-    def on_unadmitted(self, event: PeerUnadmitted) -> None:
-        if (partner := self._partners.pop(event.peer, None)) is not None:
-            self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
-            if partner.task is not None:
-                partner.task.cancel()
-            partner.asker.on_closed("it is not connected any more")
-            self._filler.forget(event.peer)
-        if (server := self._server_of.get(event.peer)) is not None:
-            self._drop(server)
-
-    def on_stream_opened(self, event: StreamOpened) -> None:
-        if event.peer not in self._partners:
-            self._around.close_stream(event.stream)
-            return
-        if (older := self._server_of.get(event.peer)) is not None:
-            self._drop(older)
-        server = Server(event.stream, event.peer, self._around, self)
-        self._servers[event.stream] = self._server_of[event.peer] = server
-        server.task = self._around.supervisor.spawn(server.run(), f"sync stream from {event.peer}")
-
-    def on_frames(self, event: FramesReceived) -> None:
-        if (server := self._servers.get(event.stream)) is not None:
-            server.on_frames(event.frames)
-        elif (asker := self._streams.get(event.stream)) is not None:
-            asker.on_frames(event.frames)
-
-    def on_writable(self, event: StreamWritable) -> None:
-        if (server := self._servers.get(event.stream)) is not None:
-            server.on_writable()
-        elif (asker := self._streams.get(event.stream)) is not None:
-            asker.on_writable()
-
-    def on_closed(self, event: StreamClosed) -> None:
-        if (server := self._servers.get(event.stream)) is not None:
-            if event.reason in BREACHES:
-                self._around.violation(server.peer, event.reason.replace(" ", "_"))
-            self._drop(server)
-        elif (asker := self._streams.pop(event.stream, None)) is not None:
-            if event.reason in BREACHES:
-                self._around.violation(asker.peer, event.reason.replace(" ", "_"))
-            if asker.stream == event.stream:
-                asker.on_closed(event.reason)
-
-    def on_refused(self, event: StreamRefused) -> None:
-        """A stream that broke the framing before it said anything was never shown; its peer pays all the same."""
-        self._around.violation(event.peer, event.reason.replace(" ", "_"))
-
-    def _drop(self, server: Server) -> None:
-        self._servers.pop(server.stream, None)
-        if self._server_of.get(server.peer) is server:
-            del self._server_of[server.peer]
-        server.stop()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from covm import _native
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.frontier import Tips
+from covm.federation.sync.session import Session
 
 
 @dataclass(slots=True)
@@ -23,6 +24,14 @@ class Standing:
     """When a session with it was at its end last."""
     error: str = ""
     """Why the last session was interrupted; empty when it was not."""
+    size_bytes: int = 0
+    """Bytes that came from it since it connected."""
+    session: Session | None = None
+    """The one that runs."""
+    asked: bytes | None = None
+    """The root of which it was asked to the end last."""
+    differs_s: float | None = None
+    """Since when the roots differ, by the monotonic clock."""
     declined: dict[_native.Link, Tips] = field(default_factory=dict)
 
 

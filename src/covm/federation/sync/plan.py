@@ -70,6 +70,8 @@ class Plan:
     """Closers of records, all of them."""
     conflicts: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Types and keys of which it changed whether they have several heads."""
+    voided: list[_native.Link] = field(default_factory=list)
+    """Records that had counted and are void now."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
     erased: dict[_native.Link, _native.Link | None] = field(default_factory=dict)

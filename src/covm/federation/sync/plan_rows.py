@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from covm import _native
 from covm.federation.identity.branches import Spot
@@ -53,8 +53,17 @@ _REPLACED: Final = (
 _NOT_REPLACED: Final = "UPDATE covm_records SET superseded = 0, replaced_ms = NULL, replaced_at = NULL WHERE id = :id"
 
 
-def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native.Link, int]:
-    """Writes a plan. Judgements are numbered above `judged`. Returns the rows of the logs that have one now."""
+class Kept(NamedTuple):
+    """What there is to know of a plan that was written."""
+
+    logs: dict[_native.Link, int]
+    """The rows of its logs."""
+    conflicts: list[tuple[str, str, bool]]
+    """Types and keys that have several heads from now on, or have them no more."""
+
+
+def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
+    """Writes a plan. Judgements are numbered above `judged`."""
     types = {name: _type_id(tx, name) for name in {log.type for log in plan.logs.values()}}
     numbers = _save_logs(tx, plan, types)
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
@@ -86,14 +95,16 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> dict[_native
     for link, eraser in plan.erased.items():
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
             _erase(tx, link, eraser)
-    for (name, key), is_conflict in plan.conflicts.items():
-        _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
-    for name, key in plan.recount:
-        heads = _recount(tx, types[name], key, since)
-        _note_conflict(tx, types[name], key, is_conflict=heads > 1, now_ms=now_ms)
+    conflicts = dict(plan.conflicts)
+    conflicts.update(((name, key), _recount(tx, types[name], key, since) > 1) for name, key in sorted(plan.recount))
+    changed = [
+        (name, key, is_conflict)
+        for (name, key), is_conflict in conflicts.items()
+        if _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
+    ]
     for job in plan.also:
         job(tx)
-    return numbers
+    return Kept(numbers, changed)
 
 
 def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> None:
@@ -144,13 +155,17 @@ def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) 
     return sum(node.counts and node.id not in reached for node in nodes)
 
 
-def _note_conflict(tx: Transaction, type_id: int, key: str, *, is_conflict: bool, now_ms: int) -> None:
-    """Keeps whether a key has several heads."""
+def _note_conflict(tx: Transaction, type_id: int, key: str, *, is_conflict: bool, now_ms: int) -> bool:
+    """Keeps whether a key has several heads; returns whether that is news."""
+    fields = {"type": type_id, "key": key}
+    query = "SELECT count(*) FROM covm_conflicts WHERE type_id = :type AND key = :key"
+    if bool(tx.execute(query, fields).scalar()) == is_conflict:
+        return False
     if is_conflict:
         tx.insert(tables.conflicts, ("type_id", "key", "since_ms"), [(type_id, key, now_ms)], or_ignore=True)
     else:
-        fields = {"type": type_id, "key": key}
         tx.execute("DELETE FROM covm_conflicts WHERE type_id = :type AND key = :key", fields)
+    return True
 
 
 def _save_logs(tx: Transaction, plan: Plan, types: dict[str, int]) -> dict[_native.Link, int]:

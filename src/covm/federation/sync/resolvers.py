@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from covm._native import Link
-from covm.federation.identity.roles import Resolver
+from covm.federation.identity.roles import DEFAULT_RULE, Resolver, TypeRule
 from covm.federation.sync.states import NoState, is_panic, is_state, joined
 from covm.federation.wire.limits import MAX_BODY_OVERHEAD, MAX_DIRECT_PAYLOAD, MAX_RESOLVER_NAME
 from covm.federation.wire.record import Hlc
@@ -137,6 +137,17 @@ def merge(siblings: Sequence[Sibling]) -> Resolution:
     return Resolution(value=merged, broken=broken, is_conflict=bool(broken))
 
 
+class NamedResolver(msgspec.Struct, frozen=True):
+    """An application's resolver, as it is handed to `FederationService` or `register_sync_type`."""
+
+    name: str
+    """A small letter followed by small letters, digits or `_`."""
+    version: int
+    """Another one whenever it comes to something else for the same siblings."""
+    function: ResolverFunction
+    """A pure function of the siblings; try it with `covm.testing.check_resolver`."""
+
+
 BUILT_IN: Final[Mapping[tuple[str, int], ResolverFunction]] = {
     ("keep_siblings", 1): keep_siblings,
     ("last_writer_wins", 1): last_writer_wins,
@@ -150,6 +161,7 @@ class Resolvers:
 
     def __init__(self) -> None:
         self._functions = dict(BUILT_IN)
+        self._chosen: dict[str, Resolver] = {}
 
     def register(self, name: str, version: int, function: ResolverFunction) -> None:
         """From now on, types whose rule names this resolver are resolved by the function.
@@ -170,6 +182,26 @@ class Resolvers:
         if (name, version) in self._functions:
             raise ValueError(f"there is a resolver {name} version {version} already; choose another version")
         self._functions[name, version] = function
+
+    def choose(self, types: Sequence[str], resolver: Resolver) -> None:
+        """Has this node show types as a resolver says, where members have agreed on no rule for them.
+
+        Raises `ValueError` for one that is not here, and where another was chosen before.
+        """
+        if (resolver.name, resolver.version) not in self._functions:
+            raise ValueError(f"there is no resolver {resolver.name} version {resolver.version} here; hand it in first")
+        for each in types:
+            if (chosen := self._chosen.get(each, resolver)) != resolver:
+                raise ValueError(f"{each} is resolved by {chosen.name} version {chosen.version} here already")
+        self._chosen.update(dict.fromkeys(types, resolver))
+
+    def of(self, type_name: str, rule: TypeRule) -> Resolver:
+        """Which resolver a type has: that of its rule, or, where there is but the default rule, the one chosen here."""
+        return self._chosen.get(type_name, rule.resolver) if rule == DEFAULT_RULE else rule.resolver
+
+    def knows(self, named: NamedResolver) -> bool:
+        """Whether this very resolver is here."""
+        return self._functions.get((named.name, named.version)) is named.function
 
     def resolve(self, rule: Resolver, siblings: Iterable[Sibling]) -> Resolution:
         """What the siblings come to by the resolver that a type's rule names. Raises `ValueError` without any sibling.

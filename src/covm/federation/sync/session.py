@@ -67,6 +67,8 @@ class Session:
         """Records that were new here."""
         self.size_bytes = 0
         """Bytes of all that came."""
+        self._told: dict[_native.Link, int] = {}
+        """Of logs that differ: how many records the peer has more, as their numbers tell."""
         self._asker = asker
         self._keeper = keeper
         self._leases = leases
@@ -89,11 +91,22 @@ class Session:
             except ValueError as error:
                 raise self._breach("sync_contradicted", str(error)) from None
             differing = {each.log: each.tips for each in told if self._declined.get(each.log) != each.tips}
+            self._told.update((log, self._more(log, tips)) for log, tips in differing.items())
             logs = list(differing)
             for start in range(0, len(logs), MAX_WANTS):
                 await self._fetch({log: differing[log] for log in logs[start : start + MAX_WANTS]})
         if self._postponed:
             raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
+
+    @property
+    def lacking(self) -> int:
+        """About how many records are lacking, as far as it is known: not every log is from the beginning."""
+        return max(0, sum(self._told.values()) - self.records)
+
+    def _more(self, log: _native.Link, theirs: Tips) -> int:
+        here = self._keeper.logs.get(log)
+        last = here.last() if here is not None else None
+        return max(0, max((tip.seq for tip in theirs), default=0) - (last[0].seq if last is not None else 0))
 
     async def _fetch(self, theirs: dict[_native.Link, Tips]) -> None:
         try:

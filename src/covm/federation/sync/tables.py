@@ -3,6 +3,7 @@
 covm_record_types   a small number for each type      covm_record_logs      one for each (type, author, incarnation)
 covm_records        every record that has its place   covm_record_branches  the logs' branches, mostly one
 covm_conflicts      keys with several heads               covm_record_agreements  up to where peers hold the same
+covm_sync_cursors   how far applications' own stores are      covm_sync_failures  what they did not take
 """
 
 from __future__ import annotations
@@ -141,6 +142,28 @@ conflicts: Final = Table(
 )
 """Keys that have several heads."""
 
+cursors: Final = Table(
+    "covm_sync_cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("judged", BigInteger, nullable=False),
+)
+"""Up to which judgement the store of a sync type has what there is of a type."""
+
+failures: Final = Table(
+    "covm_sync_failures",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("tried_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+)
+"""Keys that the store of a sync type did not take; they are handed over again."""
+
 __all__ = [
     "DELETE",
     "ERASE",
@@ -151,6 +174,8 @@ __all__ = [
     "agreements",
     "branches",
     "conflicts",
+    "cursors",
+    "failures",
     "logs",
     "records",
     "types",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from covm import _native
+from covm.federation.sync.plan import Row
 from covm.federation.wire.record import SignedRecord
 
 
@@ -25,6 +26,10 @@ class Taken(NamedTuple):
     """Whether some came without their bodies."""
     forks: tuple[SignedRecord, ...] = ()
     """Records at whose place in their log another one stood already."""
+    conflicts: tuple[tuple[str, str, bool], ...] = ()
+    """Types and keys that have several heads from now on, or have them no more."""
+    voided: tuple[Row, ...] = ()
+    """Records that had counted and are void now."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -37,4 +42,6 @@ class Taken(NamedTuple):
             self.recounted | after.recounted,
             self.lacks_bodies or after.lacks_bodies,
             self.forks + after.forks,
+            self.conflicts + after.conflicts,
+            self.voided + after.voided,
         )
