@@ -53,7 +53,8 @@ IDENTITY_COMMANDS = {
     "recover": ("identity_keys:recover", "Give the member new keys with its recovery key."),
     "request": ("identity_nodes:request", "Ask for this node to be one of a member's."),
     "add-node": ("identity_nodes:add_node", "Make a node one of the member's."),
-    "remove-node": ("identity_nodes:remove_node", "Take a node away from the member."),
+    "remove-node": ("node_removal:remove_node", "Take a node away from the member."),
+    "approvals": ("node_removal:approvals", "List what the member's nodes have approved, and when."),
     "passphrase": ("identity:passphrase", "Encrypt the key with a passphrase, change that, or remove it."),
 }
 

@@ -15,7 +15,6 @@ from covm.daemon.process import load_config
 from covm.federation import FederationConfig
 from covm.federation.errors import NotAMember, NotAuthorized
 from covm.federation.home import Home
-from covm.federation.identity.approvals import ApprovalLogs
 from covm.federation.identity.charter import SignedCharter, charter_verdict, encode_charter, open_charter, sign_charter
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
@@ -24,6 +23,7 @@ from covm.federation.identity.update import SignedUpdate, member_of, open_update
 from covm.federation.membership import tables
 from covm.federation.membership.founding import begin_member, draft_charter
 from covm.federation.membership.invites import Invite
+from covm.federation.membership.ledger import Ledger, opened_items
 from covm.federation.membership.papers import (
     CharterPaper,
     NodePaper,
@@ -32,11 +32,14 @@ from covm.federation.membership.papers import (
     node_paper,
     read_charter,
 )
+from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
+from covm.federation.sync.rows import load_logs
+from covm.federation.sync.written import ends_of, ends_until
 from covm.federation.wire.limits import SALT_SIZE
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, open_records
+from covm.federation.wire.membership import MembersGive
 
 
 @asynccontextmanager
@@ -142,15 +145,19 @@ class Homestead:
         signatures = [envelope for kind, envelope in rows if kind == tables.CHARTER]
         return open_charter(signatures) if signatures else None
 
-    async def written_by(self, node: str) -> list[Place]:
-        """The ends of all that a node has written, as far as it is here: the cut that keeps it when the node goes."""
+    async def written_by(self, node: str, until_ms: int | None = None) -> Writing:
+        """What a node has written up to a time, as far as it is here; see `MembershipDesk.written_by`."""
         charter = await self.charter()
         if charter is None:
-            return []
-        rows = await self._store.read(tables.load_items)
-        records = open_records([envelope for kind, envelope in rows if kind == tables.APPROVAL])
-        logs = ApprovalLogs(charter.id, [each for each in records if not isinstance(each, Malformed)])
-        return logs.tips([node])
+            return Writing()
+        ledger = _ledger(charter, await self._store.read(tables.load_items))
+        if ledger.standing is None:
+            return Writing()
+        logs = [log for log in await self._store.read(load_logs) if log.author == node]
+        ends = kept = ends_of(logs, [node])
+        if until_ms is not None:
+            kept = await self._store.read(partial(ends_until, logs=logs, until_ms=until_ms))
+        return writing_of(ledger, ledger.standing, node, ends, kept, until_ms)
 
     def node_paper(self, member: MemberState) -> NodePaper:
         """This node's request to be one of a member's. Raises `ValueError` for what can be no name."""
@@ -212,6 +219,16 @@ class Homestead:
         if key is None or key.peer_id != founder.key:
             raise NotAuthorized("signing the charter", f"the key that the charter names is not in {self._keys.folder}")
         return _opened(opened.with_signature(sign_charter(key, opened.charter)))
+
+
+def _ledger(charter: SignedCharter, rows: Sequence[tuple[int, bytes]]) -> Ledger:
+    """What a node that starts here would hold of the membership."""
+    entries, credentials, approvals = ([each for at, each in rows if at == kind] for kind in tables.ITEMS)
+    items = opened_items(MembersGive(entries=entries, credentials=credentials, approvals=approvals))
+    sound = [item for item in items if not isinstance(item, Malformed)]
+    ledger = Ledger(charter, stored=sound)
+    ledger.take(sound)
+    return ledger
 
 
 def _opened(paper: CharterPaper) -> OpenedCharter:

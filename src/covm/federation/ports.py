@@ -126,6 +126,9 @@ class Replicas(Protocol):
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of records of these nodes."""
 
+    async def written_until(self, nodes: Collection[str], until_ms: int) -> list[Written]:
+        """The same at a time by their own clocks: what is behind a later record is later. Raises `StoreError`."""
+
 
 class Hearing(Protocol):
     """Hears who knocks and is not known, before the gate opens. (Hearings)"""

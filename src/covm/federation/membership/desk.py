@@ -37,6 +37,7 @@ from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import whole_log
 from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal
+from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.ports import Replicas
 from covm.federation.store.interface import Transaction
@@ -44,7 +45,6 @@ from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.member_id import distinct
 from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_JOIN_BYTES, SECRET_SIZE, JoinRequest
-from covm.federation.wire.record import Place
 
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 
@@ -292,9 +292,14 @@ class MembershipDesk:
         """What the founders signed; None before it is here."""
         return self._members.ledger.charter if self._members.ledger is not None else None
 
-    def written_by(self, node: str) -> list[Place]:
-        """The ends of all that a node of the own member has written: the cut that keeps it when the node goes."""
-        return kept_places(*self._ground(), [node], self._replicas.written_by([node]))
+    async def written_by(self, node: str, until_ms: int | None = None) -> Writing:
+        """What a node of the own member has written up to a time, and what would be otherwise without the rest.
+
+        Its places are the cut that keeps it when the node goes. Without a time it is all. Raises `StoreError`.
+        """
+        kept = None if until_ms is None else await self._replicas.written_until([node], until_ms)
+        ends = self._replicas.written_by([node])
+        return writing_of(*self._ground(), node, ends, ends if kept is None else kept, until_ms)
 
     async def take_entries(self, envelopes: Sequence[bytes]) -> None:
         """Takes entries of the own member's identity log that were signed by its keys, wherever those live.

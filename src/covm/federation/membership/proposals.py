@@ -72,9 +72,15 @@ def takes_back(ledger: Ledger, removal: Removal) -> int:
 
 
 def kept_places(
-    ledger: Ledger, standing: Standing, nodes: Collection[str], written: Collection[Written]
+    ledger: Ledger,
+    standing: Standing,
+    nodes: Collection[str],
+    written: Collection[Written],
+    until_ms: int | None = None,
 ) -> list[Place]:
     """What a removal's cut lists to keep what these nodes have written: all of it, if a cut takes so many logs.
+
+    With a time, only what they approved up to it by their clocks; `written` are the ends of their records up to there.
 
     If not: the logs first in which it approved what is in force, then those of its records, each the oldest first.
     Whoever writes with a stolen key in ever new logs ends up outside, and cannot make its removal impossible.
@@ -86,7 +92,7 @@ def kept_places(
         and (target := approved(each.body)) is not None
         and standing.verdict(target).holds
     }
-    approvals = ledger.approvals.tips(nodes)
+    approvals = ledger.approvals.tips(nodes, until_ms)
     approvals.sort(key=lambda place: (place.log not in in_force, _time_ms(ledger, place), place.log.bytes))
     records = sorted(written, key=lambda each: (each.time_ms, each.place.log.bytes))
     first = [place for place in approvals if place.log in in_force]

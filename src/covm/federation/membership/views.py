@@ -115,7 +115,7 @@ def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None =
         verdict = standing.verdict(each.id)
         if credentials is None and verdict.status is not Status.WAITING:
             continue
-        kind, subject, name, roles, reason = _subject(ledger, each)
+        kind, subject, name, roles, reason = subject_of(ledger, each)
         listed.append(
             RequestView(
                 id=str(each.id),
@@ -143,7 +143,8 @@ def name_of(ledger: Ledger, member: _native.Link) -> str:
     return head.name if head is not None else str(member)[:16]
 
 
-def _subject(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, str, tuple[str, ...], str]:
+def subject_of(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, str, tuple[str, ...], str]:
+    """Of a credential its kind, the id of whom it is about (or the type's name) and the name; the roles, the reason."""
     body = credential.body
     match body:
         case Admission(member=member, roles=roles):

@@ -11,7 +11,7 @@
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
     collection what programs use                                reading    the queries behind it
-    standings  how this node stands beside its peers
+    standings  how this node stands beside its peers            written    where a node's logs end, and ended
     tables     the tables of records                            rows       the jobs that read and write them
 
 The first ten, and `leases`, are rules: no I/O.

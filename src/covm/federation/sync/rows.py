@@ -47,6 +47,12 @@ class Loaded(NamedTuple):
 
 def load(tx: Transaction) -> Loaded:
     """Everything that is kept in memory: all but the records."""
+    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar()
+    return Loaded(load_logs(tx), load_held(tx), judged or 0)
+
+
+def load_logs(tx: Transaction) -> list[Log]:
+    """Every log: its branches, and what the next record has to follow."""
     logs: dict[int, Log] = {}
     rows = tx.execute(
         "SELECT l.id, t.name, l.author, l.number, l.nonce, l.basis FROM covm_record_logs l "
@@ -63,8 +69,7 @@ def load(tx: Transaction) -> Loaded:
         log.ends.append(Ended(Hlc(row[6], row[7]), row[8]))
         if row[9] is not None:
             log.firsts[row[1]] = Auth(_native.Link(bytes(row[9])), _native.Link(bytes(row[10])))
-    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar()
-    return Loaded(list(logs.values()), load_held(tx), judged or 0)
+    return list(logs.values())
 
 
 def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:
