@@ -176,6 +176,21 @@ async def test_who_approves_by_hand_sees_what_a_removal_takes_back() -> None:
         assert (kept.id != asked.id, kept.takes_back) == (True, 0)
 
 
+@virtually
+async def test_a_removal_that_its_subject_has_approved_since_hinders_nobody() -> None:
+    founders = ("mill", "farm", "bank", "barn")
+    async with valley(founders) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        asked = await v.desk("farm").remove("Bank", "has closed")
+        # Approvals of removals count whatever a cut says.
+        await v.desk("bank").remove("Shop", "steals")
+        await in_time(lambda: v.agree(*founders))
+        assert {each.name: each.takes_back for each in v.desk("mill").requests()} == {"Bank": 0, "Shop": 0}
+        done = await v.desk("mill").remove("Bank", "as the farm says")
+        assert (done.id, done.status) == (asked.id, "valid")
+
+
 def test_what_an_approval_would_do_is_said_in_words() -> None:
     fields: dict[str, Any] = {
         "id": "i",

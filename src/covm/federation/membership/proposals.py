@@ -12,6 +12,7 @@ from covm import _native
 from covm.federation.identity.approvals import approved
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential
 from covm.federation.identity.standing import Standing
+from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
 from covm.federation.ports import Written
 from covm.federation.wire.limits import MAX_CUT
@@ -62,13 +63,28 @@ def keeps(ledger: Ledger, removal: Removal, written: Collection[Written]) -> boo
 
 
 def takes_back(ledger: Ledger, removal: Removal) -> int:
-    """How many approvals of its subject that are here a removal's cut leaves out."""
-    if removal.member not in ledger.charter.charter.electors:
+    """How many approvals of its subject that are here count no more by a removal's cut.
+
+    Those of removals count whatever a cut says, and void ones count for nothing anyhow.
+    """
+    standing = ledger.standing
+    if standing is None or removal.member not in ledger.charter.charter.electors:
         return 0
     kept = {record for place in removal.cut for record in ledger.approvals.back(place)}
     return sum(
-        record not in kept for place in written_by(ledger, removal.member) for record in ledger.approvals.back(place)
+        record not in kept and _may_be_cut_off(ledger, standing, record)
+        for place in written_by(ledger, removal.member)
+        for record in ledger.approvals.back(place)
     )
+
+
+def _may_be_cut_off(ledger: Ledger, standing: Standing, record: _native.Link) -> bool:
+    known = ledger.approvals.get(record)
+    target = None if known is None else approved(known.body)
+    credential = None if target is None else ledger.credentials.get(target)
+    if credential is not None and isinstance(credential.body, Removal):
+        return False
+    return standing.approval_verdict(record).status not in (Status.VOID, Status.REFUSED)
 
 
 def kept_places(
