@@ -64,6 +64,9 @@ class Decision(Struct, kw_only=True, frozen=True):
     short_id: str
     kind: str
     subject: str
+    """The id of the member that it is about, or the type's name."""
+    subject_short_id: str
+    """The part of that id that tells it from others; empty for a type."""
     name: str
     roles: list[str]
     reason: str
@@ -138,7 +141,7 @@ class Invited(Versioned, kw_only=True, frozen=True):
 
 
 class Approve(Versioned, kw_only=True, frozen=True):
-    """Approves what waits: its id, the beginning of that, or the name of whom it is about."""
+    """Approves what waits: its id or that of whom it is about, the beginning of one, or the name of that one."""
 
     request: str
 

@@ -15,7 +15,7 @@ from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, node_of, read
 from covm.federation import FederationService
 from covm.federation.membership.views import MemberView, RequestView
-from covm.federation.wire.member_id import distinct
+from covm.federation.wire.member_id import distinct, is_member_id
 
 
 async def members(request: Request) -> Response:
@@ -137,6 +137,7 @@ def _decision(view: RequestView) -> said.Decision:
         short_id=distinct(view.id)[:8],
         kind=view.kind,
         subject=view.subject,
+        subject_short_id=distinct(view.subject)[:8] if is_member_id(view.subject) else "",
         name=view.name,
         roles=list(view.roles),
         reason=view.reason,
