@@ -219,3 +219,21 @@ def test_what_an_approval_would_do_is_said_in_words() -> None:
         "closed",
         "closed - and 2 of its approvals count no more",
     ]
+
+
+@virtually
+async def test_what_is_so_already_does_not_wait() -> None:
+    founders = ("mill", "farm", "bank")
+    async with valley(founders) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        plot = Plot(v)
+        await plot.removal("bank", "a removal")
+        again = await plot.admission("bank", ["member"])
+        assert [each.kind for each in v.desk("mill").requests()] == ["removal"], "it is a member in this role"
+        asked = await v.desk("mill").remove("Bank", "has closed")
+        await in_time(lambda: v.agree("mill", "farm"))
+        await v.desk("farm").approve(asked.id)
+        await in_time(lambda: not v.is_in("bank", seen_by="mill"))
+        assert [each.kind for each in v.desk("mill").requests()] == ["admission"]
+        assert again.id in ledger_of(v).credentials
