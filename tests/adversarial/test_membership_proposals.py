@@ -176,11 +176,27 @@ async def test_who_approves_by_hand_sees_what_a_removal_takes_back() -> None:
         assert (kept.id != asked.id, kept.takes_back) == (True, 0)
 
 
+@virtually
+async def test_a_removal_that_its_subject_has_approved_since_hinders_nobody() -> None:
+    founders = ("mill", "farm", "bank", "barn")
+    async with valley(founders) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        asked = await v.desk("farm").remove("Bank", "has closed")
+        # Approvals of removals count whatever a cut says.
+        await v.desk("bank").remove("Shop", "steals")
+        await in_time(lambda: v.agree(*founders))
+        assert {each.name: each.takes_back for each in v.desk("mill").requests()} == {"Bank": 0, "Shop": 0}
+        done = await v.desk("mill").remove("Bank", "as the farm says")
+        assert (done.id, done.status) == (asked.id, "valid")
+
+
 def test_what_an_approval_would_do_is_said_in_words() -> None:
     fields: dict[str, Any] = {
         "id": "i",
         "short_id": "i",
         "subject": "s",
+        "subject_short_id": "",
         "name": "Bank",
         "proposed_by": "p",
         "proposed_at": 0,
@@ -203,3 +219,21 @@ def test_what_an_approval_would_do_is_said_in_words() -> None:
         "closed",
         "closed - and 2 of its approvals count no more",
     ]
+
+
+@virtually
+async def test_what_is_so_already_does_not_wait() -> None:
+    founders = ("mill", "farm", "bank")
+    async with valley(founders) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        plot = Plot(v)
+        await plot.removal("bank", "a removal")
+        again = await plot.admission("bank", ["member"])
+        assert [each.kind for each in v.desk("mill").requests()] == ["removal"], "it is a member in this role"
+        asked = await v.desk("mill").remove("Bank", "has closed")
+        await in_time(lambda: v.agree("mill", "farm"))
+        await v.desk("farm").approve(asked.id)
+        await in_time(lambda: not v.is_in("bank", seen_by="mill"))
+        assert [each.kind for each in v.desk("mill").requests()] == ["admission"]
+        assert again.id in ledger_of(v).credentials

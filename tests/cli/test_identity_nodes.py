@@ -81,7 +81,7 @@ def test_what_a_stolen_node_approved_counts_no_more_if_its_owner_says_so(folder:
     keys = ("--keys", mill.home / "member")
     refused = identity(folder / "desk", "remove-node", "Oven House", "--file", paper, *keys)
     assert (refused.code, "--nothing-of-it-counts" in refused.err) == (2, True)
-    done(folder / "desk", "remove-node", "Oven House", "--file", paper, *keys, "--nothing-of-it-counts")
+    done(folder / "desk", "remove-node", "Oven House", "--file", paper, *keys, "--nothing-of-it-counts", "--yes")
     done(mill.home, "import", paper)
     until(lambda: names(mill) == ["Mill Bakery"])
 

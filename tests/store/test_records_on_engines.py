@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 from tests.store.places import Place
+from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm._native import Link
@@ -15,7 +16,8 @@ from covm.federation.offload import InlineOffload
 from covm.federation.sync import reading, retention, rows
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
-from covm.federation.wire.record import SignedRecord
+from covm.federation.sync.written import ends_until
+from covm.federation.wire.record import Hlc, SignedRecord
 
 ASH, BIRCH = Author("ash"), Author("birch")
 
@@ -186,4 +188,36 @@ async def test_records_go_to_a_file_in_the_order_of_their_places_and_forks_are_f
     again = await Carrier(shelf.keeper, InlineOffload()).import_(tmp_path / "notes.car", lambda _type: None)
     assert again.new == 0
     await read.store.close()
+    await shelf.store.close()
+
+
+async def test_where_a_log_ended_at_a_time_also_where_it_was_forked_or_its_clock_goes_back(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    at = [NOON_MS + 1_000 * number for number in range(9)]
+    first = ASH.write("a", 1, hlc=Hlc(at[1], 0))
+    second = ASH.write("b", 2, after=first, hlc=Hlc(at[3], 0))
+    third = ASH.write("c", 3, after=second, hlc=Hlc(at[5], 0))
+    # A thief forks it with an early time, and goes on behind a late one with an early one.
+    other = ASH.write("d", 4, after=first, hlc=Hlc(at[2], 0))
+    back = ASH.write("e", 5, after=third, hlc=Hlc(at[2], 0))
+    late = BIRCH.write("f", 6, hlc=Hlc(at[8], 0))
+    await shelf.take(first, second, third, other, back, late)
+    ends = {}
+    for number in range(9):
+        ends[number] = await shelf.store.read(
+            lambda tx, number=number: ends_until(tx, list(shelf.keeper.logs), at[number])  # type: ignore[misc]
+        )
+    told = {number: [each.place.id for each in some] for number, some in ends.items()}
+    assert told[0] == []
+    assert told[1] == [first.id]
+    assert told[2] == [other.id]
+    assert told[3][0] in (second.id, other.id)
+    assert told[5] == [back.id], "it is behind nothing that is later"
+    assert told[4][0] in (second.id, other.id)
+    assert [each.place.seq for each in ends[8]] == [4, 1]
+    # All logs as they are loaded again end alike.
+    if place.kind != "inline":
+        logs = await shelf.store.read(rows.load_logs)
+        again = await shelf.store.read(lambda tx: ends_until(tx, logs, at[5]))
+        assert [each.place.id for each in again] == [back.id]
     await shelf.store.close()

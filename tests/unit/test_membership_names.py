@@ -62,3 +62,20 @@ async def test_who_calls_itself_by_the_beginning_of_anothers_id_is_not_taken_for
         names = desk.node_names()
         assert len({name.casefold() for name in names.values()}) == len(names)
         assert all(name.casefold() != shop.casefold() for name in names.values())
+
+
+@virtually
+async def test_requests_about_two_of_one_name_are_told_apart_by_whom_they_are_about() -> None:
+    async with valley(others=("shop", "SHOP"), k=2) as v:
+        desk = v.desk("farm")
+        for name in ("shop", "SHOP"):
+            await v.invited(name, await v.desk("mill").invite(v["mill"].service.addresses))
+        await in_time(lambda: len(desk.requests()) == 2)
+        ids = {each.subject for each in desk.requests()}
+        assert ids == {str(v.coops[name].member) for name in ("shop", "SHOP")}
+        with pytest.raises(UnknownMember, match="2 of them fit 'shop'"):
+            await desk.approve("shop")
+        first = await desk.approve(str(v.coops["SHOP"].member)[7:15])
+        assert (first.subject, first.status) == (str(v.coops["SHOP"].member), "valid")
+        second = await desk.approve(str(v.coops["shop"].member))
+        assert (second.subject, second.status) == (str(v.coops["shop"].member), "valid")

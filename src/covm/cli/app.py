@@ -51,9 +51,11 @@ IDENTITY_COMMANDS = {
     "import": ("member_identity:import_", "Take the member's identity from a file."),
     "rotate": ("identity_keys:rotate", "Let the member's next key sign for it."),
     "recover": ("identity_keys:recover", "Give the member new keys with its recovery key."),
+    "rename": ("identity_name:rename", "Give the member another name."),
     "request": ("identity_nodes:request", "Ask for this node to be one of a member's."),
     "add-node": ("identity_nodes:add_node", "Make a node one of the member's."),
-    "remove-node": ("identity_nodes:remove_node", "Take a node away from the member."),
+    "remove-node": ("node_removal:remove_node", "Take a node away from the member."),
+    "approvals": ("node_removal:approvals", "List what the member's nodes have approved, and when."),
     "passphrase": ("identity:passphrase", "Encrypt the key with a passphrase, change that, or remove it."),
 }
 

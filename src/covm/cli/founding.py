@@ -55,7 +55,8 @@ def create(
     name
         What the federation is called, such as "Three Valleys".
     as_
-        What this node's member is called, such as "Mill Bakery"; without it, the node's name.
+        What this node's member is called, such as "Mill Bakery"; without it, the node's name. A member that has begun
+        is called something already: see `covm identity rename`.
     founder
         The identity of another founder, from `covm identity export` on its machine. May be given several times.
     k
@@ -71,7 +72,7 @@ def create(
     others = [paper_files.read(path, read_identity) for path in founder or []]
 
     async def work(home: Homestead) -> _Done:
-        paper = await home.draft(name, as_ or home.name, others, k)
+        paper = await home.draft(name, as_, others, k)
         return await _go_on(home, paper_bytes(paper))
 
     _tell(_at_home(common, passphrase_file, work, charter or Path("charter.json")), common)

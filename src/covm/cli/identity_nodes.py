@@ -1,12 +1,12 @@
-"""`covm identity request`, `add-node` and `remove-node`: a member's nodes change."""
+"""`covm identity request` and `add-node`: a member gets another node."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from msgspec import to_builtins
 
 from covm.cli import paper_files
 from covm.cli.home_work import at_home, home_keys
@@ -15,12 +15,14 @@ from covm.cli.member_signing import Signing, drafted, signing
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.control.failures import Invalid, NotFound, Refused
+from covm.control.membership import Undone
 from covm.control.schema import Versioned
 
 if TYPE_CHECKING:
     from covm.daemon.homestead import Homestead
     from covm.federation.identity.member import MemberNode, MemberState
     from covm.federation.membership.papers import NodePaper
+    from covm.federation.membership.undoing import Writing
 
 PEER_PREFIX = "12D3KooW"
 """What all peer ids begin with."""
@@ -52,6 +54,10 @@ class NodeChanged(Versioned, kw_only=True, frozen=True):
     approver: bool
     changed: bool
     """False where it was so already."""
+    undone: list[Undone]
+    """What is otherwise now, since what the node wrote counts no more or not all of it."""
+    records: int
+    """Records of it that count no more."""
     file: str
     """The identity with the entry, to be imported where a node of the member runs; empty where it is there."""
 
@@ -127,54 +133,10 @@ def add_node(
     is_new = entry.node not in work.head.nodes
     if is_new:
         work.publish(drafted(lambda: draft_add_node(work.head, entry)), work.current())
-    _tell(work, "add_node", entry.node, work.head.nodes[entry.node], common, changed=is_new)
+    tell_change(work, "add_node", entry.node, work.head.nodes[entry.node], common, changed=is_new)
 
 
-def remove_node(
-    node: str,
-    /,
-    *,
-    nothing_of_it_counts: Annotated[bool, Parameter(negative=())] = False,
-    yes: Annotated[bool, Parameter(negative=())] = False,
-    keys: Path | None = None,
-    file: Path | None = None,
-    passphrase_file: Path | None = None,
-    common: Common = DEFAULT,
-) -> None:
-    """Take a node away from the member: it is sent away by everybody. What it wrote up to now still counts.
-
-    Parameters
-    ----------
-    node
-        A peer id, the beginning of one (also without its 12D3KooW), or the node's name.
-    nothing_of_it_counts
-        What the node wrote counts no more either, because somebody else may have written it with its key.
-    yes
-        Do not ask, also where it is this node itself, or the last one.
-    keys
-        The folder with the member's keys; without it, member in the home.
-    file
-        The identity, from `covm identity export`: the log is read from this file and written to it, and no node and no
-        home is touched. Then carry it back: `covm identity import`.
-    passphrase_file
-        The passphrase of the member's keys, if they are encrypted, is the first line of this file.
-        COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE with the passphrase itself, are the same; without any it is asked for.
-    """
-    from covm.federation.identity.drafts import draft_remove_node
-
-    work = signing(common, keys, file, passphrase_file)
-    work.require_uncontested()
-    work.finish()
-    peer = _found(work.head, node)
-    cut = [] if nothing_of_it_counts else work.source.written_by(peer)
-    if not yes:
-        _ask(work, peer, common)
-    known = work.head.nodes[peer]
-    work.publish(drafted(lambda: draft_remove_node(work.head, peer, cut)), work.current())
-    _tell(work, "remove_node", peer, known, common)
-
-
-def _found(member: MemberState, node: str) -> str:
+def found_node(member: MemberState, node: str) -> str:
     """The node that a text stands for. Raises `NotFound`, and `Invalid` where it fits several."""
     nodes = member.nodes
     found = [each for each in nodes if each == node]
@@ -189,31 +151,23 @@ def _found(member: MemberState, node: str) -> str:
     return found[0]
 
 
-def _ask(work: Signing, peer: str, common: Common) -> None:
-    """Has it confirmed where it is more than one node less."""
-    what = []
-    if peer == work.source.own_node:
-        what.append("it is this node: it takes part no longer, and everybody sends it away")
-    if len(work.head.nodes) == 1:
-        what.append("it is the last node: the member does nothing any more until it has another")
-    if not what:
-        return
-    told = f"{work.head.nodes[peer].name} {peer}: {'; '.join(what)}"
-    if common.no_input or not sys.stdin.isatty():
-        raise Invalid(f"{told}; if that is meant, give --yes", code="not_confirmed")
-    # Beside the answer: standard output may be for a program.
-    print(f"{safe(told)}. Remove it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-        raise Refused("nothing was removed", code="not_confirmed")
-
-
 def _head(source: InFile) -> MemberState:
     head = source.log().head
     assert head is not None  # noqa: S101 - a log that was read has its inception
     return head
 
 
-def _tell(work: Signing, op: str, peer: str, node: MemberNode, common: Common, *, changed: bool = True) -> None:
+def tell_change(
+    work: Signing,
+    op: str,
+    peer: str,
+    node: MemberNode,
+    common: Common,
+    *,
+    changed: bool = True,
+    writing: Writing | None = None,
+) -> None:
+    """Says what has become of a node; `writing` is what a removed one had written."""
     head, file = work.head, work.source.file
     if common.json:
         say_json(
@@ -226,6 +180,8 @@ def _tell(work: Signing, op: str, peer: str, node: MemberNode, common: Common, *
                 name=node.name,
                 approver=node.approver,
                 changed=changed,
+                undone=[] if writing is None else [Undone(**to_builtins(each)) for each in writing.undone],
+                records=0 if writing is None else writing.records,
                 file=file,
             )
         )

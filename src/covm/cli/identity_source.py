@@ -14,17 +14,21 @@ from covm.control.failures import Invalid, NoNode, NotFound
 from covm.control.home import key_path
 
 if TYPE_CHECKING:
+    from covm._native import Link
     from covm.daemon.home_key import HomeKeys
     from covm.federation.identity.charter import SignedCharter
     from covm.federation.identity.log import IdentityLog
     from covm.federation.identity.update import SignedUpdate
     from covm.federation.membership.papers import IdentityPaper
-    from covm.federation.wire.record import Place
+    from covm.federation.membership.undoing import Writing
 
 NO_MEMBER: Final = "this node is of no member yet: create or join a federation, or `covm identity export`"
 
 BAD: Final = "bad_identity"
 """The code of what is wrong with entries."""
+
+NOTHING: Final = -1
+"""A time up to which nobody has written anything: clocks begin at 0."""
 
 GIVEN_BYTES: Final = 1024 * 1024
 """Bytes of entries that a node is given at once: with base64 they fit into a request."""
@@ -47,8 +51,15 @@ class Source(Protocol):
     def keep(self, log: IdentityLog) -> None:
         """Brings the log back there, with what is new in it; on return that is on disk."""
 
-    def written_by(self, node: str) -> list[Place]:
-        """The ends of all that a node has written."""
+    def written_by(self, node: str, until_ms: int | None = None) -> Writing | None:
+        """What a node has written up to a time, and what would be otherwise without the rest.
+
+        None where nobody knows, and nothing is to be kept. Raises `Invalid` where what is to be kept is not known.
+        """
+
+    @property
+    def may_approve(self) -> bool:
+        """Whether what the member's nodes approve may count, as far as is known here: it may be a founder."""
 
 
 class InFile:
@@ -59,6 +70,7 @@ class InFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._paper: IdentityPaper
+        self._member: Link
 
     @property
     def file(self) -> str:
@@ -68,6 +80,7 @@ class InFile:
         from covm.federation.membership.papers import open_identity
 
         self._paper, log = paper_files.read(self._path, open_identity)
+        self._member = log.member
         return log
 
     def keep(self, log: IdentityLog) -> None:
@@ -77,8 +90,10 @@ class InFile:
         entries = tuple(each.envelope for each in log.held())
         paper_files.write(self._path, msgspec.structs.replace(self._paper, name=name, entries=entries))
 
-    def written_by(self, node: str) -> list[Place]:
+    def written_by(self, node: str, until_ms: int | None = None) -> Writing | None:
         del node
+        if until_ms == NOTHING:
+            return None
         raise Invalid(
             "a file does not tell what the node has written, and that would not count any more: remove it without "
             "--file where a node of this member runs, with --keys FOLDER; or, if its key was stolen and nothing of it "
@@ -86,11 +101,22 @@ class InFile:
             code="no_record",
         )
 
+    @property
+    def may_approve(self) -> bool:
+        from covm.federation.membership.papers import federation_in
+
+        try:
+            charter = federation_in(self._paper)
+        except ValueError as error:
+            raise Invalid(f"{self._path}: {error}", code="bad_file") from error
+        return charter is None or self._member in charter.charter.electors
+
 
 class AtNode:
     """The node that runs on the home, or else the home itself."""
 
     file = ""
+    may_approve = True
 
     def __init__(self, common: Common, keys: HomeKeys) -> None:
         self._common = common
@@ -129,15 +155,32 @@ class AtNode:
             return at_home(self._common, self._keys, lambda home: home.take_identity(updates, federation), BAD)
         return False
 
-    def written_by(self, node: str) -> list[Place]:
+    def written_by(self, node: str, until_ms: int | None = None) -> Writing:
         from covm._native import Link
+        from covm.federation.membership.undoing import Approved, Undone, Writing
         from covm.federation.wire.record import Place
 
         try:
-            places = ControlClient(self._common.folder).written_by(node)
+            found = ControlClient(self._common.folder).written_by(node, until_ms)
         except NoNode:
-            return at_home(self._common, self._keys, lambda home: home.written_by(node), BAD)
-        return [Place(Link(each.log), each.seq, Link(each.id)) for each in places]
+            return at_home(self._common, self._keys, lambda home: home.written_by(node, until_ms), BAD)
+        return Writing(
+            places=tuple(Place(Link(each.log), each.seq, Link(each.id)) for each in found.places),
+            approved=tuple(
+                Approved(
+                    node=each.node,
+                    kind=each.kind,
+                    subject=each.subject,
+                    name=each.name,
+                    time_ms=each.time,
+                    counts=each.counts,
+                    why=each.why,
+                )
+                for each in found.approved
+            ),
+            undone=tuple(Undone(kind=each.kind, subject=each.subject, name=each.name) for each in found.undone),
+            records=found.records,
+        )
 
 
 def has_begun(common: Common) -> bool:

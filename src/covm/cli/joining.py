@@ -53,7 +53,8 @@ def join(
     link
         The invite: covm-invite:...
     as_
-        What this node's member is called, such as "Hill Farm"; without it, the node's name.
+        What this node's member is called, such as "Hill Farm"; without it, the node's name. A member that has begun, by
+        an earlier try too, is called something already: see `covm identity rename`.
     timeout
         How long the inviting node may take to answer.
     passphrase_file

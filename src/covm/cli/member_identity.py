@@ -17,7 +17,7 @@ from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
 from covm.cli.rendering import table
 from covm.control.client import ControlClient
-from covm.control.failures import NoNode
+from covm.control.failures import Invalid, NoNode
 from covm.control.schema import Versioned
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def export(
     file
         Where to write it.
     as_
-        What the member is called, if it begins; without it, the node's name.
+        What the member is called, if it begins; without it, the node's name. One that has begun is called something
+        already: see `covm identity rename`.
     passphrase_file
         The passphrase of an encrypted key, needed where a member begins, is the first line of this file.
         COVM_PASSPHRASE_FILE, and COVM_PASSPHRASE with the passphrase itself, are the same; without any it is asked for.
@@ -87,6 +88,12 @@ def export(
         paper = _paper_of(ControlClient(common.folder).identity())
     except NoNode:
         paper = at_home(common, keys, lambda home: _paper_at(home, as_), BAD)
+    if as_ is not None and paper.name != as_:
+        raise Invalid(
+            f"this node's member is called {paper.name}: leave out --as, or give it another name with `covm identity "
+            "rename NAME`",
+            code=BAD,
+        )
     paper_files.write(file, paper)
     _tell(Exported(**_about(paper), file=str(file)), "wrote", common)
 
@@ -144,7 +151,7 @@ def show_log(*, file: Path | None = None, common: Common = DEFAULT) -> None:
 async def _paper_at(home: Homestead, begin_as: str | None) -> IdentityPaper:
     from covm.federation.membership.papers import identity_paper
 
-    log = await home.obtain_member(begin_as or home.name)
+    log = await home.obtain_member(begin_as)
     charter = await home.charter()
     reached = [each if "/p2p/" in each else f"{each}/p2p/{home.peer_id}" for each in home.config.announce_addresses]
     addresses = [*reached, *home.config.bootstrap_peers] if charter is not None else []

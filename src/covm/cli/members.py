@@ -45,6 +45,7 @@ def requests(*, common: Common = DEFAULT) -> None:
         (
             each.kind,
             each.name,
+            each.subject_short_id or "-",
             each.short_id,
             what_for(each),
             f"{len(each.approved_by)} of {each.needed}",
@@ -53,7 +54,11 @@ def requests(*, common: Common = DEFAULT) -> None:
         )
         for each in waiting
     ]
-    table(("WHAT", "WHO", "ID", "AS / WHY", "APPROVED", "BY", "SINCE"), rows, empty="nothing waits for approval")
+    table(
+        ("WHAT", "WHO", "MEMBER", "REQUEST", "AS / WHY", "APPROVED", "BY", "SINCE"),
+        rows,
+        empty="nothing waits for approval",
+    )
 
 
 def approve(request: str, /, *, common: Common = DEFAULT) -> None:
@@ -62,7 +67,8 @@ def approve(request: str, /, *, common: Common = DEFAULT) -> None:
     Parameters
     ----------
     request
-        The id of what waits, the beginning of it, or the name of whom it is about; see `covm federation requests`.
+        What waits, by the columns of `covm federation requests`: the request's id or the beginning of it, the member's,
+        or the name of whom it is about.
     """
     decision = ControlClient(common.folder).approve(request)
     if common.json:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SENTENCE_CHARACTERS = 60
 """How much of a sentence of any length stands in a table: what is longer would push everything else off the screen."""
 
+SHOWN_ID = 8
+"""Characters of an id that are shown beside a name."""
+
 GAP = 2
 """Blanks between two columns."""
 
@@ -92,6 +95,13 @@ def facts(pairs: Sequence[tuple[str, object]]) -> None:
     for label, fact in pairs:
         if (told := safe(fact)) != "":
             say(f"{label:<{width}}{told}")
+
+
+def short_id(subject: str) -> str:
+    """The part of the id of a member, or of what waits, that tells it from others; "" for the name of a type."""
+    from covm.federation.wire.member_id import distinct, is_member_id
+
+    return distinct(subject)[:SHOWN_ID] if is_member_id(subject) else ""
 
 
 def clock_time(time_ms: int) -> str:

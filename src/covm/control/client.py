@@ -199,10 +199,10 @@ class ControlClient(RecordFiles, ForkCommands):
         asked = membership.IdentityEntries(entries=entries)
         self._node.ask(membership.IdentityEntries, "POST", "/v1/identity", asked)
 
-    def written_by(self, node: str) -> list[membership.Place]:
-        """The ends of all that a node has written."""
-        path = f"/v1/identity/written/{quote(node, safe='')}"
-        return self._node.ask(membership.Written, "GET", path).places
+    def written_by(self, node: str, until_ms: int | None = None) -> membership.Written:
+        """What a node has written up to a time, and what would be otherwise if the rest counted no more."""
+        query = "" if until_ms is None else f"?{urlencode({'until': until_ms})}"
+        return self._node.ask(membership.Written, "GET", f"/v1/identity/written/{quote(node, safe='')}{query}")
 
     def back_up(self, path: Path, *, passphrase: str | None, recipient: str | None) -> delivery.BackedUp:
         """Writes a backup of the node while it runs, encrypted with a passphrase or for an age recipient."""

@@ -11,7 +11,7 @@
 | POST /v1/members/remove | `Remove` | `Decided` |
 | GET /v1/identity | | `OwnIdentity` |
 | POST /v1/identity | `IdentityEntries` | `IdentityEntries` |
-| GET /v1/identity/written/{node} | | `Written` |
+| GET /v1/identity/written/{node}?until=MS | | `Written` |
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ class Decision(Struct, kw_only=True, frozen=True):
     short_id: str
     kind: str
     subject: str
+    """The id of the member that it is about, or the type's name."""
+    subject_short_id: str
+    """The part of that id that tells it from others; empty for a type."""
     name: str
     roles: list[str]
     reason: str
@@ -138,7 +141,7 @@ class Invited(Versioned, kw_only=True, frozen=True):
 
 
 class Approve(Versioned, kw_only=True, frozen=True):
-    """Approves what waits: its id, the beginning of that, or the name of whom it is about."""
+    """Approves what waits: its id or that of whom it is about, the beginning of one, or the name of that one."""
 
     request: str
 
@@ -174,7 +177,41 @@ class Place(Struct, kw_only=True, frozen=True):
     id: str
 
 
+class Approved(Struct, kw_only=True, frozen=True):
+    """Something that a node has approved: an admission, a removal or a type."""
+
+    node: str
+    kind: str
+    """`admission`, `removal` or `type`; empty while what it approved is not here."""
+    subject: str
+    """The member's id, or the type's name."""
+    name: str
+    time: int
+    """By the node's own clock: who has its key writes what time it likes."""
+    counts: bool
+    why: str
+
+
+class Undone(Struct, kw_only=True, frozen=True):
+    """Something that would be otherwise if a node were removed with a cut.
+
+    `kind`: `member`, who would be none any more; `roles`, who would have fewer; `again`, who was removed and would be a
+    member again; `removal`, that of somebody who is none anyhow; `type`, which would have another rule.
+    """
+
+    kind: str
+    subject: str
+    name: str
+
+
 class Written(Versioned, kw_only=True, frozen=True):
-    """The ends of all that a node has written."""
+    """What a node has written up to a time by its clock: all without one, nothing at -1."""
 
     places: list[Place]
+    """The ends of its logs there: the cut of its removal."""
+    approved: list[Approved]
+    """All that it has approved, the oldest first."""
+    undone: list[Undone]
+    """What would be otherwise if it were removed with this cut."""
+    records: int
+    """Records of it that would count no more."""

@@ -15,15 +15,16 @@ from covm.daemon.process import load_config
 from covm.federation import FederationConfig
 from covm.federation.errors import NotAMember, NotAuthorized
 from covm.federation.home import Home
-from covm.federation.identity.approvals import ApprovalLogs
 from covm.federation.identity.charter import SignedCharter, charter_verdict, encode_charter, open_charter, sign_charter
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.member import MemberState
+from covm.federation.identity.names import check_name
 from covm.federation.identity.update import SignedUpdate, member_of, open_updates
 from covm.federation.membership import tables
 from covm.federation.membership.founding import begin_member, draft_charter
 from covm.federation.membership.invites import Invite
+from covm.federation.membership.ledger import Ledger, opened_items
 from covm.federation.membership.papers import (
     CharterPaper,
     NodePaper,
@@ -32,11 +33,14 @@ from covm.federation.membership.papers import (
     node_paper,
     read_charter,
 )
+from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
+from covm.federation.sync.rows import load_logs
+from covm.federation.sync.written import ends_of, ends_until
 from covm.federation.wire.limits import SALT_SIZE
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, open_records
+from covm.federation.wire.membership import MembersGive
 
 
 @asynccontextmanager
@@ -87,14 +91,21 @@ class Homestead:
                 log.add(update)
         return log
 
-    async def obtain_member(self, name: str) -> IdentityLog:
+    async def obtain_member(self, name: str | None) -> IdentityLog:
         """The member whose node this is; one begins, under this name, if there is none yet. Its keys come to the home.
 
-        Raises `ValueError` for what can be no name, `IdentityError`.
+        Without a name it is called as the node is. Raises `ValueError` for what can be no name and for a member that is
+        called otherwise, `IdentityError`.
         """
         log = await self.own_log()
         if log is not None:
+            if name is not None and log.head is not None and log.head.name != name:
+                raise ValueError(
+                    f"this node's member has begun, and is called {log.head.name}: leave out --as, or give it another "
+                    "name with `covm identity rename NAME`"
+                )
             return log
+        name = check_name(self.name if name is None else name, "the member's name")
         node = self._keys.identity.keypair
         keys = self._keys.begin_member()
         current = keys.current
@@ -106,7 +117,7 @@ class Homestead:
             next_key=_peer_id(keys.next, "next"),
             recovery_key=_peer_id(keys.recovery, "recovery"),
             node=node,
-            node_name=self.config.name or name,
+            node_name=self._node_name(name),
         )
         own = member_of(inception)
         await self._store.write(partial(_keep_member, entries=[inception], own=own))
@@ -142,34 +153,52 @@ class Homestead:
         signatures = [envelope for kind, envelope in rows if kind == tables.CHARTER]
         return open_charter(signatures) if signatures else None
 
-    async def written_by(self, node: str) -> list[Place]:
-        """The ends of all that a node has written, as far as it is here: the cut that keeps it when the node goes."""
+    async def written_by(self, node: str, until_ms: int | None = None) -> Writing:
+        """What a node has written up to a time, as far as it is here; see `MembershipDesk.written_by`."""
         charter = await self.charter()
         if charter is None:
-            return []
-        rows = await self._store.read(tables.load_items)
-        records = open_records([envelope for kind, envelope in rows if kind == tables.APPROVAL])
-        logs = ApprovalLogs(charter.id, [each for each in records if not isinstance(each, Malformed)])
-        return logs.tips([node])
+            return Writing()
+        ledger = _ledger(charter, await self._store.read(tables.load_items))
+        if ledger.standing is None:
+            return Writing()
+        logs = [log for log in await self._store.read(load_logs) if log.author == node]
+        ends = kept = ends_of(logs, [node])
+        if until_ms is not None:
+            kept = await self._store.read(partial(ends_until, logs=logs, until_ms=until_ms))
+        return writing_of(ledger, ledger.standing, node, ends, kept, until_ms)
 
     def node_paper(self, member: MemberState) -> NodePaper:
         """This node's request to be one of a member's. Raises `ValueError` for what can be no name."""
         return node_paper(self._keys.identity.keypair, self.name, member)
 
     async def draft(
-        self, name: str, member_name: str, others: Sequence[Sequence[SignedUpdate]], k: int
+        self, name: str, member_name: str | None, others: Sequence[Sequence[SignedUpdate]], k: int
     ) -> CharterPaper:
-        """A charter with this node's member and others as founders, signed by this one. Raises `ValueError`."""
+        """A charter with this node's member and others as founders, signed by this one.
+
+        Raises `ValueError`; what is wrong with what was asked for is told before a member begins.
+        """
         await self._require_none()
+        if await self.own_log() is None:
+            _drafted(name, [[self._rehearsed(member_name)], *others], k)
         own = await self.obtain_member(member_name)
-        logs: list[Sequence[SignedUpdate]] = [list(own.updates()), *others]
-        identities = Identities(update for log in logs for update in log)
-        heads = [identities.head(member_of(log[0])) for log in logs]
-        charter = draft_charter(
-            name, [head for head in heads if head is not None], salt=secrets.token_bytes(SALT_SIZE), k=k
+        return (await self._signed(_opened(_drafted(name, [list(own.updates()), *others], k)))).paper
+
+    def _rehearsed(self, member_name: str | None) -> SignedUpdate:
+        """The inception of a member as it would begin, with keys that are used for nothing else."""
+        current, following, recovery, node = (Keypair.generate() for _ in range(4))
+        name = self.name if member_name is None else member_name
+        return begin_member(
+            name,
+            current,
+            next_key=following.peer_id,
+            recovery_key=recovery.peer_id,
+            node=node,
+            node_name=self._node_name(name),
         )
-        paper = charter_paper(encode_charter(charter), name, logs)
-        return (await self._signed(_opened(paper))).paper
+
+    def _node_name(self, member_name: str) -> str:
+        return self.config.name or member_name
 
     async def sign(self, data: bytes) -> OpenedCharter:
         """A charter paper with this node's member's signature. Raises `ValueError`, `NotAuthorized`."""
@@ -188,8 +217,11 @@ class Homestead:
         await self._store.write(job)
         return str(signed.id)
 
-    async def take_invite(self, link: str, invite: Invite, member_name: str) -> None:
-        """Notes an invite, to be redeemed by the node when it starts. Raises `NotAuthorized` for another federation."""
+    async def take_invite(self, link: str, invite: Invite, member_name: str | None) -> IdentityLog:
+        """Notes an invite, to be redeemed by the node when it starts; the member that is to be let in.
+
+        Raises `NotAuthorized` for another federation, and as `obtain_member`.
+        """
         federation = await self.federation()
         if federation is not None and federation != str(invite.federation):
             raise NotAuthorized(
@@ -197,6 +229,7 @@ class Homestead:
             )
         own = await self.obtain_member(member_name)
         await self._store.write(partial(tables.save_invited, link=link, entries=list(own.updates()), own=own.member))
+        return own
 
     async def _require_none(self) -> None:
         federation = await self.federation()
@@ -212,6 +245,25 @@ class Homestead:
         if key is None or key.peer_id != founder.key:
             raise NotAuthorized("signing the charter", f"the key that the charter names is not in {self._keys.folder}")
         return _opened(opened.with_signature(sign_charter(key, opened.charter)))
+
+
+def _ledger(charter: SignedCharter, rows: Sequence[tuple[int, bytes]]) -> Ledger:
+    """What a node that starts here would hold of the membership."""
+    entries, credentials, approvals = ([each for at, each in rows if at == kind] for kind in tables.ITEMS)
+    items = opened_items(MembersGive(entries=entries, credentials=credentials, approvals=approvals))
+    sound = [item for item in items if not isinstance(item, Malformed)]
+    ledger = Ledger(charter, stored=sound)
+    ledger.take(sound)
+    return ledger
+
+
+def _drafted(name: str, logs: Sequence[Sequence[SignedUpdate]], k: int) -> CharterPaper:
+    """A charter whose founders have these identity logs. Raises `ValueError`."""
+    identities = Identities(update for log in logs for update in log)
+    heads = [identities.head(member_of(log[0])) for log in logs]
+    founders = [head for head in heads if head is not None]
+    charter = draft_charter(name, founders, salt=secrets.token_bytes(SALT_SIZE), k=k)
+    return charter_paper(encode_charter(charter), name, logs)
 
 
 def _opened(paper: CharterPaper) -> OpenedCharter:

@@ -42,11 +42,8 @@ async def join(
 ) -> Outcome:
     """Notes the invite, makes its federation this node's, and shows it. Raises what founding and starting raise."""
     async with homestead(home, keys) as place:
-        name = member_name or place.name
-        await place.take_invite(link, invite, name)
-        log = await place.own_log()
-        if log is not None and log.head is not None:
-            name = log.head.name
+        log = await place.take_invite(link, invite, member_name)
+        name = log.head.name if log.head is not None else ""
     settings: dict[str, str | list[str]] = {"membership": "members", "federation": str(invite.federation)}
     if not load_config(home, {}).bootstrap_peers:
         # Who invited is where this node finds the others.

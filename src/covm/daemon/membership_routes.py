@@ -15,7 +15,7 @@ from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, node_of, read
 from covm.federation import FederationService
 from covm.federation.membership.views import MemberView, RequestView
-from covm.federation.wire.member_id import distinct
+from covm.federation.wire.member_id import distinct, is_member_id
 
 
 async def members(request: Request) -> Response:
@@ -137,6 +137,7 @@ def _decision(view: RequestView) -> said.Decision:
         short_id=distinct(view.id)[:8],
         kind=view.kind,
         subject=view.subject,
+        subject_short_id=distinct(view.subject)[:8] if is_member_id(view.subject) else "",
         name=view.name,
         roles=list(view.roles),
         reason=view.reason,
@@ -164,9 +165,30 @@ async def identity(request: Request) -> Response:
 
 
 async def written(request: Request) -> Response:
-    places = node_of(request).service.members.written_by(request.path_params["node"])
+    until = request.query_params.get("until")
+    try:
+        until_ms = None if until is None else int(until)
+    except ValueError as error:
+        raise Invalid("until is a time in milliseconds", code="bad_time") from error
+    found = await node_of(request).service.members.written_by(request.path_params["node"], until_ms)
     return answer(
-        said.Written(places=[said.Place(log=str(each.log), seq=each.seq, id=str(each.id)) for each in places])
+        said.Written(
+            places=[said.Place(log=str(each.log), seq=each.seq, id=str(each.id)) for each in found.places],
+            approved=[
+                said.Approved(
+                    node=each.node,
+                    kind=each.kind,
+                    subject=each.subject,
+                    name=each.name,
+                    time=each.time_ms,
+                    counts=each.counts,
+                    why=each.why,
+                )
+                for each in found.approved
+            ],
+            undone=[said.Undone(kind=each.kind, subject=each.subject, name=each.name) for each in found.undone],
+            records=found.records,
+        )
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from covm.control.failures import Invalid, NotFound
-from covm.federation.membership.desk import begins
+from covm.federation.membership.finding import begins
 
 ED25519_PREFIX = "12D3KooW"
 """How every peer id of an Ed25519 key begins in base58; people leave it out."""

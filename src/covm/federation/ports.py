@@ -164,6 +164,9 @@ class Replicas(Protocol):
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of records of these nodes."""
 
+    async def written_until(self, nodes: Collection[str], until_ms: int) -> list[Written]:
+        """The same at a time by their own clocks: what is behind a later record is later. Raises `StoreError`."""
+
 
 class Publication(NamedTuple):
     """A record that counts, of a type that is handed to handlers."""

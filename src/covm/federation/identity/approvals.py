@@ -123,18 +123,24 @@ class ApprovalLogs:
             return False
         return self._records[record].body.log == place.log and self._branches[place.log].is_behind(one, end)
 
-    def tips(self, authors: Iterable[str]) -> list[Place]:
+    def tips(self, authors: Iterable[str], until_ms: int | None = None) -> list[Place]:
         """The ends of all logs of these authors: what a removal's cut lists to keep all of it.
 
-        Of a log with several ends the highest is taken, and of those the one with the lowest id: a cut names one.
+        Of a log with several ends the highest is taken, and of those the one with the lowest id: a cut names one. With
+        a time the ends are where the clock of each log was not later yet; what is behind a later one is later.
         """
         ends: dict[_native.Link, SignedRecord] = {}
         wanted = set(authors)
+        later: set[_native.Link] = set()
         for record in self._records.values():
-            if record.body.author in wanted:
-                end = ends.get(record.body.log)
-                if end is None or (-record.body.seq, record.id.bytes) < (-end.body.seq, end.id.bytes):
-                    ends[record.body.log] = record
+            if record.body.author not in wanted:
+                continue
+            if until_ms is not None and (record.body.hlc.time_ms > until_ms or record.body.prev in later):
+                later.add(record.id)
+                continue
+            end = ends.get(record.body.log)
+            if end is None or (-record.body.seq, record.id.bytes) < (-end.body.seq, end.id.bytes):
+                ends[record.body.log] = record
         return [Place(log, record.body.seq, record.id) for log, record in ends.items()]
 
     def missing(self) -> list[_native.Link]:

@@ -66,6 +66,11 @@ def draft_remove_node(state: MemberState, node: str, cut: Iterable[Place]) -> Re
     return _fitting(state, RemoveNode(**_behind(state, state.key), node=node, cut=make_cut(cut)))
 
 
+def trial_removal(state: MemberState, node: str, cut: Iterable[Place]) -> SignedUpdate:
+    """The same as if it were signed, to see what would come of it. Raises `ValueError`, saying what is wrong."""
+    return _as_if_signed(draft_remove_node(state, node, cut), state.first_key)
+
+
 def draft_rotation(state: MemberState, *, key: str, next_key: str) -> Rotate:
     """The next key takes over and names the one after it. Raises `ValueError`, saying what is wrong."""
     return _fitting(state, Rotate(**_behind(state, key), next=commitment(next_key)))

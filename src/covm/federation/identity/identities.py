@@ -34,6 +34,16 @@ class Identities:
             self._member_of.pop(dropped, None)
         return placement
 
+    def with_entry(self, update: SignedUpdate) -> Identities:
+        """These logs with one entry more, to see what would come of it; the other logs are the same objects."""
+        member = member_of(update)
+        tried = Identities(pinned=self._pinned)
+        tried._logs, tried._member_of = dict(self._logs), dict(self._member_of)
+        before = tried._logs.pop(member, None)
+        for each in (*(before.held() if before else ()), update):
+            tried.add(each)
+        return tried
+
     def log(self, member: _native.Link) -> IdentityLog | None:
         """A member's log; None when nothing of it is here."""
         return self._logs.get(member)

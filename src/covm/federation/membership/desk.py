@@ -21,6 +21,7 @@ from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item
+from covm.federation.membership.finding import Findable, matching
 from covm.federation.membership.founding import MEMBER_ROLE
 from covm.federation.membership.invites import (
     MAX_LINK_ADDRESSES,
@@ -37,14 +38,14 @@ from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import whole_log
 from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal
+from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.ports import Replicas
 from covm.federation.store.interface import Transaction
 from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.member_id import distinct
+from covm.federation.wire.member_id import distinct, is_member_id
 from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_JOIN_BYTES, SECRET_SIZE, JoinRequest
-from covm.federation.wire.record import Place
 
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 
@@ -53,9 +54,6 @@ MAX_EXPIRY: Final = timedelta(days=90)
 
 SHOWN_ID: Final = 8
 """Characters of an id that are shown beside a name."""
-
-MIN_PREFIX: Final = 4
-"""Characters of an id that may stand for all of it, where no other has the same."""
 
 
 class MembershipDesk:
@@ -176,7 +174,7 @@ class MembershipDesk:
         return encode_invite(invite)
 
     async def approve(self, request: str) -> RequestView:
-        """Approves what waits, by its id, the beginning of that, or the name of whom it is about.
+        """Approves what waits, by its id or that of the member that it is about, or the beginning of one, or by name.
 
         Raises `NotAuthorized`, and `UnknownMember` for what is not here or fits several.
         """
@@ -292,9 +290,14 @@ class MembershipDesk:
         """What the founders signed; None before it is here."""
         return self._members.ledger.charter if self._members.ledger is not None else None
 
-    def written_by(self, node: str) -> list[Place]:
-        """The ends of all that a node of the own member has written: the cut that keeps it when the node goes."""
-        return kept_places(*self._ground(), [node], self._replicas.written_by([node]))
+    async def written_by(self, node: str, until_ms: int | None = None) -> Writing:
+        """What a node of the own member has written up to a time, and what would be otherwise without the rest.
+
+        Its places are the cut that keeps it when the node goes. Without a time it is all. Raises `StoreError`.
+        """
+        kept = None if until_ms is None else await self._replicas.written_until([node], until_ms)
+        ends = self._replicas.written_by([node])
+        return writing_of(*self._ground(), node, ends, ends if kept is None else kept, until_ms)
 
     async def take_entries(self, envelopes: Sequence[bytes]) -> None:
         """Takes entries of the own member's identity log that were signed by its keys, wherever those live.
@@ -332,34 +335,22 @@ class MembershipDesk:
 
     def _found(self, member: str) -> MemberView:
         everyone = self.listed()
-        found = matching(member, [(each.id, each.name) for each in everyone])
+        found = matching(member, [Findable(each.id, (each.id,), each.name) for each in everyone])
         if len(found) != 1:
             raise UnknownMember(member, tuple(found))
         return next(each for each in everyone if each.id == found[0])
 
     @staticmethod
     def _request(ledger: Ledger, request: str) -> SignedCredential:
-        views = requests_of(ledger)
-        found = matching(request, [(each.id, each.name) for each in views])
+        # A type's subject is its name.
+        listed = [
+            Findable(each.id, (each.id, each.subject) if is_member_id(each.subject) else (each.id,), each.name)
+            for each in requests_of(ledger)
+        ]
+        found = matching(request, listed)
         if len(found) != 1:
             raise UnknownMember(request, tuple(found), what="request")
         return ledger.credentials[_native.Link(found[0])]
-
-
-def matching(text: str, known: Iterable[tuple[str, str]]) -> list[str]:
-    """Ids that a text stands for: a whole id, a name that fits exactly, or the beginning of an id's distinct part.
-
-    A member may call itself by the beginning of another's id. So neither goes before the other: what fits both is both.
-    """
-    pairs = list(known)
-    if any(each == text for each, _ in pairs):
-        return [text]
-    return [each for each, name in pairs if name.casefold() == text.casefold() or begins(each, text)]
-
-
-def begins(member: str, text: str) -> bool:
-    """Whether an id begins like this, or the part of it that tells it from others does, long enough to mean it."""
-    return len(text) >= MIN_PREFIX and (member.startswith(text) or distinct(member).startswith(text))
 
 
 def _log_of(request: JoinRequest, peer: str) -> IdentityLog | str:

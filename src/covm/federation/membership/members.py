@@ -109,9 +109,9 @@ class Members:
                 f"the store is of the federation {signed.id} ({signed.charter.name}), and the configuration says "
                 f"{self.federation}: set federation to the store's, or use another home"
             )
-        by_kind = {kind: [each for at, each in rows if at == kind] for kind in (1, 2, 3)}
+        entries, credentials, approvals = ([each for at, each in rows if at == kind] for kind in tables.ITEMS)
         items = await self._offload.run(
-            lambda: opened_items(MembersGive(entries=by_kind[1], credentials=by_kind[2], approvals=by_kind[3]))
+            lambda: opened_items(MembersGive(entries=entries, credentials=credentials, approvals=approvals))
         )
         sound = [item for item in items if not isinstance(item, Malformed)]
         if len(sound) < len(items):

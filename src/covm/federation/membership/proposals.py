@@ -12,6 +12,7 @@ from covm import _native
 from covm.federation.identity.approvals import approved
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential
 from covm.federation.identity.standing import Standing
+from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
 from covm.federation.ports import Written
 from covm.federation.wire.limits import MAX_CUT
@@ -62,19 +63,40 @@ def keeps(ledger: Ledger, removal: Removal, written: Collection[Written]) -> boo
 
 
 def takes_back(ledger: Ledger, removal: Removal) -> int:
-    """How many approvals of its subject that are here a removal's cut leaves out."""
-    if removal.member not in ledger.charter.charter.electors:
+    """How many approvals of its subject that are here count no more by a removal's cut.
+
+    Those of removals count whatever a cut says, and void ones count for nothing anyhow.
+    """
+    standing = ledger.standing
+    if standing is None or removal.member not in ledger.charter.charter.electors:
         return 0
     kept = {record for place in removal.cut for record in ledger.approvals.back(place)}
     return sum(
-        record not in kept for place in written_by(ledger, removal.member) for record in ledger.approvals.back(place)
+        record not in kept and _may_be_cut_off(ledger, standing, record)
+        for place in written_by(ledger, removal.member)
+        for record in ledger.approvals.back(place)
     )
 
 
+def _may_be_cut_off(ledger: Ledger, standing: Standing, record: _native.Link) -> bool:
+    known = ledger.approvals.get(record)
+    target = None if known is None else approved(known.body)
+    credential = None if target is None else ledger.credentials.get(target)
+    if credential is not None and isinstance(credential.body, Removal):
+        return False
+    return standing.approval_verdict(record).status not in (Status.VOID, Status.REFUSED)
+
+
 def kept_places(
-    ledger: Ledger, standing: Standing, nodes: Collection[str], written: Collection[Written]
+    ledger: Ledger,
+    standing: Standing,
+    nodes: Collection[str],
+    written: Collection[Written],
+    until_ms: int | None = None,
 ) -> list[Place]:
     """What a removal's cut lists to keep what these nodes have written: all of it, if a cut takes so many logs.
+
+    With a time, only what they approved up to it by their clocks; `written` are the ends of their records up to there.
 
     If not: the logs first in which it approved what is in force, then those of its records, each the oldest first.
     Whoever writes with a stolen key in ever new logs ends up outside, and cannot make its removal impossible.
@@ -86,7 +108,7 @@ def kept_places(
         and (target := approved(each.body)) is not None
         and standing.verdict(target).holds
     }
-    approvals = ledger.approvals.tips(nodes)
+    approvals = ledger.approvals.tips(nodes, until_ms)
     approvals.sort(key=lambda place: (place.log not in in_force, _time_ms(ledger, place), place.log.bytes))
     records = sorted(written, key=lambda each: (each.time_ms, each.place.log.bytes))
     first = [place for place in approvals if place.log in in_force]

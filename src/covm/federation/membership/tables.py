@@ -35,6 +35,7 @@ CHARTER: Final = 0
 ENTRY: Final = 1
 CREDENTIAL: Final = 2
 APPROVAL: Final = 3
+ITEMS: Final = (ENTRY, CREDENTIAL, APPROVAL)
 
 membership: Final = Table(
     "covm_membership",

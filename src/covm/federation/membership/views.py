@@ -8,6 +8,7 @@ import msgspec
 
 from covm import _native
 from covm.federation.identity.credentials import Admission, Credential, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.standing import Standing
 from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.proposals import takes_back
@@ -106,16 +107,19 @@ def members_of(ledger: Ledger, own: _native.Link | None) -> list[MemberView]:
 
 
 def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None = None) -> list[RequestView]:
-    """Credentials that wait for approvals, the oldest first; or these, however they stand."""
+    """Credentials that wait for approvals, the oldest first; or these, however they stand.
+
+    What is so already does not wait: the removal of who is no member, the admission of who is one in these roles.
+    """
     standing = ledger.standing
     if standing is None:
         return []
     listed = []
     for each in ledger.credentials.values() if credentials is None else credentials:
         verdict = standing.verdict(each.id)
-        if credentials is None and verdict.status is not Status.WAITING:
+        if credentials is None and (verdict.status is not Status.WAITING or _is_so(standing, each.body)):
             continue
-        kind, subject, name, roles, reason = _subject(ledger, each)
+        kind, subject, name, roles, reason = subject_of(ledger, each)
         listed.append(
             RequestView(
                 id=str(each.id),
@@ -143,7 +147,8 @@ def name_of(ledger: Ledger, member: _native.Link) -> str:
     return head.name if head is not None else str(member)[:16]
 
 
-def _subject(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, str, tuple[str, ...], str]:
+def subject_of(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, str, tuple[str, ...], str]:
+    """Of a credential its kind, the id of whom it is about (or the type's name) and the name; the roles, the reason."""
     body = credential.body
     match body:
         case Admission(member=member, roles=roles):
@@ -152,6 +157,17 @@ def _subject(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, st
             return "removal", str(member), name_of(ledger, member), (), reason
         case TypeCredential(name=name):
             return "type", name, name, (), ""
+
+
+def _is_so(standing: Standing, body: Credential) -> bool:
+    if isinstance(body, TypeCredential):
+        return False
+    membership = standing.membership(body.member)
+    if isinstance(body, Removal):
+        return not membership.verdict.holds
+    # One that sets a removal aside that waits as well does something.
+    is_in = membership.verdict.holds and membership.roles.issuperset(body.roles)
+    return is_in and set(body.after).issubset(membership.removals)
 
 
 def _overridden(ledger: Ledger, body: Credential) -> tuple[str, ...]:

@@ -19,6 +19,7 @@
     plan_rows  the job that writes them
     forks      who wrote two records at one place               export     records as blocks of a file
     exporting  records to files, and from them                  export_rows the queries behind that
+    written    where a node's logs end, and ended
 
 The first ten, `leases`, `shares` and `export` are rules: no I/O.
 """

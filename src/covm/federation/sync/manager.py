@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from covm.federation.errors import FederationError, PeerNotConnected
@@ -39,8 +40,8 @@ from covm.federation.sync.shares import Shares
 from covm.federation.sync.standings import PeerStanding, Replica, SyncProgress, position
 from covm.federation.sync.streams import SyncStreams
 from covm.federation.sync.taken import Taken
+from covm.federation.sync.written import ends_of, ends_until
 from covm.federation.wire.limits import MAX_TYPES
-from covm.federation.wire.record import Place
 from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
 
 logger = logging.getLogger("covm.federation")
@@ -187,12 +188,12 @@ class SyncManager:
 
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of these nodes: of one that was forked, the longest branch."""
-        ends = [(log, log.last()) for log in self.keeper.logs if log.author in nodes]
-        return [
-            Written(Place(log.link, end[0].seq, end[1]), end[2].hlc.time_ms)
-            for log, end in ends
-            if end is not None and end[2].hlc is not None
-        ]
+        return ends_of(self.keeper.logs, nodes)
+
+    async def written_until(self, nodes: Collection[str], until_ms: int) -> list[Written]:
+        """Where these logs ended at a time by their author's clock. Raises `StoreError`."""
+        logs = [log for log in self.keeper.logs if log.author in nodes]
+        return await self._around.store.read(partial(ends_until, logs=logs, until_ms=until_ms))
 
     # --- serving.Library
 

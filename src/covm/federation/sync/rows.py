@@ -47,6 +47,16 @@ class Loaded(NamedTuple):
 
 def load(tx: Transaction) -> Loaded:
     """Everything that is kept in memory: all but the records."""
+    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
+    # One that was judged last may be held again: its number is not given to another.
+    told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
+    # A number that an agreement has, no other judgement may get: what has it was there by then.
+    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
+    return Loaded(load_logs(tx), load_held(tx), max(judged, told, agreed))
+
+
+def load_logs(tx: Transaction) -> list[Log]:
+    """Every log: its branches, and what the next record has to follow."""
     logs: dict[int, Log] = {}
     rows = tx.execute(
         "SELECT l.id, t.name, l.author, l.number, l.nonce, l.basis FROM covm_record_logs l "
@@ -63,12 +73,7 @@ def load(tx: Transaction) -> Loaded:
         log.ends.append(Ended(Hlc(row[6], row[7]), row[8]))
         if row[9] is not None:
             log.firsts[row[1]] = Auth(_native.Link(bytes(row[9])), _native.Link(bytes(row[10])))
-    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
-    # One that was judged last may be held again: its number is not given to another.
-    told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
-    # A number that an agreement has, no other judgement may get: what has it was there by then.
-    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
-    return Loaded(list(logs.values()), load_held(tx), max(judged, told, agreed))
+    return list(logs.values())
 
 
 def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:

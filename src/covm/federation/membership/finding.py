@@ -1,0 +1,41 @@
+"""Whom a text means: a whole id, the beginning of one, or a name. Rules: no I/O.
+
+A member may call itself by the beginning of another's id. So neither goes before the other: what fits both is both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from covm.federation.wire.member_id import distinct
+
+MIN_PREFIX: Final = 4
+"""Characters of an id that may stand for all of it, where no other has the same."""
+
+
+class Findable(NamedTuple):
+    """Something that has a name, and one id or several: its own, and that of whom it is about."""
+
+    key: str
+    ids: tuple[str, ...]
+    name: str
+
+
+def matching(text: str, known: Iterable[Findable]) -> list[str]:
+    """Keys of what a text stands for: by a whole id, a name, or the beginning of an id's distinct part."""
+    listed = list(known)
+    whole = [each.key for each in listed if text in each.ids]
+    return whole or [
+        each.key for each in listed if is_called(each.name, text) or any(begins(one, text) for one in each.ids)
+    ]
+
+
+def is_called(name: str, text: str) -> bool:
+    """Whether a text is this name, however it is written in small and capital letters."""
+    return name.casefold() == text.casefold()
+
+
+def begins(member: str, text: str) -> bool:
+    """Whether an id begins like this, or the part of it that tells it from others does, long enough to mean it."""
+    return len(text) >= MIN_PREFIX and (member.startswith(text) or distinct(member).startswith(text))

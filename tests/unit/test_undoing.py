@@ -1,0 +1,82 @@
+"""What would count no more if a member removed its node: told before it is so, and so once it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.adversarial.knocker import ledger_of
+from tests.unit.members_world import Valley, headed, in_time, signed, valley
+from tests.unit.outbox_world import virtually
+
+from covm.federation.identity.drafts import draft_remove_node
+from covm.federation.identity.roles import DEFAULT_RULE
+from covm.federation.membership.undoing import Writing
+
+
+def undone(writing: Writing) -> list[tuple[str, str]]:
+    return [(each.kind, each.name) for each in writing.undone]
+
+
+async def written(v: Valley, name: str, of: str, until_ms: int | None) -> Writing:
+    return await v.desk(name).written_by(v[of].service.peer_id, until_ms)
+
+
+async def take_away(v: Valley, of: str, writing: Writing) -> None:
+    """The member removes its node with this cut, which is brought to the mill."""
+    coop = v.coops[of]
+    gone = signed(coop, draft_remove_node(headed(coop, ()), coop.node.peer_id, writing.places))
+    members = v["mill"].service._node.members
+    assert members is not None
+    members.take([gone])
+
+
+@pytest.mark.parametrize("keeps", ["nothing", "the first", "everything"])
+@virtually
+async def test_what_is_told_is_what_happens(keeps: str) -> None:
+    async with valley(others=("shop", "smith")) as v:
+        await v.joined("shop", by="farm")
+        first_ms = max(each.body.hlc.time_ms for each in ledger_of(v).approvals)
+        await v.joined("smith", by="farm")
+        await in_time(lambda: v.agree("mill", "farm", "shop", "smith"))
+        until_ms = {"nothing": -1, "the first": first_ms, "everything": None}[keeps]
+        told = await written(v, "farm", "farm", until_ms)
+        assert [(each.kind, each.name, each.counts) for each in told.approved] == [
+            ("admission", "Shop", True),
+            ("admission", "Smith", True),
+        ]
+        expected = {"nothing": ["Shop", "Smith"], "the first": ["Smith"], "everything": []}[keeps]
+        assert undone(told) == [("member", name) for name in expected]
+        await take_away(v, "farm", told)
+        assert [name for name in ("shop", "smith") if not v.is_in(name, seen_by="mill")] == [
+            name.lower() for name in expected
+        ]
+
+
+@virtually
+async def test_removals_and_types_are_told_and_whom_a_newcomer_let_in_stays() -> None:
+    founders = ("mill", "farm", "bank")
+    async with valley(founders, others=("shop",)) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        asked = await v.desk("farm").remove("Shop", "has closed")
+        await in_time(lambda: v.desk("mill").requests() != [])
+        await v.desk("mill").approve(asked.id)
+        await in_time(lambda: not v.is_in("shop", seen_by="farm"))
+        node: Any = v["farm"].service._node
+        ledger = ledger_of(v, "farm")
+        kind = node.pen._sealed(_type(node, ledger))
+        await node.members.commit([kind, node.pen.approval(ledger, ledger.standing, kind)])
+        await in_time(lambda: v.agree("mill", "farm"))
+        mill: Any = v["mill"].service._node
+        approval = mill.pen.approval(ledger_of(v, "mill"), ledger_of(v, "mill").standing, kind)
+        await mill.members.commit([approval])
+        await in_time(lambda: v.agree("mill", "farm"))
+        told = await written(v, "farm", "farm", -1)
+        assert undone(told) == [("again", "Shop"), ("type", "notes.note")]
+
+
+def _type(node: Any, ledger: Any) -> Any:
+    from covm.federation.identity.credentials import TypeCredential
+
+    return TypeCredential(**node.pen._common(ledger), name="notes.note", rule=DEFAULT_RULE)
