@@ -28,17 +28,18 @@ class Stored:
     is_superseded: bool
     parents: tuple[bytes, ...]
     has_body: bool
+    erased_by: bytes | None
 
 
 def stored(disk: Disk) -> dict[bytes, Stored]:
     """All records on a disk."""
     if not disk.has("covm_records"):
         return {}
-    query = "SELECT id, key, op, state, reason, superseded, parents, body IS NOT NULL FROM covm_records"
+    query = "SELECT id, key, op, state, reason, superseded, parents, body IS NOT NULL, erased_by FROM covm_records"
     found: dict[bytes, Stored] = {}
-    for link, key, op, state, reason, superseded, parents, body in disk.query(query):
+    for link, key, op, state, reason, superseded, parents, body, erased_by in disk.query(query):
         split = tuple(parents[start : start + CID_SIZE] for start in range(0, len(parents), CID_SIZE))
-        found[link] = Stored(link, key, op, state, reason, bool(superseded), split, bool(body))
+        found[link] = Stored(link, key, op, state, reason, bool(superseded), split, bool(body), erased_by)
     return found
 
 
@@ -96,6 +97,8 @@ class SharedLedger(Ledger):
         for machine in self.machines:
             records = stored(machine.disk)
             for each in records.values():
+                if each.has_body and each.erased_by is not None:
+                    self.complain(None, f"{machine.name} keeps a value that was erased")
                 if each.state == tables.VOID:
                     self.complain(None, f"a record of an honest node is void on {machine.name}: {each.reason}")
             real, flags = heads(records), marked(records)
@@ -130,7 +133,9 @@ class SharedLedger(Ledger):
                 self.complain(None, f"{machine.name} lacks {lost} acknowledged writes")
             if held := sum(each.state == tables.HELD for each in mine.values()):
                 self.complain(None, f"{held} records are held on {machine.name} for ever")
-            if bare := sum(each.op == tables.PUT and not each.has_body for each in mine.values()):
+            if bare := sum(
+                each.op != tables.DELETE and not (each.has_body or each.erased_by) for each in mine.values()
+            ):
                 self.complain(None, f"{bare} records on {machine.name} have no value")
             real = sorted(key for key, ids in heads(mine).items() if len(ids) > 1)
             noted = [key for (key,) in machine.disk.query("SELECT key FROM covm_conflicts ORDER BY key")]
@@ -144,6 +149,8 @@ class SharedLedger(Ledger):
                 self.complain(None, f"{first.name} and {machine.name} hold other records: {missing} more")
             elif marked(mine) != marked(records):
                 self.complain(None, f"{first.name} and {machine.name} have other heads")
+            elif any(each.erased_by != records[link].erased_by for link, each in mine.items()):
+                self.complain(None, f"{first.name} and {machine.name} have erased other values")
 
     async def compare_memory(self) -> None:
         """What nodes say by themselves is what is on their disks, and all say it."""

@@ -1,4 +1,4 @@
-"""The application on each node: people who read, edit, delete and resolve entries of a few shared keys."""
+"""The application on each node: people who read, edit, delete, resolve and erase entries of a few shared keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from covm.federation.sync.collection import Collection, Entry, Version
 from covm.testing import Machine, World
 
 KEYS = ("mill", "oven", "plan", "shelf")
+REGRETS = 0.1
+"""How often somebody erases what it has written."""
 
 
 class Writer:
@@ -26,6 +28,7 @@ class Writer:
         self._plan = plan
         self._ledger = ledger
         self._chance = world.chance(f"writer/{machine.name}")
+        self._regrets = world.chance(f"regrets/{machine.name}")
         self._base: dict[str, Entry[Any]] = {}
         self._count = 0
         self._followed: tuple[int, set[tuple[str, str]]] = (0, set())
@@ -47,6 +50,8 @@ class Writer:
                 burst = self._chance.randint(1, self._plan.most_in_a_burst)
                 for _ in range(burst):
                     self._do(self._write(self.machine.service))
+                if self._regrets.random() < REGRETS:
+                    self._do(self._erase(self.machine.service))
 
     def unseen(self) -> int:
         """Records that are judged here and of which those who follow changes never heard."""
@@ -94,6 +99,19 @@ class Writer:
             self._ledger.complain(None, f"{self.machine.name} fails as it writes: {error!r}")
         else:
             self._take_down(version)
+
+    async def _erase(self, service: FederationService) -> None:
+        """One of its own versions, current or replaced."""
+        notes: Collection[Any] = service.collection(NOTE)
+        try:
+            history = await notes.history(self._regrets.choice(KEYS))
+            own = [each for each in history if each.author == self.machine.peer_id and each.op == "put"]
+            if own:
+                self._take_down(await notes.erase(self._regrets.choice(own), "it was a mistake"))
+        except (StoreError, UnknownEntry, NotStarted) as error:
+            self.machine.note("does not erase", type(error).__name__, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of a node is what is looked for
+            self._ledger.complain(None, f"{self.machine.name} fails as it erases: {error!r}")
 
     def _take_down(self, version: Version[Any]) -> None:
         self.machine.note("writes", version.key, version.op, version.value, version.state)
