@@ -83,18 +83,21 @@ class Session:
 
     async def run(self) -> None:
         """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
-        descent = Descent(self._keeper.logs.frontier(self.type))
+        descent, differs = Descent(self._keeper.logs.frontier(self.type)), set[_native.Link]()
         while (probes := descent.question()) is not None:
             response = await self._asker.ask(SyncRequest(number=0, type=self.type, probes=probes))
             try:
                 told = descent.on_answer(response.found)
             except ValueError as error:
                 raise self._breach("sync_contradicted", str(error)) from None
+            differs.update(each.log for each in told)
             differing = {each.log: each.tips for each in told if self._declined.get(each.log) != each.tips}
             self._told.update((log, self._more(log, tips)) for log, tips in differing.items())
             logs = list(differing)
             for start in range(0, len(logs), MAX_WANTS):
                 await self._fetch({log: differing[log] for log in logs[start : start + MAX_WANTS]})
+        for log in self._declined.keys() - differs:
+            del self._declined[log]  # it has come from somebody else since
         if self._postponed:
             raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
 
