@@ -5,7 +5,9 @@ THREATS.md, rows *sync*.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.unit.export_files import (
@@ -23,9 +25,13 @@ from tests.unit.records_world import Author, Shelf
 
 from covm._native import cid, decode, encode
 from covm.federation.errors import BrokenExport
+from covm.federation.offload import InlineOffload
 from covm.federation.sync import export
+from covm.federation.sync.exporting import Carrier
 from covm.federation.wire.car import MAX_BLOCK, MalformedFile, car_header
 from covm.federation.wire.envelope import parts_of
+
+T = TypeVar("T")
 
 ASH, BIRCH = Author("ash"), Author("birch")
 
@@ -97,6 +103,33 @@ async def test_a_file_that_lies_is_told_with_its_place_and_nothing_of_it_is_take
     assert "nothing of it was taken" in str(refused.value)
     assert await shelf.states() == {}
     await shelf.store.close()
+
+
+async def test_a_file_that_is_changed_while_it_is_taken_brings_nothing_that_does_not_verify(tmp_path: Path) -> None:
+    path = tmp_path / "notes.car"
+    path.write_bytes(file_of(SOUND, ASH.bodies))
+    shelf = await Shelf().open()
+    forged = altered_lines(SOUND, ASH.bodies, swapped_signatures)
+    read = await Carrier(shelf.keeper, Overwriting(path, forged)).import_(path, lambda _type: None)
+    assert path.read_bytes() == forged
+    assert (read.records, read.new) == (5, 0)
+    assert await shelf.states() == {}
+    await shelf.store.close()
+
+
+class Overwriting(InlineOffload):
+    """Somebody writes over a file once it has been verified."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path, self.data = path, data
+        self.beginnings = 0
+
+    async def run(self, call: Callable[[], T]) -> T:
+        if getattr(call, "__name__", "") == "begun":
+            self.beginnings += 1
+            if self.beginnings == 2:
+                self.path.write_bytes(self.data)
+        return await super().run(call)
 
 
 def test_every_beginning_of_a_file_is_told_from_the_whole() -> None:

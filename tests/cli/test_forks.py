@@ -47,6 +47,7 @@ def test_a_node_whose_store_was_copied_back_is_found_out_and_the_proof_is_carrie
     shown = farm.run("forks", "show", short)
     assert "280" in shown.out
     assert "300" in shown.out
+    assert farm.ask("forks", "show", fork["id"])["fork"] == fork
     assert farm.run("forks", "export", short, folder / "proof.car").out == (
         f"wrote the proof against Mill ({peer}) to {folder}/proof.car\n"
     )

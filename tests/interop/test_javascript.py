@@ -18,6 +18,7 @@ from tools.places import BUILD
 
 from covm._native import decode
 from covm.federation.sync import export
+from covm.federation.wire.fork_proof import ForkProof, write_proof
 from covm.federation.wire.record import Hlc
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +40,8 @@ def reader() -> Path:
             shutil.copy(HERE / name, folder)
         run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
         (folder / "installed").touch()
-    shutil.copy(HERE / "read_export.mjs", folder)
+    for program in HERE.glob("*.mjs"):
+        shutil.copy(program, folder)
     return folder / "read_export.mjs"
 
 
@@ -100,3 +102,12 @@ def test_the_reader_itself_tells_a_signature_that_is_of_another_record(reader: P
     done = subprocess.run(command, cwd=reader.parent, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode != 0
     assert "is not signed by who it says" in done.stderr
+
+
+def test_the_proof_of_a_fork_convinces_somebody_who_has_nothing_of_ours(reader: Path, tmp_path: Path) -> None:
+    start = ASH.write("oven", 0)
+    one, other = (ASH.write("oven", number, after=start) for number in (1, 2))
+    (tmp_path / "fork.car").write_bytes(write_proof(ForkProof(one, other)))
+    told = told_by(reader.with_name("read_proof.mjs"), tmp_path / "fork.car")
+    assert (told["author"], told["type"], told["seq"]) == (one.author, TYPE, 2)
+    assert set(told["records"]) == {str(one.id), str(other.id)}

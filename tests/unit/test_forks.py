@@ -111,6 +111,7 @@ async def test_every_place_at_which_a_log_parts_is_one_fork_of_two_records_with_
         await forks.export(each.id, tmp_path / f"{number}.car")
         proof = proof_in((tmp_path / f"{number}.car").read_bytes())
         assert proof.one.body.seq == proof.other.body.seq == each.seq
+        assert await forks.get(each.id) == each
     again = forks_of(await shelf.reopened())
     assert await again.listed(100) == found
     await shelf.store.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,6 +14,7 @@ from covm.daemon.node import RunningNode
 from covm.daemon.payloads import plain
 from covm.daemon.record_file_routes import absolute
 from covm.daemon.requests import answer, limit_of, node_of, read
+from covm.federation.errors import UnknownFork
 from covm.federation.sync.forks import MAX_LISTED, Fork
 from covm.federation.wire.member_id import distinct
 
@@ -36,6 +39,8 @@ async def export(request: Request) -> Response:
 
 
 async def _found(node: RunningNode, text: str) -> Fork:
+    with suppress(UnknownFork):
+        return await node.service.fork(text.strip())  # also one that is beyond those that are listed
     by_id = {distinct(each.id): each for each in await node.service.forks(MAX_LISTED)}
     return by_id[find_id(distinct(text.strip()), by_id, "fork", "forks")]
 

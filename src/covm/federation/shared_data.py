@@ -139,6 +139,11 @@ class SharedData:
         self._node.require_running()
         return await self._node.forks.listed(limit)
 
+    async def fork(self, fork: str) -> Fork:
+        """One of them, by its id. Raises `UnknownFork`."""
+        self._node.require_running()
+        return await self._node.forks.get(fork)
+
     async def export_fork(self, fork: str, path: str | os.PathLike[str]) -> Fork:
         """Writes the proof of a fork, by its id, to a new file that anybody verifies without a node.
 

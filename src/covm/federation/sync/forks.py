@@ -126,15 +126,23 @@ class Forks:
         pairs = await self._keeper.store.read(partial(_pairs, found=found[: max(0, min(limit, MAX_LISTED))]))
         return [self._fork(pair) for pair in pairs]
 
+    async def get(self, fork_id: str) -> Fork:
+        """One of them. Raises `UnknownFork`."""
+        return self._fork(await self._pair(fork_id))
+
     async def export(self, fork_id: str, path: Path) -> Fork:
         """Writes the proof of one to a file that was not there. Raises `UnknownFork`, `FileUnusable`."""
+        pair = await self._pair(fork_id)
+        proof = write_proof(ForkProof(pair[0].record, pair[1].record))
+        await self._offload.run(partial(_write_new, path, proof))
+        return self._fork(pair)
+
+    async def _pair(self, fork_id: str) -> _Pair:
         parting = await self._find(fork_id)
         if parting is None:
             raise UnknownFork(fork_id)
         [pair] = await self._keeper.store.read(partial(_pairs, found=[parting]))
-        proof = write_proof(ForkProof(pair[0].record, pair[1].record))
-        await self._offload.run(partial(_write_new, path, proof))
-        return self._fork(pair)
+        return pair
 
     async def _find(self, fork_id: str) -> Parting | None:
         try:
