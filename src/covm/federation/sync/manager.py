@@ -55,6 +55,9 @@ AT_ONCE: Final = 4
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
 
+LOOK_AGAIN_S: Final = 1.0
+"""How long after a write failed it is looked what is on disk."""
+
 BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
 
@@ -100,6 +103,7 @@ class SyncManager:
         self._server_of: dict[str, Server] = {}
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
+        self._look_again: asyncio.TimerHandle | None = None
         self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -107,7 +111,7 @@ class SyncManager:
         await self.keeper.load()
         await self.keeper.reconsider()
         self._membership.on_change(self._doubt.set)
-        self.keeper.on_doubt = self._doubt.set
+        self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
 
@@ -123,6 +127,8 @@ class SyncManager:
 
     def standings(self, type_name: str) -> dict[str, Standing]:
         """Of each connected peer."""
+        if not self._may_read(type_name):
+            return {}
         return {
             peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
@@ -130,7 +136,8 @@ class SyncManager:
     async def replicas(self) -> list[Replica]:
         """How this node stands in each type of which there are records, here or at a connected peer."""
         logs = self.keeper.logs
-        names = sorted({*logs.types(), *(name for partner in self._partners.values() for name in partner.types)})
+        told = {name for partner in self._partners.values() for name in partner.types}
+        names = sorted({*logs.types(), *filter(self._may_read, told)})
         counted = await self.keeper.store.read(reading.counts)
         return [
             Replica(
@@ -188,9 +195,8 @@ class SyncManager:
         if partner is None:
             return
         for name, root in roots:
-            if name not in partner.types and len(partner.types) >= MAX_TYPES:
-                continue
-            if self._membership.may(self._own, Action.READ, name).holds:
+            if name in partner.types or len(partner.types) < MAX_TYPES:
+                # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
                 partner.types.setdefault(name, Standing(root)).root = root
                 self._begin(peer, name)
 
@@ -198,13 +204,16 @@ class SyncManager:
         """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
         partner = self._partners.get(peer)
         standing = partner.types.get(name) if partner is not None else None
-        if partner is None or standing is None or self._is_stopped:
+        if partner is None or standing is None or self._is_stopped or not self._may_read(name):
             return None
         if standing.running is None and not self._is_same(name, standing):
             standing.running = self._around.supervisor.spawn(
                 self._sync(partner, name, standing), f"sync of {name} with {peer}"
             )
         return standing.running
+
+    def _may_read(self, name: str) -> bool:
+        return self._membership.may(self._own, Action.READ, name).holds
 
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
@@ -262,6 +271,11 @@ class SyncManager:
     def _doubt_later(self, error: FederationError) -> None:
         logger.warning("records could not be judged anew: %s", error)
         asyncio.get_running_loop().call_later(UPKEEP_S, self._doubt.set)
+
+    def _doubt_soon(self) -> None:
+        """Not at once: looking again fetches again, which a disk that fails does not take again."""
+        if self._look_again is None or self._look_again.when() <= asyncio.get_running_loop().time():
+            self._look_again = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._doubt.set)
 
     # --- the network
 
