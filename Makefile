@@ -21,7 +21,7 @@ test: setup   ## every test, Rust and Python, with a time table by suite
 test-python: setup  ## the Python tests alone; ARGS="tests/unit -k name" picks some
 	@$(BIN)/python -m pytest $(ARGS)
 
-simulate: setup ## SEEDS=10000 stories on made-up time in which everything fails that can; SEED=7 tells one of them again; STORY=shared
+simulate: setup ## SEEDS=10000 stories on made-up time in which everything fails that can; SEED=7 tells one of them again; STORY=shared, village
 	@$(BIN)/python -m tools.simulate $(if $(STORY),--story $(STORY)) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200)) $(ARGS)
 
 check: setup tools  ## format, lint, types, stub, import contracts, clippy, licences, known holes, docs

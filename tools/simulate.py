@@ -17,10 +17,12 @@ from typing import Final
 
 from tests.simulation.scenario import Told, tell
 from tests.simulation.shared_scenario import tell_shared
+from tests.simulation.village_scenario import tell_village
 
 MESSAGES: Final = "messages"
-STORIES: Final[Mapping[str, Callable[..., Told]]] = {MESSAGES: tell, "shared": tell_shared}
-"""Kinds of stories, each with seeds of its own: messages that are delivered, and data that is shared."""
+STORIES: Final[Mapping[str, Callable[..., Told]]] = {MESSAGES: tell, "shared": tell_shared, "village": tell_village}
+"""Kinds of stories, each with seeds of its own: messages that are delivered, data that is shared, and data that members
+share who come and go."""
 
 HASH_SEED = "0"
 CHUNK = 5

@@ -19,6 +19,7 @@ from covm.federation.errors import NotAMember
 from covm.federation.gossip import held
 from covm.federation.identity.drafts import draft_remove_node
 from covm.federation.identity.update import open_updates, seal_update
+from covm.federation.identity.verdicts import Verdict, ended, valid
 from covm.federation.membership.members import Members
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.membership import MembersGive, MembersHave
@@ -282,3 +283,26 @@ async def floods(v: Valley, count: int) -> None:
         for number in range(count)
     ]
     await node.network.publish(node.federation.topic, stranger.seal(Kind.MESSAGE, bodies))
+
+
+@virtually
+async def test_who_is_removed_while_it_is_being_let_in_is_sent_away_as_soon_as_it_is_in() -> None:
+    async with valley(others=("shop",)) as v:
+        await v.joined("shop", by="mill")
+        await everybody_is_in(v, "mill", "farm", "shop")
+        await v["shop"].stop()
+        network, shop = v["farm"].service._node.network, v["shop"].peer_id
+        admit, members = network.admit, members_of(v, "farm")
+
+        def removed_meanwhile(connection: int) -> None:
+            admit(connection)
+            members.node_verdict = judge  # type: ignore[method-assign]
+
+        def judge(peer: str) -> Verdict:
+            return ended("the member was removed") if peer == shop else valid("a member")
+
+        network.admit = removed_meanwhile  # type: ignore[method-assign]
+        await v["shop"].start()
+        await in_time(lambda: sees(v["shop"], v["mill"]))
+        await v.world.sleep(timedelta(seconds=30))
+        assert not sees(v["farm"], v["shop"])

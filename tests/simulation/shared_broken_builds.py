@@ -82,6 +82,10 @@ def keeps_a_lease_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leases, "give_back", lambda self, logs, holder: None)
 
 
+def fetches_the_same_from_several(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "take", lambda self, logs, holder, now_s: list(logs))
+
+
 def holds_what_is_early_for_ever(patch: pytest.MonkeyPatch) -> None:
     async def careless(self: Keeper) -> None:
         pass
@@ -105,6 +109,7 @@ BROKEN = (
     Broken(shows_what_arrived_last, "show other values", (1, 21, 12)),
     Broken(takes_a_later_clock_for_a_later_version, "has other heads of", (5, 1)),
     Broken(keeps_a_lease_for_ever, "lacks|hold other records|sessions of", (0, 1)),
+    Broken(fetches_the_same_from_several, "was sent", (36, 27, 18)),
     Broken(holds_what_is_early_for_ever, "held on", (5, 14)),
     Broken(shows_what_was_erased_and_keeps_it, "erased other values|lacks|no value", (1, 2, 3)),
 )

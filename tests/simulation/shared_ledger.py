@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from covm import _native
@@ -21,6 +23,8 @@ class Stored:
     """A record as it is on one disk."""
 
     id: bytes
+    type: str
+    author: str
     key: str
     op: int
     state: int
@@ -35,12 +39,21 @@ def stored(disk: Disk) -> dict[bytes, Stored]:
     """All records on a disk."""
     if not disk.has("covm_records"):
         return {}
-    query = "SELECT id, key, op, state, reason, superseded, parents, body IS NOT NULL, erased_by FROM covm_records"
+    query = (
+        "SELECT r.id, t.name, l.author, r.key, r.op, r.state, r.reason, r.superseded, r.body IS NOT NULL, r.parents, "
+        "r.erased_by "
+        "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id JOIN covm_record_logs l ON l.id = r.log_id"
+    )
     found: dict[bytes, Stored] = {}
-    for link, key, op, state, reason, superseded, parents, body, erased_by in disk.query(query):
+    for link, name, author, key, op, state, reason, superseded, body, parents, erased in disk.query(query):
         split = tuple(parents[start : start + CID_SIZE] for start in range(0, len(parents), CID_SIZE))
-        found[link] = Stored(link, key, op, state, reason, bool(superseded), split, bool(body), erased_by)
+        found[link] = Stored(link, name, author, key, op, state, reason, bool(superseded), split, bool(body), erased)
     return found
+
+
+def stored_notes(machine: Machine) -> dict[bytes, Stored]:
+    """Those of the type that everybody may read."""
+    return {link: each for link, each in stored(machine.disk).items() if each.type == NOTE}
 
 
 def heads(records: dict[bytes, Stored]) -> dict[str, set[bytes]]:
@@ -70,6 +83,11 @@ class SharedLedger(Ledger):
         self.machines: tuple[Machine, ...] = ()
         self.written: dict[bytes, str] = {}
         self.rolled_back: dict[str, int] = {}
+        self.sent: Counter[str] = Counter()
+        """Records in the answers that each machine heard."""
+
+    def named(self, machine: str, types: Iterable[str]) -> None:
+        """A machine was told that there is something of these types."""
 
     def acknowledge(self, machine: str, record: bytes) -> None:
         """Its author was told that it is on disk."""
@@ -99,14 +117,21 @@ class SharedLedger(Ledger):
             for each in records.values():
                 if each.has_body and each.erased_by is not None:
                     self.complain(None, f"{machine.name} keeps a value that was erased")
-                if each.state == tables.VOID:
-                    self.complain(None, f"a record of an honest node is void on {machine.name}: {each.reason}")
+                self._look_at(machine, each)
             real, flags = heads(records), marked(records)
             if real != flags:
                 key = next(key for key in real if real[key] != flags[key])
                 told = f"{len(flags[key])} heads, and its records come to {len(real[key])}"
                 self.complain(None, f"{machine.name} has other heads of {key} than its records say: {told}")
             self._only_who_went_back_forks(machine)
+
+    def _look_at(self, machine: Machine, record: Stored) -> None:
+        if record.state == tables.VOID:
+            self.complain(None, f"a record of an honest node is void on {machine.name}: {record.reason}")
+
+    def _may_fork(self, machine: str) -> bool:
+        """Whether somebody has a reason to say two things at one place of this machine's log."""
+        return machine in self.rolled_back
 
     def _only_who_went_back_forks(self, machine: Machine) -> None:
         if not machine.disk.has("covm_record_logs"):
@@ -117,21 +142,21 @@ class SharedLedger(Ledger):
             "GROUP BY r.log_id, r.seq HAVING count(*) > 1"
         )
         for (author,) in forked:
-            if by_peer[author] not in self.rolled_back:
+            if not self._may_fork(by_peer[author]):
                 self.complain(None, f"{by_peer[author]} forked its log, and never went back in time")
 
     # --- at the end
 
-    def compare(self) -> None:
-        """What holds once everything has come to rest: all disks say the same, and it is everything."""
+    def compare(self, machines: Sequence[Machine]) -> None:
+        """What holds once everything has come to rest: the disks of these say the same, and it is everything."""
         self.look()
-        first, *others = self.machines
-        records = stored(first.disk)
-        for machine in self.machines:
+        first, *others = machines
+        records = stored_notes(first)
+        for machine in machines:
             mine = stored(machine.disk)
-            if lost := sum(each not in mine for each in self.written):
+            if lost := sum(each not in mine for each in self._due(machine)):
                 self.complain(None, f"{machine.name} lacks {lost} acknowledged writes")
-            if held := sum(each.state == tables.HELD for each in mine.values()):
+            if held := sum(each.state == tables.HELD and not self.may_wait(each, mine) for each in mine.values()):
                 self.complain(None, f"{held} records are held on {machine.name} for ever")
             if bare := sum(
                 each.op != tables.DELETE and not (each.has_body or each.erased_by) for each in mine.values()
@@ -144,7 +169,7 @@ class SharedLedger(Ledger):
                     None, f"{machine.name} notes conflicts of {sorted(noted)}, and has them of {sorted(real)}"
                 )
         for machine in others:
-            if (mine := stored(machine.disk)).keys() != records.keys():
+            if (mine := stored_notes(machine)).keys() != records.keys():
                 missing = f"{len(records.keys() - mine.keys())} and {len(mine.keys() - records.keys())}"
                 self.complain(None, f"{first.name} and {machine.name} hold other records: {missing} more")
             elif marked(mine) != marked(records):
@@ -152,22 +177,37 @@ class SharedLedger(Ledger):
             elif any(each.erased_by != records[link].erased_by for link, each in mine.items()):
                 self.complain(None, f"{first.name} and {machine.name} have erased other values")
 
-    async def compare_memory(self) -> None:
+    def may_wait(self, record: Stored, here: Mapping[bytes, Stored]) -> bool:
+        """Whether a record may be held for ever."""
+        return False
+
+    def _due(self, machine: Machine) -> Iterable[bytes]:
+        """What has to be on a machine's disk in the end."""
+        return self.written
+
+    def count_traffic(self, machines: Sequence[Machine]) -> None:
+        """Where nothing was interrupted, each record came to each machine once, whoever of the others had it."""
+        for machine in machines:
+            theirs = sum(each.author != machine.peer_id for each in stored(machine.disk).values())
+            if (sent := self.sent[machine.name]) > theirs:
+                self.complain(None, f"{machine.name} was sent {sent} records, to hold {theirs}")
+
+    async def compare_memory(self, machines: Sequence[Machine]) -> None:
         """What nodes say by themselves is what is on their disks, and all say it."""
         roots, shown = dict[str, bytes](), dict[str, object]()
-        for machine in self.machines:
+        for machine in machines:
             keeper = machine.service._node.sync.keeper
             root = roots[machine.name] = keeper.logs.frontier(NOTE).root
             loaded = await keeper.store.read(rows.load)
             if Logs(loaded.logs).frontier(NOTE).root != root:
                 self.complain(None, f"{machine.name} believes to hold other records than are on its disk")
-            keys = sorted(heads(stored(machine.disk)))
+            keys = sorted({each.key for each in stored(machine.disk).values() if each.type == NOTE})
             entries = [(key, await machine.service.collection(NOTE).get(key)) for key in keys]
             shown[machine.name] = [
                 None if entry is None else (key, entry.value, entry.is_conflict, [head.id for head in entry.heads])
                 for key, entry in entries
             ]
-        names = [machine.name for machine in self.machines]
+        names = [machine.name for machine in machines]
         for name in names[1:]:
             if roots[name] != roots[names[0]]:
                 self.complain(None, f"{names[0]} and {name} end with other frontiers")

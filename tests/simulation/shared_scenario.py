@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from tests.simulation.plan import NAMES, Plan, plan_for
 from tests.simulation.scenario import Faults, Told, watched_log
-from tests.simulation.shared_ledger import NOTE, SharedLedger, stored
+from tests.simulation.shared_ledger import NOTE, SharedLedger, stored, stored_notes
 from tests.simulation.shared_writer import Writer
 from tests.simulation.weather import Weather
 
 from covm.federation.config import ConnectionRetry
 from covm.federation.sync import tables
 from covm.federation.wire.sync_frames import SyncRequest, SyncResponse, decode_sync_frame
-from covm.testing import World, run_in_virtual_time
+from covm.testing import Machine, World, run_in_virtual_time
 from covm.testing.loop import let_all_end
 
 LOOK_EVERY_S = 5.0
@@ -34,6 +34,9 @@ PATIENCE_S = 300.0
 QUIET_S = 45.0
 MOST_ASKED = 0
 """Questions and answers that a node hears in the quiet time, in which nothing changes."""
+
+UNDISTURBED = "calm"
+"""The kind of stories in which nothing is interrupted but by people."""
 
 LATER = timedelta(hours=4)
 """More than any clock was ahead: what waits for its time does not have to."""
@@ -66,7 +69,7 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
     async with World(seed=seed, names=plan.names, config=config, faults=plan.links, lines=lines) as world:
         ledger.machines = world.machines
         with watched_log(Faults(ledger, world)):
-            await _Story(world, plan, ledger).run()
+            await SharedStory(world, plan, ledger, [Writer(each, world, plan, ledger) for each in world.machines]).run()
         records = stored(world.machines[0].disk).values()
         return Told(
             seed=seed,
@@ -84,21 +87,39 @@ async def _story(seed: int, plan: Plan, lines: Callable[[str], object] | None) -
         )
 
 
-class _Story:
-    def __init__(self, world: World, plan: Plan, ledger: SharedLedger) -> None:
+class SharedStory:
+    """What all stories of shared data have in common."""
+
+    quiet_s = QUIET_S
+    counts_traffic = True
+
+    def __init__(self, world: World, plan: Plan, ledger: SharedLedger, writers: Sequence[Writer]) -> None:
         self._world = world
         self._plan = plan
         self._ledger = ledger
         self._weather = Weather(world, plan, ledger)
-        self._writers = [Writer(machine, world, plan, ledger) for machine in world.machines]
+        self._writers = writers
+
+    async def begin(self) -> None:
+        """All machines are there, and nothing has gone wrong yet."""
+        await self._world.start_all()
+
+    def others(self) -> list[Coroutine[Any, Any, None]]:
+        """Who does something beside the writers, for as long as they write."""
+        return []
+
+    def compared(self) -> Sequence[Machine]:
+        """The machines that have to hold the same in the end."""
+        return self._world.machines
 
     async def run(self) -> None:
-        await self._world.start_all()
+        """Tells it."""
+        await self.begin()
         for machine in self._world.machines:
             machine.disk.faults = self._plan.disks
         care = [self._run(task) for task in self._weather.care()]
         striking = [self._run(task) for task in self._weather.strikes()]
-        living = [self._run(each.live()) for each in self._writers]
+        living = [self._run(task) for task in [*(each.live() for each in self._writers), *self.others()]]
         try:
             await self._look_on()
             await self._end(living)
@@ -121,44 +142,58 @@ class _Story:
     async def _come_to_rest(self) -> None:
         self._world.trace.note("story", "the faults are over")
         ends_s = self._world.loop.time() + PATIENCE_S
-        while self._world.loop.time() < ends_s and not self._ledger.broken and not self._is_at_rest():  # noqa: ASYNC110 - time is made up
+        while self._world.loop.time() < ends_s and not self._ledger.broken and not self.is_at_rest():  # noqa: ASYNC110 - time is made up
             await asyncio.sleep(1.0)
         self._world.trace.note("story", "all is said")
         if not all(machine.is_up for machine in self._world.machines):
             self._ledger.complain(None, "a machine does not come up again")
         if not self._ledger.broken:
+            is_at_rest = self.is_at_rest()
             await asyncio.sleep(5.0)
-            self._ledger.compare()
-            await self._ledger.compare_memory()
-            await self._stay_quiet()
+            machines = self.compared()
+            self._ledger.compare(machines)
+            await self._ledger.compare_memory(machines)
+            await self._stay_quiet(machines)
+            if self._plan.kind == UNDISTURBED and self.counts_traffic:
+                self._ledger.count_traffic(machines)
+            if not is_at_rest:
+                self._ledger.complain(None, "the machines do not come to rest")
 
-    def _is_at_rest(self) -> bool:
+    def is_at_rest(self) -> bool:
+        """Whether nothing seems to be left to do."""
         if not all(machine.is_up for machine in self._world.machines):
             return False
-        held = [stored(machine.disk) for machine in self._world.machines]
-        is_judged = all(each.state != tables.HELD for records in held for each in records.values())
-        managers = [machine.service._node.sync for machine in self._world.machines]
+        machines = self.compared()
+        held = [stored_notes(machine) for machine in machines]
+        is_judged = all(
+            each.state != tables.HELD or self._ledger.may_wait(each, records)
+            for records in held
+            for each in records.values()
+        )
+        managers = [machine.service._node.sync for machine in machines]
         roots = {sync.keeper.logs.frontier(NOTE).root for sync in managers}
         is_met = all(len(sync.standings(NOTE)) == len(managers) - 1 for sync in managers) or not any(held)
         is_same = len(roots) == 1 and all(records.keys() == held[0].keys() for records in held)
         return is_judged and is_met and is_same
 
-    async def _stay_quiet(self) -> None:
+    async def _stay_quiet(self, machines: Sequence[Machine]) -> None:
         """Nothing changes any more, so nothing is asked, and nothing waits."""
         frames: dict[str, int] = {}
-        for machine in self._world.machines:
+        for machine in machines:
             streams = machine.service._node.sync.streams
             streams.on_frames = _counting(machine.name, streams.on_frames, frames)  # type: ignore[method-assign, assignment]
-        await asyncio.sleep(QUIET_S)
+        await asyncio.sleep(self.quiet_s)
         for machine, writer in zip(self._world.machines, self._writers, strict=True):
+            if machine not in machines:
+                continue
             sync = machine.service._node.sync
             if frames.get(machine.name, 0) > MOST_ASKED:
                 told = f"{frames[machine.name]} questions and answers"
                 self._ledger.complain(None, f"{machine.name} hears {told} while nothing changes")
             if running := [peer for peer, each in sync.standings(NOTE).items() if each.running is not None]:
                 self._ledger.complain(None, f"{len(running)} sessions of {machine.name} run for ever")
-            if sync.keeper.held or sync._leases._held:
-                self._ledger.complain(None, f"records wait, or logs are leased, on {machine.name} for ever")
+            if sync._leases._held:
+                self._ledger.complain(None, f"logs are leased on {machine.name} for ever")
             if unseen := writer.unseen():
                 self._ledger.complain(None, f"who follows changes on {machine.name} did not see {unseen} records")
 

@@ -7,11 +7,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tests.simulation.plan import Plan
-from tests.simulation.shared_ledger import NOTE, SharedLedger
+from tests.simulation.shared_ledger import NOTE, SharedLedger, stored
+from tests.simulation.traffic import watch
 
 from covm import _native
 from covm.federation import FederationService
 from covm.federation.errors import FederationError, InvalidMessage, NotStarted, StoreError, UnknownEntry
+from covm.federation.sync import tables
 from covm.federation.sync.collection import Collection, Entry, Version
 from covm.testing import Machine, World
 
@@ -39,6 +41,7 @@ class Writer:
         """A new life: changes are followed on."""
         if machine.disk.rollbacks != self._rollbacks:
             self._rollbacks, self._followed = machine.disk.rollbacks, (0, set())
+        watch(service._node.sync, machine.name, self._ledger)
         self._do(self._follow(service))
         self._do(self._watch(service))
 
@@ -54,10 +57,10 @@ class Writer:
                     self._do(self._erase(self.machine.service))
 
     def unseen(self) -> int:
-        """Records that are judged here and of which those who follow changes never heard."""
-        judged = self.machine.disk.query("SELECT id FROM covm_records WHERE state > 0")
-        seen = {record for record, state in self._followed[1]}
-        return sum(str(_native.Link(link)) not in seen for (link,) in judged)
+        """Records that are judged here and of which those who follow changes never heard what they came to."""
+        judged = [each for each in stored(self.machine.disk).values() if each.type == NOTE and each.state > tables.HELD]
+        states = {tables.VALID: "valid", tables.VOID: "void"}
+        return sum((str(_native.Link(each.id)), states[each.state]) not in self._followed[1] for each in judged)
 
     # --- inside
 
@@ -69,8 +72,9 @@ class Writer:
             self._ledger.complain(None, f"{self.machine.name} fails: {error!r}")
 
     async def _write(self, service: FederationService) -> None:
-        notes: Collection[Any] = service.collection(NOTE)
-        key, deed = self._chance.choice(KEYS), self._chance.random()
+        type_name, key = self._pick()
+        notes: Collection[Any] = service.collection(type_name)
+        deed = self._chance.random()
         self._count += 1
         value = f"{self.machine.name} {self._count}"
         try:
@@ -94,7 +98,7 @@ class Writer:
             # A form from before the machine went back in time names what is not here any more.
             self._base.pop(key, None)
         except FederationError as error:
-            self._ledger.complain(None, f"{self.machine.name} may not write: {error!r}")
+            self._is_turned_away(error)
         except Exception as error:  # noqa: BLE001 - a bug of a node is what is looked for
             self._ledger.complain(None, f"{self.machine.name} fails as it writes: {error!r}")
         else:
@@ -112,6 +116,13 @@ class Writer:
             self.machine.note("does not erase", type(error).__name__, str(error))
         except Exception as error:  # noqa: BLE001 - a bug of a node is what is looked for
             self._ledger.complain(None, f"{self.machine.name} fails as it erases: {error!r}")
+
+    def _pick(self) -> tuple[str, str]:
+        """Of which type, and under which key, the next one is."""
+        return NOTE, self._chance.choice(KEYS)
+
+    def _is_turned_away(self, error: FederationError) -> None:
+        self._ledger.complain(None, f"{self.machine.name} may not write: {error!r}")
 
     def _take_down(self, version: Version[Any]) -> None:
         self.machine.note("writes", version.key, version.op, version.value, version.state)

@@ -228,6 +228,9 @@ class Gate(Protocol):
     def reconsider(self) -> None:
         """It changed who may take part: who may not any more is sent away."""
 
+    def reconsider_one(self, peer: str) -> None:
+        """It has just got in: what was decided about it may have changed on the way."""
+
     def misbehaved(self, peer: str, reason: str) -> None:
         """An admitted peer said what no honest one says."""
 

@@ -39,8 +39,10 @@ class Router:
         self._supervisor = supervisor
         self._is_open = True
         hear_closed: tuple[Callable[[Any], None], ...] = ()
+        hear_admitted = hear_closed
         if hearings is not None:
             hear_closed = (lambda event: hearings.on_closed(event.connection),)
+            hear_admitted = (lambda event: hearings.on_admitted(event.connection, event.peer),)
         self._routes: dict[type, tuple[Callable[[Any], None], ...]] = {
             net.AddressesChanged: (addresses_changed,),
             net.ConnectionOpened: (peers.on_opened,),
@@ -51,8 +53,8 @@ class Router:
             net.JoinRefused: (peers.on_join_refused,),
             net.JoinFailed: (peers.on_join_failed,),
             net.PeerAdmitted: (
-                *hear_closed,
                 peers.on_admitted,
+                *hear_admitted,
                 direct.on_admitted,
                 blobs.on_admitted,
                 sync.on_admitted,

@@ -117,8 +117,13 @@ class Hearings:
             # It was turned away for what its HELLO says, and nothing more is heard of it.
             self.counters.drop("join_talk_unheard")
 
+    def on_admitted(self, connection: int, peer: str) -> None:
+        """Both sides are open; whoever was removed while they opened is sent away again."""
+        self.on_closed(connection)
+        self.gate.reconsider_one(peer)
+
     def on_closed(self, connection: int) -> None:
-        """The connection is gone, or both sides are open on it: there is nothing more to be heard."""
+        """The connection is gone: there is nothing more to be heard."""
         hearing = self._of.pop(connection, None)
         if hearing is not None:
             hearing.end()

@@ -44,12 +44,15 @@ class Gatekeeper:
     def reconsider(self) -> None:
         """Who may not take part any more is sent away, and told why when it knocks again."""
         for record in list(self._roster):
-            if not record.admitted:
-                continue
-            verdict = self._membership.node_verdict(record.peer)
-            if not verdict.holds:
-                logger.warning("%s may not take part any more: %s", record.peer, verdict.reason)
-                self._peers.give_up(record.peer, verdict.reason)
+            if record.admitted:
+                self.reconsider_one(record.peer)
+
+    def reconsider_one(self, peer: str) -> None:
+        """An admitted peer that may not take part is sent away."""
+        verdict = self._membership.node_verdict(peer)
+        if not verdict.holds:
+            logger.warning("%s may not take part any more: %s", peer, verdict.reason)
+            self._peers.give_up(peer, verdict.reason)
 
     def misbehaved(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""

@@ -179,11 +179,13 @@ class Keeper:
             if each.record.body.prev is not None:
                 room.setdefault(each.record.body.prev, []).append(each)
         coming = [*arrived, *self._room.values()]
+        coming += self._held.behind(each.record.id for each in coming)
+        known = await self._look_up(coming)
+        # Behind the look-up: who may what may have changed meanwhile, and a new log is not judged again for that.
         for each in coming:
             if each.record.body.prev is None:
                 self._listed |= {place.id for place in self.authority.ends(each.record.body)}
-        coming += self._held.behind(each.record.id for each in coming)
-        intake = self.intake(await self._look_up(coming))
+        intake = self.intake(known)
         plan = intake.take(arrived, room)
         for unplaced in plan.unplaced:
             self._room[unplaced.record.id] = unplaced
@@ -209,7 +211,10 @@ class Keeper:
     async def _rejudge(self, log: Log) -> None:
         """Page by page, in the order of the log. Should it be interrupted, the basis says that it is not done."""
         link, after = log.link, (0, -1)
+        # What cuts end it at belongs to the basis: it may be of a moment ago that somebody was removed.
         basis = self._basis(log)
+        self._listed |= self._ends_of(log)
+        await self._find_ends()
         while True:
             async with self.turn:
                 await self.settle()
@@ -220,6 +225,9 @@ class Keeper:
                 arrived = await self.store.read(lambda tx: rows.page(tx, number, place, MAX_BATCH))  # noqa: B023
                 intake = self.intake(await self._look_up(arrived))
                 plan = intake.rejudge(arrived)
+                if basis != self._basis(current):
+                    # Who may what changed on the way, and may change back: pages were judged on different bases.
+                    basis, self.is_doubtful = DOUBTFUL, True
                 is_last = len(arrived) < MAX_BATCH
                 if is_last:
                     plan.logs.setdefault(link, current.copy()).basis = basis
@@ -240,9 +248,11 @@ class Keeper:
         return b"".join(self.authority.basis(log.type, first) for first in log.beginnings())
 
     def _list_ends(self) -> None:
-        places = (place for log in self.logs for first in log.beginnings() for place in self.authority.ends(first))
-        self._listed = frozenset(place.id for place in places)
+        self._listed = frozenset[_native.Link]().union(*map(self._ends_of, self.logs))
         self._ends = {link: end for link, end in self._ends.items() if link in self._listed}
+
+    def _ends_of(self, log: Log) -> set[_native.Link]:
+        return {place.id for first in log.beginnings() for place in self.authority.ends(first)}
 
     async def _find_ends(self) -> None:
         for known in await self.look_up(self._listed - self._ends.keys(), ()):

@@ -85,4 +85,6 @@ def _known_ends(tx: Transaction, want: Wanted, log: Log, number: int) -> list[Sp
     ids = [link for _, link in want.have]
     found = [tips[link] for link in ids if link in tips]
     others = [link for link in ids if link not in tips]
-    return found + (rows.spots(tx, number, others) if others else [])
+    stored = rows.spots(tx, number, others) if others else []
+    # The disk may be ahead of the log as it was known when the question came.
+    return [*found, *(each for each in stored if each.branch < len(log.branches))]

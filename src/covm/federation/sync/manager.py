@@ -52,6 +52,9 @@ UPKEEP_S: Final = 30.0
 FILL_S: Final = 1.0
 """Between two rounds in which peers are asked for bodies."""
 
+LOOK_AGAIN_S: Final = 1.0
+"""How long after a write failed it is looked what is on disk."""
+
 RETAIN_S: Final = 60.0
 """How often values are looked for that need not be kept any longer."""
 
@@ -76,6 +79,7 @@ class SyncManager:
         self._filler = Filler(keeper, around.clock)
         self._lacks = asyncio.Event()
         self._retention = Retention(keeper, membership, own, around.clock, keep_for_s)
+        self._look_again: asyncio.TimerHandle | None = None
         self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -83,7 +87,7 @@ class SyncManager:
         await self.keeper.load()
         await self.keeper.reconsider()
         self._membership.on_change(self._doubt.set)
-        self.keeper.on_doubt = self._doubt.set
+        self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
         supervisor.keep(self._fill, "asking for bodies")
@@ -106,13 +110,16 @@ class SyncManager:
 
     def standings(self, type_name: str) -> dict[str, Standing]:
         """Of each connected peer."""
+        if not self._may_read(type_name):
+            return {}
         return {
             peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
 
     def known(self) -> set[str]:
         """The types of which there are records, here or at a connected peer."""
-        return {*self.keeper.logs.types(), *(name for partner in self._partners.values() for name in partner.types)}
+        told = {name for partner in self._partners.values() for name in partner.types}
+        return {*self.keeper.logs.types(), *filter(self._may_read, told)}
 
     async def replicas(self, only: Collection[str] | None = None) -> list[Replica]:
         """How this node stands in each type of which there are records, here or at a connected peer."""
@@ -227,11 +234,10 @@ class SyncManager:
         if partner is None:
             return
         for name, root in roots:
-            if name not in partner.types and len(partner.types) >= MAX_TYPES:
-                continue
-            if self._membership.may(self._own, Action.READ, name).holds:
+            if name in partner.types or len(partner.types) < MAX_TYPES:
                 if name not in partner.types:
                     self._lacks.set()
+                # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
                 standing = partner.types.setdefault(name, Standing(root))
                 standing.root = root
                 self._compare(peer, name, standing)
@@ -241,7 +247,7 @@ class SyncManager:
         """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
         partner = self._partners.get(peer)
         standing = partner.types.get(name) if partner is not None else None
-        if partner is None or standing is None or self._is_stopped:
+        if partner is None or standing is None or self._is_stopped or not self._may_read(name):
             return None
         if standing.running is None and not self._is_same(name, standing):
             standing.running = self._around.supervisor.spawn(
@@ -256,6 +262,9 @@ class SyncManager:
             self._retention.note(peer, name)
         else:
             self._differs(standing)
+
+    def _may_read(self, name: str) -> bool:
+        return self._membership.may(self._own, Action.READ, name).holds
 
     def _is_same(self, name: str, standing: Standing) -> bool:
         return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
@@ -342,3 +351,8 @@ class SyncManager:
     def _doubt_later(self, error: FederationError) -> None:
         logger.warning("records could not be judged anew: %s", error)
         asyncio.get_running_loop().call_later(UPKEEP_S, self._doubt.set)
+
+    def _doubt_soon(self) -> None:
+        """Not at once: looking again fetches again, which a disk that fails does not take again."""
+        if self._look_again is None or self._look_again.when() <= asyncio.get_running_loop().time():
+            self._look_again = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._doubt.set)
