@@ -33,6 +33,7 @@ class Stored:
     parents: tuple[bytes, ...]
     has_body: bool
     erased_by: bytes | None
+    target: bytes | None
 
 
 def stored(disk: Disk) -> dict[bytes, Stored]:
@@ -41,13 +42,15 @@ def stored(disk: Disk) -> dict[bytes, Stored]:
         return {}
     query = (
         "SELECT r.id, t.name, l.author, r.key, r.op, r.state, r.reason, r.superseded, r.body IS NOT NULL, r.parents, "
-        "r.erased_by "
+        "r.erased_by, r.target "
         "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id JOIN covm_record_logs l ON l.id = r.log_id"
     )
     found: dict[bytes, Stored] = {}
-    for link, name, author, key, op, state, reason, superseded, body, parents, erased in disk.query(query):
+    for link, name, author, key, op, state, reason, superseded, body, parents, erased, target in disk.query(query):
         split = tuple(parents[start : start + CID_SIZE] for start in range(0, len(parents), CID_SIZE))
-        found[link] = Stored(link, name, author, key, op, state, reason, bool(superseded), split, bool(body), erased)
+        found[link] = Stored(
+            link, name, author, key, op, state, reason, bool(superseded), split, bool(body), erased, target
+        )
     return found
 
 
@@ -158,8 +161,10 @@ class SharedLedger(Ledger):
                 self.complain(None, f"{machine.name} lacks {lost} acknowledged writes")
             if held := sum(each.state == tables.HELD and not self.may_wait(each, mine) for each in mine.values()):
                 self.complain(None, f"{held} records are held on {machine.name} for ever")
+            # An erase that counts no more, of somebody who was removed, has taken the value all the same.
+            erased = {each.target for each in mine.values() if each.op == tables.ERASE}
             if bare := sum(
-                each.op != tables.DELETE and not (each.has_body or each.erased_by) for each in mine.values()
+                each.op != tables.DELETE and not each.has_body and each.id not in erased for each in mine.values()
             ):
                 self.complain(None, f"{bare} records on {machine.name} have no value")
             real = sorted(key for key, ids in heads(mine).items() if len(ids) > 1)

@@ -12,7 +12,7 @@ from tests.simulation.traffic import watch
 
 from covm import _native
 from covm.federation import FederationService
-from covm.federation.errors import FederationError, InvalidMessage, NotStarted, StoreError, UnknownEntry
+from covm.federation.errors import AccessError, FederationError, InvalidMessage, NotStarted, StoreError, UnknownEntry
 from covm.federation.sync import tables
 from covm.federation.sync.collection import Collection, Entry, Version
 from covm.testing import Machine, World
@@ -114,6 +114,8 @@ class Writer:
                 self._take_down(await notes.erase(self._regrets.choice(own), "it was a mistake"))
         except (StoreError, UnknownEntry, NotStarted) as error:
             self.machine.note("does not erase", type(error).__name__, str(error))
+        except AccessError as error:
+            self._is_turned_away(error)
         except Exception as error:  # noqa: BLE001 - a bug of a node is what is looked for
             self._ledger.complain(None, f"{self.machine.name} fails as it erases: {error!r}")
 
