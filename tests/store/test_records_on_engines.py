@@ -8,7 +8,7 @@ import random
 from tests.store.places import Place
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
-from covm.federation.sync import reading, rows
+from covm.federation.sync import body_rows, reading, rows
 from covm.federation.wire.record import SignedRecord
 
 ASH, BIRCH = Author("ash"), Author("birch")
@@ -85,4 +85,33 @@ async def test_many_keys_are_listed_by_ranges_and_what_a_log_has_is_given_in_str
     piece = await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 597, 600, 10))
     assert [envelope for envelope, _ in piece] == [each.envelope for each in records[597:]]
     assert await shelf.store.read(lambda tx: rows.lacking(tx, [records[0].id, ASH.key_id])) == {ASH.key_id}
+    await shelf.store.close()
+
+
+async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    record = ASH.write("map", "x" * 300_000)
+    body = ASH.bodies[record.id] or b""
+    await shelf.take(record)
+    assert shelf.told[-1].lacks_bodies
+    [lacking] = await shelf.store.read(lambda tx: body_rows.lacking(tx, 0, 10, ()))
+    assert (lacking.number, lacking.record) == (1, record)
+    assert await shelf.store.read(lambda tx: body_rows.lacking(tx, 0, 10, (TYPE, "other.type"))) == []
+    assert await shelf.store.read(lambda tx: body_rows.lacking(tx, 1, 10, ("other.type",))) == []
+    assert await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 10)) is None
+    [read] = await shelf.store.read(lambda tx: reading.heads(tx, TYPE, ["map"]))
+    assert (read.value, read.lacks_body) == (None, True)
+    await shelf.keeper.embody(record, body)
+    assert await shelf.store.read(lambda tx: body_rows.lacks(tx, record.id)) is None
+    assert await shelf.store.read(lambda tx: body_rows.type_of(tx, record.id.bytes)) == TYPE
+    first = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 2**18))
+    second = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 2**18, 2**18))
+    assert (first or b"") + (second or b"") == body
+    [(number, again)] = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))
+    assert (number, again.value, again.lacks_body) == (2, "x" * 300_000, False)
+    log = shelf.keeper.logs.get(record.body.log)
+    assert log is not None
+    assert log.number is not None
+    number = log.number
+    assert await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 0, 1, 10)) == [(record.envelope, None)]
     await shelf.store.close()

@@ -36,6 +36,7 @@ class SharedData:
             node.registry,
             node.membership.member_of,
             node.require_writing,
+            node.sync.bodies,
         )
 
     async def replicas(self) -> list[Replica]:

@@ -46,6 +46,7 @@ from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
 from covm.federation.sync.resolvers import Resolvers
@@ -251,7 +252,10 @@ class Parts:
         cid = self.federation.cid
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
         keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
-        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id)
+        bodies = Bodies(self._surroundings(), keeper, self.membership, self.registry.on_demand)
+        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id, bodies)
+        sync.meet(self.blobs)
+        self.blobs.meet(bodies)
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe
 

@@ -48,11 +48,12 @@ from covm.federation.errors.network import (
 from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
-from covm.federation.errors.sync import SyncError, SyncInterrupted, UnknownEntry
+from covm.federation.errors.sync import BodyUnavailable, SyncError, SyncInterrupted, UnknownEntry
 
 __all__ = [
     "AccessError",
     "AlreadyStarted",
+    "BodyUnavailable",
     "ConfigError",
     "ConfigProblem",
     "ConnectionFailed",

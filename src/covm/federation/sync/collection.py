@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from covm.federation.errors import InvalidMessage, UnknownEntry
+from covm.federation.identity.roles import DEFAULT_RULE
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
 from covm.federation.wire.record import Hlc, Place
 
 if TYPE_CHECKING:
+    from covm.federation.sync.bodies import Bodies
     from covm.federation.sync.keeper import Keeper, Taken
     from covm.federation.wire.registry import TypeRegistry
 
@@ -47,7 +49,8 @@ class Version(Generic[T]):
     state: Literal["valid", "void", "held"]
     """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
     reason: str
-    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type."""
+    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type, or its
+    body is not here yet."""
     place: Place
     """Where it stands, for `based_on`."""
 
@@ -96,6 +99,7 @@ class Collection(Generic[T]):
         registry: TypeRegistry,
         member_of: Callable[[str], str | None],
         require_writing: Callable[[str], None],
+        bodies: Bodies,
     ) -> None:
         self.type = type_name
         self._keeper = keeper
@@ -104,11 +108,27 @@ class Collection(Generic[T]):
         self._registry = registry
         self._member_of = member_of
         self._require_writing = require_writing
+        self._bodies = bodies
 
     async def get(self, key: str) -> Entry[T] | None:
-        """The entry of a key; None where there never was one, or it was deleted."""
-        entry = await self._standing(key)
+        """The entry of a key; None where there never was one, or it was deleted.
+
+        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`.
+        """
+        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
+        self._bodies.ask_for(each.record.id for each in found if each.lacks_body)
+        entry = self._entry(key, found)
         return entry if entry is not None and any(head.op == "put" for head in entry.heads) else None
+
+    async def fetch(self, version: Version[T]) -> Version[T]:
+        """The version with its value, whose body is fetched if it is not here.
+
+        Bodies above 64 KiB come after their records, at once or, with `bodies="on_demand"` in the type, when somebody
+        looks. Raises `BodyUnavailable` when no connected peer gives it; it may later.
+        """
+        await self._bodies.fetch(version.place.id)
+        found = await self._keeper.store.read(lambda tx: reading.one(tx, version.place.id))
+        return version if found is None else self._version(found)
 
     async def put(self, key: str, value: T, *, based_on: Entry[T] | None = None) -> Version[T]:
         """Writes a value; it is on disk when this returns, and goes to everybody who may read the type.
@@ -159,7 +179,10 @@ class Collection(Generic[T]):
         return [each for each in entries if each is not None]
 
     async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
-        """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart."""
+        """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart.
+
+        A version whose body is not here yet comes without its value, and again with it once that has come.
+        """
         wake = asyncio.Event()
 
         def listen(taken: Taken) -> None:
@@ -209,9 +232,14 @@ class Collection(Generic[T]):
             for row in found
         ]
         rule = self._keeper.authority.rule(self.type).resolver
-        resolution = self._resolvers.resolve(rule, siblings)
+        lacks = reading.NOT_HERE if any(row.lacks_body for row in found) else ""
+        # Which is the latest shows without bodies; what else a rule may say needs all of them.
+        shown = DEFAULT_RULE.resolver if lacks and rule.name != "last_writer_wins" else rule
+        resolution = self._resolvers.resolve(shown, siblings)
         value, misfit = self._fitting(None if resolution.is_deleted else resolution.value)
-        return Entry(key, value, tuple(versions.values()), resolution.is_conflict, resolution.trouble or misfit)
+        return Entry(
+            key, value, tuple(versions.values()), resolution.is_conflict, lacks or resolution.trouble or misfit
+        )
 
     def _fitting(self, payload: Any) -> tuple[T | None, str]:
         """A value as programs get it, or why it is none: what one node may write, another may know no type for."""

@@ -19,14 +19,14 @@ from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
-from covm.federation.sync import plan_rows, rows
+from covm.federation.sync import body_rows, plan_rows, rows
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
+from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
@@ -52,6 +52,8 @@ class Taken(NamedTuple):
     """Those that were no records, or not what was asked for."""
     postponed: frozenset[_native.Link] = frozenset()
     """Logs of which records are to be offered again: too many wait to be judged."""
+    lacks_bodies: bool = False
+    """Whether some count whose bodies did not come with them."""
 
     def and_(self, after: Taken) -> Taken:
         """What became of both batches."""
@@ -61,6 +63,7 @@ class Taken(NamedTuple):
             self.keys | after.keys,
             self.malformed + after.malformed,
             self.postponed | after.postponed,
+            self.lacks_bodies or after.lacks_bodies,
         )
 
 
@@ -313,9 +316,24 @@ class Keeper:
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
         placed = sum(row.is_new for row in plan.rows.values())
-        taken = Taken(placed, len(plan.refused), keys, postponed=postponed)
+        taken = Taken(placed, len(plan.refused), keys, postponed=postponed, lacks_bodies=plan.lacks_bodies())
         self._tell(taken)
         return taken
+
+    async def embody(self, record: SignedRecord, body: bytes) -> None:
+        """Keeps the body of a record that came without it. Raises `StoreError`."""
+        async with self.turn:
+            await self.settle()
+            number = self._judged + 1
+            self._is_uncertain = True
+            try:
+                await self.store.write(partial(body_rows.put_body, record=record.id, body=body, judged=number))
+            except BaseException:
+                self.on_doubt()
+                raise
+            self._judged = number
+            self._is_uncertain = False
+            self._tell(Taken(keys=frozenset([(record.body.type, record.body.key)])))
 
     def _tell(self, taken: Taken) -> None:
         for listener in list(self.listeners):

@@ -31,11 +31,12 @@ from covm.federation.network.interface import (
     StreamRefused,
     StreamWritable,
 )
-from covm.federation.ports import Membership, Written
+from covm.federation.ports import BodySource, Membership, Written
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
 from covm.federation.sync.asking import Asker
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.frontier import EMPTY_ROOT, Tips
 from covm.federation.sync.keeper import Keeper, Taken
 from covm.federation.sync.leases import Leases
@@ -88,8 +89,9 @@ class Partner:
 class SyncManager:
     """The component's shell."""
 
-    def __init__(self, around: Surroundings, keeper: Keeper, membership: Membership, own: str) -> None:
+    def __init__(self, around: Surroundings, keeper: Keeper, membership: Membership, own: str, bodies: Bodies) -> None:
         self.keeper = keeper
+        self.bodies = bodies
         self._around = around
         self._membership = membership
         self._own = own
@@ -110,6 +112,11 @@ class SyncManager:
         self.keeper.on_doubt = self._doubt.set
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
+        supervisor.keep(self.bodies.run, "fetching bodies of records")
+
+    def meet(self, source: BodySource) -> None:
+        """By what bodies of records are fetched."""
+        self.bodies.meet(source, lambda: self._partners)
 
     def stop(self) -> None:
         """Nothing is begun any more."""
@@ -215,7 +222,13 @@ class SyncManager:
                 while not self._is_same(name, standing):
                     root = standing.root
                     session = Session(
-                        name, partner.asker, self.keeper, self._leases, standing.declined, self._around.clock
+                        name,
+                        partner.asker,
+                        self.keeper,
+                        self._leases,
+                        standing.declined,
+                        self._around.clock,
+                        self.bodies.brought,
                     )
                     try:
                         await session.run()
@@ -279,6 +292,7 @@ class SyncManager:
             self._streams[stream] = asker
 
         partner.task = self._around.supervisor.spawn(asker.run(opened), f"sync stream to {event.peer}")
+        self.bodies.anew()
 
     def on_unadmitted(self, event: PeerUnadmitted) -> None:
         if (partner := self._partners.pop(event.peer, None)) is not None:

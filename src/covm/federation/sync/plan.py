@@ -71,3 +71,8 @@ class Plan:
     """They have no place, and never will; or none here."""
     postponed: set[_native.Link] = field(default_factory=set)
     """Logs of which records are to be offered again: they would wait to be judged, and no more of that is held."""
+
+    def lacks_bodies(self) -> bool:
+        """Whether something has been judged that has a body, and it is not at hand: it may be here all the same."""
+        rows = (self.rows[each] for each in self.judged)
+        return any(row.arrived.body is None and row.arrived.record.body.op == "put" for row in rows)

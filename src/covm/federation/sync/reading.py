@@ -6,18 +6,23 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from covm.federation.sync import tables
+from covm.federation.sync.body_rows import LACKING
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import SignedRecord, decode_record_body, open_records
 
 if TYPE_CHECKING:
+    from covm._native import Link
     from covm.federation.store.interface import Transaction
 
 _SELECT: Final = (
-    "SELECT r.envelope, r.body, r.state, r.reason, r.judged FROM covm_records r "
-    "JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type AND "
+    f"SELECT r.envelope, r.body, r.state, r.reason, r.judged, CASE WHEN {LACKING} THEN 1 ELSE 0 END "  # noqa: S608 - own
+    "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE "
 )
+_OF_TYPE: Final = _SELECT + "t.name = :type AND "
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
+
+NOT_HERE: Final = "its body is not here yet"
 
 State = Literal["valid", "void", "held"]
 _STATES: Final[dict[int, State]] = {tables.HELD: "held", tables.VALID: "valid", tables.VOID: "void"}
@@ -31,13 +36,15 @@ class Read(NamedTuple):
     """None without a body."""
     state: State
     reason: str
+    lacks_body: bool = False
+    """Whether the value is None because the body has not come yet."""
 
 
 def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
     """The heads of keys."""
     found: list[Read] = []
     for names, values in in_lists("k", keys):
-        rows = tx.execute(_SELECT + f"{_HEADS} AND r.key IN ({names})", {"type": type_name, **values})
+        rows = tx.execute(_OF_TYPE + f"{_HEADS} AND r.key IN ({names})", {"type": type_name, **values})
         found += _read(rows.all())
     return found
 
@@ -56,7 +63,7 @@ def listed(tx: Transaction, type_name: str, prefix: str, after: str, limit: int)
 
 def history(tx: Transaction, type_name: str, key: str) -> list[Read]:
     """Every record of a key."""
-    return _read(tx.execute(_SELECT + "r.key = :key", {"type": type_name, "key": key}).all())
+    return _read(tx.execute(_OF_TYPE + "r.key = :key", {"type": type_name, "key": key}).all())
 
 
 def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
@@ -66,6 +73,12 @@ def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
         "ORDER BY c.since_ms, c.key LIMIT :limit",
         {"type": type_name, "limit": limit},
     ).scalars()
+
+
+def one(tx: Transaction, record: Link) -> Read | None:
+    """A record by its id."""
+    found = _read(tx.execute(_SELECT + "r.id = :id", {"id": record.bytes}).all())
+    return found[0] if found else None
 
 
 class Counts(NamedTuple):
@@ -98,7 +111,7 @@ def counts(tx: Transaction) -> dict[str, Counts]:
 def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, Read]]:
     """Records in the order of their judgements, with the numbers of those, behind one."""
     rows = tx.execute(
-        _SELECT + "r.judged > :after ORDER BY r.judged LIMIT :limit",
+        _OF_TYPE + "r.judged > :after ORDER BY r.judged LIMIT :limit",
         {"type": type_name, "after": after, "limit": limit},
     ).all()
     return [(row[4], read) for row, read in zip(rows, _read(rows), strict=True)]
@@ -111,5 +124,5 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
     for record, row in zip(records, listed_rows, strict=True):
         assert not isinstance(record, Malformed)  # noqa: S101 - it was verified before it was written
         value = None if row[1] is None else decode_record_body(bytes(row[1]), record.body).value
-        found.append(Read(record, value, _STATES[row[2]], row[3]))
+        found.append(Read(record, value, _STATES[row[2]], NOT_HERE if row[5] else row[3], bool(row[5])))
     return found

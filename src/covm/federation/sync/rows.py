@@ -14,6 +14,7 @@ from covm.federation.sync.plan import Arrived
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Auth, Hlc, open_records
+from covm.federation.wire.sync_frames import MAX_CARRIED_BODY
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
@@ -113,11 +114,14 @@ def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
 def stretch(
     tx: Transaction, log: int, branch: int, above: int, upto: int, limit: int
 ) -> list[tuple[bytes, bytes | None]]:
-    """Envelopes and bodies of one branch of a log, numbered above one and up to another, in order."""
+    """Envelopes and bodies of one branch of a log, numbered above one and up to another, in order.
+
+    Bodies that do not travel beside their headers are left out.
+    """
     rows = tx.execute(
-        "SELECT envelope, body FROM covm_records WHERE log_id = :log AND branch = :branch AND seq > :above AND "
-        "seq <= :upto ORDER BY seq LIMIT :limit",
-        {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit},
+        "SELECT envelope, CASE WHEN length(body) <= :most THEN body END FROM covm_records WHERE log_id = :log AND "
+        "branch = :branch AND seq > :above AND seq <= :upto ORDER BY seq LIMIT :limit",
+        {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit, "most": MAX_CARRIED_BODY},
     )
     return [(bytes(envelope), None if body is None else bytes(body)) for envelope, body in rows]
 

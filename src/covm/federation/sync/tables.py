@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from covm.federation.store.schema import RowId, metadata
 
@@ -60,6 +60,9 @@ branches: Final = Table(
 """See `identity.branches`. `tip_...` is what the next record on it has to follow; `tip_identity_seq` is null while the
 tip is not judged. `credential` and `identity` are what the log began under, on a branch with its first record."""
 
+_LACKING: Final = text("body IS NULL AND op = 0")
+"""As far as it may be that a body is lacking: the index has few rows."""
+
 records: Final = Table(
     "covm_records",
     metadata,
@@ -86,6 +89,7 @@ records: Final = Table(
     Index("covm_records_place", "log_id", "seq"),
     Index("covm_records_key", "type_id", "key"),
     Index("covm_records_judged", "judged"),
+    Index("covm_records_lacking", "judged", sqlite_where=_LACKING, postgresql_where=_LACKING),
 )
 """Headers stay, bodies may go. `number` counts arrivals, `judged` judgements: who follows changes goes on behind the
 last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
@@ -11,6 +11,8 @@ from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD
 from covm.federation.wire.names import check_type_name
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+Bodies = Literal["eager", "on_demand"]
 
 _ATTRIBUTE = "__message_type__"
 
@@ -23,19 +25,22 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True):
     """Counted up by the type's author when the meaning of its fields changes."""
     size_limit_bytes: int = MAX_DIRECT_PAYLOAD
     """Largest encoded payload of this type. Gossip has a limit of its own, 64 KiB."""
+    bodies: Bodies = "eager"
+    """When the bodies of records above 64 KiB are fetched: as soon as there is one, or when a program looks. A
+    choice of this node's, which nobody else is told."""
     durable: bool = False
     """Whether a publication reaches members that were away. Always false: that needs a store."""
 
 
 def message_type(
-    name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD
+    name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD, bodies: Bodies = "eager"
 ) -> Callable[[type[S]], type[S]]:
     """Names a `msgspec.Struct` as the payload of a message type, for `types=[...]` and `TypeRegistry.register`.
 
-    Raises `InvalidMessage` for a name that is not a type name, `ValueError` for a version below 1 or a size limit
-    outside 1 byte to 1 MiB.
+    `bodies` is `eager` or `on_demand`: see `MessageType`. Raises `InvalidMessage` for a name that is not a type name,
+    `ValueError` for a version below 1, a size limit outside 1 byte to 1 MiB and another word for `bodies`.
     """
-    description = describe(name, version=version, size_limit_bytes=size_limit_bytes)
+    description = describe(name, version=version, size_limit_bytes=size_limit_bytes, bodies=bodies)
 
     def mark(struct: type[S]) -> type[S]:
         setattr(struct, _ATTRIBUTE, description)
@@ -44,7 +49,9 @@ def message_type(
     return mark
 
 
-def describe(name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD) -> MessageType:
+def describe(
+    name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_PAYLOAD, bodies: Bodies = "eager"
+) -> MessageType:
     """A checked `MessageType`; raises as `message_type` does."""
     if version < 1:
         raise ValueError(f"the version of {name} is {version}; versions count from 1")
@@ -52,7 +59,9 @@ def describe(name: str, *, version: int = 1, size_limit_bytes: int = MAX_DIRECT_
         raise ValueError(
             f"the size limit of {name} is {size_limit_bytes:,} bytes; it must be between 1 and {MAX_DIRECT_PAYLOAD:,}"
         )
-    return MessageType(name=check_type_name(name), version=version, size_limit_bytes=size_limit_bytes)
+    if bodies not in get_args(Bodies):
+        raise ValueError(f"the bodies of {name} are fetched {bodies!r}; it must be {' or '.join(get_args(Bodies))}")
+    return MessageType(name=check_type_name(name), version=version, size_limit_bytes=size_limit_bytes, bodies=bodies)
 
 
 def marked_type(struct: type) -> MessageType | None:

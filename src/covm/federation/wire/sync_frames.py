@@ -8,8 +8,8 @@ A frame is a canonical DAG-CBOR map with its kind under `t`:
                          (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
                          two
     response   acceptor  number · found: answers to probes · records: [envelope, body or null], each behind what it
-                         follows · strange: logs of which it holds none of what the opener has · more: whether records
-                         were left out
+                         follows, a body above 64 KiB left out · strange: logs of which it holds none of what the opener
+                         has · more: whether records were left out
     none       acceptor  number · reason
 
 Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
@@ -51,6 +51,9 @@ MAX_RECORDS: Final = 2048
 
 MAX_ENVELOPE: Final = 64 * 1024
 """Bytes of a record's envelope: with as many parents as there can be it has 12 KiB."""
+
+MAX_CARRIED_BODY: Final = 64 * 1024
+"""Bytes of a body that travels beside its header. A larger one is left out, and fetched in chunks."""
 
 MAX_TIPS: Final = 16
 """Tips of one log: whoever forks a log more often than this is not followed any further."""
@@ -152,7 +155,7 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
 
 
 class Carried(Struct, frozen=True, array_like=True):
-    """A record, and its body where that is held and it has one."""
+    """A record, and its body where that is held, it has one, and that is not too large to be carried."""
 
     envelope: Annotated[bytes, Meta(max_length=MAX_ENVELOPE)]
     body: Annotated[bytes, Meta(max_length=MAX_DIRECT_PAYLOAD)] | None

@@ -103,3 +103,5 @@ def _records() -> None:
     op.create_index("covm_records_place", "covm_records", ["log_id", "seq"])
     op.create_index("covm_records_key", "covm_records", ["type_id", "key"])
     op.create_index("covm_records_judged", "covm_records", ["judged"])
+    lacking = sa.text("body IS NULL AND op = 0")
+    op.create_index("covm_records_lacking", "covm_records", ["judged"], sqlite_where=lacking, postgresql_where=lacking)
