@@ -85,7 +85,8 @@ def first(count: int, authors: int) -> Row:
 def missing(shape: Shape) -> Row:
     figures = (
         Figure("questions", "round trips behind HELLO", 0),
-        Figure("overhead_bytes", "bytes", 0, _goal(shape)),
+        Figure("overhead_bytes", "bytes", 0),
+        Figure("asked_bytes", "bytes of one who lacks something", 0, _goal(shape)),
         Figure("took_ms", "ms, connecting and all", 1),
         *((Figure("per_s", "records/s", 0),) if shape.missing >= 1_000 else ()),
         Figure("rss_mib", "RSS MiB, most", 0),

@@ -39,15 +39,16 @@ async def first(count: int, authors: int) -> Figures:
 async def missing(shape: Shape) -> Figures:
     """Two nodes have the same; one of them gets some more while they are apart, or each does."""
     with new_home() as folder:
-        size_bytes = 0
+        size_bytes: list[int] = []
         for side, name in enumerate(("near", "far")):
             writers = await copied(shape, folder / name)
-            size_bytes += await add(folder / name, writers, shape.more(side))
+            size_bytes.append(await add(folder / name, writers, shape.more(side)))
         near, far = _met(folder, shape.records + shape.missing)
     took_ms = (max(near["done_ns"], far["done_ns"]) - far["began_ns"]) / 1e6
     return {
         "questions": max(near["questions"], far["questions"]),
-        "overhead_bytes": near["size_bytes"] + far["size_bytes"] - size_bytes,
+        "overhead_bytes": near["size_bytes"] + far["size_bytes"] - sum(size_bytes),
+        "asked_bytes": far["size_bytes"] - size_bytes[0],
         "took_ms": took_ms,
         "per_s": shape.missing / took_ms * 1000,
         "rss_mib": max(near["rss_most_mib"], far["rss_most_mib"]),
