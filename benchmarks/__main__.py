@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks", description="Figures, beside other ways to do the same."
     )
     parser.add_argument("--quick", action="store_true", help="small counts: to see that it works, not how fast")
+    parser.add_argument("--large", action="store_true", help="rows of a million records too, for half an hour")
     parser.add_argument("--rows", default="", metavar="A,B", help="only rows whose names begin so, as gossip,direct")
     parser.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="measure each row N times; medians are shown"
@@ -44,16 +46,19 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def service(options: argparse.Namespace, *more: str) -> Subject:
-    """The service as a subject: its own interpreter for each process, so memory and processor time are its own."""
+def service(options: argparse.Namespace, *more: str, stores: str = "") -> Subject:
+    """The service as a subject: its own interpreter for each process, so memory and processor time are its own.
+
+    `stores` is a folder for what several rows begin with.
+    """
     command = (sys.executable, "-m", "benchmarks.service", "--loop", options.loop, *more)
-    return Subject("service", command, beside.python_environment(options.disk))
+    return Subject("service", command, beside.python_environment(options.disk) | {"BENCHMARK_STORES": stores})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(sys.argv[1:] if arguments is None else arguments)
     try:
-        wanted = rows_named((options.profile or options.rows).split(","), quick=options.quick)
+        wanted = rows_named((options.profile or options.rows).split(","), quick=options.quick, large=options.large)
     except LookupError as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandFailed as failure:
         print(f"{failure.output}\n{failure}; what it said stands above.", file=sys.stderr)
         return 1
-    return measured(options, wanted, service(options), others)
+    with tempfile.TemporaryDirectory(prefix="stores-", dir=options.disk) as stores:
+        return measured(options, wanted, service(options, stores=stores), others)
 
 
 def measured(

@@ -12,6 +12,7 @@ from tools.places import ROOT
 
 from benchmarks import floor
 from benchmarks.jetstream import server
+from benchmarks.negentropy import program as negentropy
 from benchmarks.row import Beside
 from benchmarks.subject import Subject
 
@@ -19,6 +20,7 @@ NAMES: dict[Beside, str] = {
     "floor": "the floor",
     "nats": f"NATS JetStream {server.VERSION.removeprefix('v')}",
     "disk": "the disk",
+    "negentropy": f"negentropy {negentropy.VERSION}",
     "none": "nothing",
 }
 
@@ -54,4 +56,10 @@ def find(beside: Beside, folder: Path, loop: str, built_floor: Path | None) -> F
             return Missing(f"NATS is missing: {error}")
         command = (sys.executable, "-m", "benchmarks.jetstream", "--loop", loop, str(program))
         return Subject("NATS server with its Python client", command, environment)
+    if beside == "negentropy":
+        try:
+            built = negentropy.build()
+        except negentropy.NotToBeHad as error:
+            return Missing(f"negentropy is missing: {error}")
+        return Subject(NAMES[beside], (sys.executable, "-m", "benchmarks.negentropy", str(built)), environment)
     return None

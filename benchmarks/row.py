@@ -11,8 +11,8 @@ TIMEOUT_S = 180.0
 LONG_TIMEOUT_S = 1_800.0
 """A million messages are queued and sent in minutes."""
 
-Beside = Literal["floor", "nats", "disk", "none"]
-"""What a row stands beside: the native core without Python, NATS JetStream, the disk itself, or nothing."""
+Beside = Literal["floor", "nats", "disk", "negentropy", "none"]
+"""What a row stands beside: the native core without Python, NATS JetStream, the disk itself, negentropy, or nothing."""
 
 
 @dataclass(frozen=True)

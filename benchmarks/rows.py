@@ -72,12 +72,16 @@ def codec(count: int) -> Row:
     return Row("codec", "body and envelope of a 200-byte message", ("codec", str(count)), figures)
 
 
-def every_row(*, quick: bool) -> list[Row]:
+def every_row(*, quick: bool, large: bool = False) -> list[Row]:
     """All rows, in the order of the table."""
     if quick:
         small = [gossip(2, 200, 400), gossip(4, 50, 50), gossip_of_members(4, 50, 50)]
         rows = [connect(3), direct(100, 1, 1_500), direct(2_000, WINDOW, 10_000), chunks(50), *small, codec(2_000)]
-        more = [*durable_rows.rows(quick=True), *membership_rows.rows(quick=True), *replica_rows.rows(quick=True)]
+        more = [
+            *durable_rows.rows(quick=True),
+            *membership_rows.rows(quick=True),
+            *replica_rows.rows(quick=True, large=False),
+        ]
         return [_without_goals(row) for row in [*rows, *more]]
     big = [gossip(*each, is_goal=each == (10, 2000, 200)) for each in GOSSIP]
     return [
@@ -90,7 +94,7 @@ def every_row(*, quick: bool) -> list[Row]:
         codec(50_000),
         *durable_rows.rows(quick=False),
         *membership_rows.rows(quick=False),
-        *replica_rows.rows(quick=False),
+        *replica_rows.rows(quick=False, large=large),
     ]
 
 
@@ -99,9 +103,9 @@ def _without_goals(row: Row) -> Row:
     return replace(row, figures=tuple(replace(figure, goal=None) for figure in row.figures))
 
 
-def rows_named(beginnings: Sequence[str], *, quick: bool) -> list[Row]:
+def rows_named(beginnings: Sequence[str], *, quick: bool, large: bool = False) -> list[Row]:
     """The rows whose names begin with one of these words. Raises `LookupError`, naming what there is."""
-    rows = every_row(quick=quick)
+    rows = every_row(quick=quick, large=large)
     words = tuple(word.strip() for word in beginnings)
     for word in words:
         if not any(row.name.startswith(word) for row in rows):

@@ -2,20 +2,35 @@
 `serve`, which prints its address first, with `direct ADDRESS MESSAGES WINDOW` or `chunks ADDRESS COUNT` in another
 process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
 starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`;
-`sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING`, `sync-written COUNT WINDOW`."""
+`sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING HOW SIDES` and `sync-healed NODES COUNT`, which start
+their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process."""
 
 from __future__ import annotations
 
 import argparse
 import cProfile
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from benchmarks.service import backlog, codec, connect, direct, durable, gossip, membership, replicas
+from benchmarks.service import (
+    backlog,
+    codec,
+    connect,
+    direct,
+    durable,
+    gossip,
+    halves,
+    lives,
+    membership,
+    replica,
+    replicas,
+)
 from benchmarks.service.figures import Figures
 from benchmarks.service.running import run
+from benchmarks.service.shape import Shape
 
 Command = Callable[..., Coroutine[None, None, Figures]]
 
@@ -36,7 +51,12 @@ COMMANDS: dict[str, Command] = {
     "membership-verify": lambda count, entries: membership.verify(int(count), int(entries)),
     "membership-access": lambda count, among: membership.access(int(count), int(among)),
     "sync-first": lambda count, authors: replicas.first(int(count), int(authors)),
-    "sync-missing": lambda count, authors, lacking: replicas.missing(int(count), int(authors), int(lacking)),
+    "sync-missing": lambda *words: replicas.missing(Shape.of(list(words))),
+    "sync-healed": lambda nodes, count: halves.healed(int(nodes), int(count)),
+    "half": lambda nodes, count, which: halves.half(int(nodes), int(count), int(which)),
+    "replica": replica.replica,
+    "serve-sync": replicas.serve,
+    "sync-told": lambda address, count: replicas.tell(address, int(count)),
     "sync-written": lambda count, window: replicas.written(int(count), int(window)),
     "membership-removal": lambda nodes: membership.removal(int(nodes)),
 }
@@ -49,11 +69,12 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
+    lives.options = ["--loop", options.loop, *(["--profile", str(options.profile)] if options.profile else [])]
     command = COMMANDS[options.command](*options.words)
     if options.profile:
         profile = cProfile.Profile()
         figures = profile.runcall(run, command, options.loop)
-        profile.dump_stats(options.profile / f"{options.command}.prof")
+        profile.dump_stats(options.profile / f"{options.command}-{os.getpid()}.prof")
     else:
         figures = run(command, options.loop)
     print(json.dumps(figures), flush=True)

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks.service.durable import new_home
 from benchmarks.service.figures import Figures, rss_mib
+from benchmarks.service.lives import finish, life, line_of, say, told
 from benchmarks.service.node import Sample, new_service
 from benchmarks.service.window import under_way
 from covm.federation import ConnectionRetry
@@ -42,27 +38,25 @@ MEMORY_EVERY_S = 0.05
 async def backlog(count: int, end: str) -> Figures:
     """The whole story; each life in a process of its own."""
     with new_home() as near, new_home() as far:
-        with _life("backlog-peer", str(far)) as peer:
-            address = _line(peer)
-            with _life("backlog-fill", str(near), address, str(count)) as filling:
-                _line(filling)
-                _end(peer)
-                figures: dict[str, Any] = json.loads(_line(filling))
+        with life("backlog-peer", str(far)) as peer:
+            address = line_of(peer)
+            with life("backlog-fill", str(near), address, str(count)) as filling:
+                line_of(filling)
+                finish(peer)
+                figures: dict[str, Any] = json.loads(line_of(filling))
                 if end == "kill":
                     filling.send_signal(signal.SIGKILL)
                 else:
-                    _end(filling)
+                    finish(filling)
         figures["disk_mib"] = sum(path.stat().st_size for path in near.rglob("*") if path.is_file()) / 1024 / 1024
         began_s = time.perf_counter()
-        with _life("backlog-drain", str(near), address, str(figures.pop("last"))) as draining:
-            _line(draining)
+        with life("backlog-drain", str(near), address, str(figures.pop("last"))) as draining:
+            line_of(draining)
             figures["from_nothing_s"] = time.perf_counter() - began_s
-            with _life("backlog-peer", str(far), address.rpartition("/p2p/")[0]) as peer:
-                _line(peer)
-                assert draining.stdin is not None
-                draining.stdin.write("the peer is back\n")
-                draining.stdin.flush()
-                figures |= json.loads(_line(draining))
+            with life("backlog-peer", str(far), address.rpartition("/p2p/")[0]) as peer:
+                line_of(peer)
+                say(draining, "the peer is back")
+                figures |= json.loads(line_of(draining))
     figures["drained_per_s"] = count / figures["drained_s"]
     return figures
 
@@ -72,7 +66,7 @@ async def peer(home: str, listen: str = "/ip4/127.0.0.1/tcp/0") -> Figures:
     async with new_service(Path(home), listen_addresses=[listen]) as service:
         service.subscribe(Sample, lambda _: None)
         print(service.addresses[0], flush=True)
-        await _told()
+        await told()
         return {"rss_mib": rss_mib()}
 
 
@@ -96,7 +90,7 @@ async def fill(home: str, address: str, count: int) -> Figures:
         elapsed_s = time.perf_counter() - began_s
         last = (await service.send_direct(far, Sample(0))).id
         print(json.dumps({"queued_per_s": count / elapsed_s, "queue_rss_mib": rss_mib(), "last": last}), flush=True)
-        await _told()
+        await told()
         return {}
 
 
@@ -107,7 +101,7 @@ async def drain(home: str, address: str, last: str) -> Figures:
     async with service:
         started_s, start_rss = time.perf_counter() - began_s, rss_mib()
         print("started", flush=True)
-        await _told()
+        await told()
         began_s, most = time.perf_counter(), rss_mib()
         sending = asyncio.create_task(_stored(service, last))
         while not sending.done():
@@ -121,44 +115,10 @@ async def drain(home: str, address: str, last: str) -> Figures:
             "drain_rss_mib": most,
         }
         print(json.dumps(figures), flush=True)
-        await _told()
+        await told()
         return figures
 
 
 async def _stored(service: Any, message_id: str) -> None:
     receipt = await service.receipt(message_id)
     await receipt.stored(DRAIN)
-
-
-async def _told() -> None:
-    """Until a line, or the end, of standard input."""
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-
-
-@contextmanager
-def _life(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of this program; ended when it is left."""
-    command = [sys.executable, "-m", "benchmarks.service", *words]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ.copy())
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"a process of the backlog ended with {process.wait()} and said nothing")
-    return line.strip()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends it the proper way, and waits for it."""
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
-    process.wait()

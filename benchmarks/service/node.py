@@ -14,6 +14,8 @@ from covm.federation import FederationConfig, FederationService, Identity, messa
 FILLING_BYTES = 174
 """With the two keys and the time beside it, a payload of 200 bytes."""
 
+NETWORK = "benchmark"
+
 CONNECT_S = 20.0
 """A connection takes milliseconds; on a machine that compiles something, more."""
 
@@ -36,7 +38,7 @@ class Chunk(msgspec.Struct, frozen=True):
 def new_service(home: Path | None = None, identity: Identity | None = None, **changes: Any) -> FederationService:
     """A node that listens on loopback over TCP and knows the benchmark's types; durable where it has a home."""
     fields: dict[str, Any] = {
-        "network": "benchmark",
+        "network": NETWORK,
         "listen_addresses": ["/ip4/127.0.0.1/tcp/0"],
         "enable_kademlia": False,
         "heartbeat_interval": timedelta(seconds=30),

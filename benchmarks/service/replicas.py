@@ -1,168 +1,121 @@
-"""What it costs to bring replicas together: a first sync, and a few records among many. Both ends in one process."""
+"""What it costs to bring two nodes together, each a process of its own with a home on the same disk.
+
+sync-first COUNT AUTHORS                              one has so many records, the other none
+sync-missing COUNT AUTHORS LACKING HOW SIDES          both have the same, and one more than the other, or each
+sync-written COUNT WINDOW                             one alone: what programs write, so many waiting at a time
+sync-told ADDRESS COUNT, serve-sync                   one writes now and then, the other's program follows
+"""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.service.figures import Figures, percentile, rss_mib
-from benchmarks.service.node import connect_both, new_service
-from covm import _native
-from covm.federation import FederationService
-from covm.federation.network.interface import FramesReceived
-from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.record import Auth, Hlc, RecordHeader, encode_record, encode_record_body
+from benchmarks.service.durable import new_home
+from benchmarks.service.figures import Figures, cpu_s, percentile
+from benchmarks.service.lives import finish, life, say, told_by
+from benchmarks.service.node import new_service, until_connected
+from benchmarks.service.shape import Shape
+from benchmarks.service.stores import add, copied
+from benchmarks.service.writers import TYPE, VALUE
+from covm.federation.events import PeerDisconnected
 
-TYPE = "benchmark.note"
-BATCH = 2048
-VALUE = "x" * 100
-PATIENCE_S = 1_700.0
-
-
-class Authors:
-    """So many authors; records are signed by each in turn, in runs of its log."""
-
-    def __init__(self, federation: _native.Link, count: int) -> None:
-        self._auth = Auth(federation, federation)
-        self._federation = federation
-        self._keys = [_native.Keypair.generate() for _ in range(count)]
-        self._lives = [Incarnation(1, number.to_bytes(8, "big")) for number in range(count)]
-        self._ends: list[tuple[int, _native.Link | None]] = [(0, None)] * count
-        self.size_bytes = 0
-
-    def write(self, author: int, count: int) -> tuple[list[bytes], list[bytes]]:
-        """Envelopes and bodies of that many more records of an author."""
-        seq, prev = self._ends[author]
-        headers: list[bytes] = []
-        bodies: list[bytes] = []
-        for _ in range(count):
-            body = encode_record_body(seq.to_bytes(16, "big"), VALUE)
-            header = RecordHeader(
-                federation=self._federation,
-                type=TYPE,
-                key=f"{author}/{seq}",
-                author=self._keys[author].peer_id,
-                incarnation=self._lives[author],
-                seq=seq + 1,
-                prev=prev,
-                parents=(),
-                auth=self._auth,
-                hlc=Hlc(1_700_000_000_000 + seq, 0),
-                op="put",
-                body=_native.cid(body),
-                size=len(body),
-                target=None,
-            )
-            headers.append(encode_record(header))
-            bodies.append(body)
-            seq, prev = seq + 1, _native.cid(headers[-1])
-        self._ends[author] = (seq, prev)
-        envelopes = self._keys[author].seal("/covm/record", headers)
-        self.size_bytes += sum(map(len, envelopes)) + sum(map(len, bodies))
-        return envelopes, bodies
+IDLE_S = 0.02
+"""Between two writes of an idle node."""
 
 
 async def first(count: int, authors: int) -> Figures:
     """A node without anything meets one that has so many records."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with new_service(Path(folder) / "near") as near, new_service(Path(folder) / "far") as far:
-            await _fill([near], Authors(near.federation_id.cid, authors), count, authors)
-            before_mib, began_s = rss_mib(), time.perf_counter()
-            await connect_both(near, far)
-            await _equal(near, far)
-            took_s = time.perf_counter() - began_s
-            return {"per_s": count / took_s, "took_s": took_s, "grown_mib": rss_mib() - before_mib}
+    with new_home() as folder:
+        await copied(Shape(count, authors), folder / "near")
+        near, far = _met(folder, count)
+    took_s = (far["done_ns"] - far["began_ns"]) / 1e9
+    return {**far, "per_s": count / took_s, "took_s": took_s, "server_rss_mib": near["rss_most_mib"],
+            "cpu_s": near["cpu_s"] + far["cpu_s"]}  # fmt: skip
 
 
-async def missing(count: int, authors: int, lacking: int) -> Figures:
-    """Two nodes have the same; one of them gets some more, each of another author, while they are apart."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with new_service(Path(folder) / "near") as near, new_service(Path(folder) / "far") as far:
-            writers = Authors(near.federation_id.cid, authors)
-            await _fill([near, far], writers, count, authors)
-            writers.size_bytes = 0
-            await _fill([near], writers, lacking, min(authors, lacking) or 1)
-            counted = Counted(far)
-            began_s = time.perf_counter()
-            await connect_both(near, far)
-            await _equal(near, far)
-            return {
-                "took_ms": (time.perf_counter() - began_s) * 1000,
-                "questions": counted.questions,
-                "overhead_bytes": counted.size_bytes - writers.size_bytes,
-            }
+async def missing(shape: Shape) -> Figures:
+    """Two nodes have the same; one of them gets some more while they are apart, or each does."""
+    with new_home() as folder:
+        size_bytes: list[int] = []
+        for side, name in enumerate(("near", "far")):
+            writers = await copied(shape, folder / name)
+            size_bytes.append(await add(folder / name, writers, shape.more(side)))
+        near, far = _met(folder, shape.records + shape.missing)
+    took_ms = (max(near["done_ns"], far["done_ns"]) - far["began_ns"]) / 1e6
+    return {
+        "questions": max(near["questions"], far["questions"]),
+        "overhead_bytes": near["size_bytes"] + far["size_bytes"] - sum(size_bytes),
+        "asked_bytes": far["size_bytes"] - size_bytes[0],
+        "took_ms": took_ms,
+        "per_s": shape.missing / took_ms * 1000,
+        "rss_mib": max(near["rss_most_mib"], far["rss_most_mib"]),
+    }
+
+
+def _met(folder: Path, count: int) -> tuple[Any, Any]:
+    """Two replicas with homes in a folder meet: what each says once both have so many records."""
+    with life("replica", str(folder / "near")) as near, life("replica", str(folder / "far")) as far:
+        address = told_by(near)["address"]
+        told_by(far)
+        say(near, str(count))
+        say(far, f"{count} {address}")
+        answers = told_by(near), told_by(far)
+        finish(far)
+        finish(near)
+    return answers
 
 
 async def written(count: int, window: int) -> Figures:
-    """Writes of a program, so many waiting at a time; and until a handler on another node hears of one, when idle."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with new_service(Path(folder) / "near") as near, new_service(Path(folder) / "far") as far:
-            notes = near.collection(TYPE)
-            began_s = time.perf_counter()
+    """Writes of a program, so many waiting at a time."""
+    with new_home() as home:
+        async with new_service(home) as service:
+            notes = service.collection(TYPE)
+            began_s, spent_s = time.perf_counter(), cpu_s()
             for start in range(0, count, window):
                 await asyncio.gather(*(notes.put(f"{number}", VALUE) for number in range(start, start + window)))
-            per_s = count / (time.perf_counter() - began_s)
-            await connect_both(near, far)
-            await _equal(near, far)
-            changes = far.collection(TYPE).changes(after=count)
+            return {"per_s": count / (time.perf_counter() - began_s), "cpu_s": cpu_s() - spent_s}
+
+
+async def serve() -> Figures:
+    """Prints its address and follows what comes; how long each took until its program had it."""
+    with new_home() as home:
+        async with new_service(home) as service:
+            print(service.addresses[0], flush=True)
             times_ms: list[float] = []
-            for number in range(100):
-                began_s = time.perf_counter()
-                heard = asyncio.ensure_future(anext(changes))
-                await notes.put(f"late {number}", VALUE)
-                await heard
-                times_ms.append((time.perf_counter() - began_s) * 1000)
-            return {"per_s": per_s, "p50_ms": percentile(times_ms, 0.5), "p99_ms": percentile(times_ms, 0.99)}
+            following = asyncio.create_task(_follow(service, times_ms))
+            async for event in service.events():
+                if isinstance(event, PeerDisconnected):
+                    break
+            following.cancel()
+            return {"p50_ms": percentile(times_ms, 0.5), "p99_ms": percentile(times_ms, 0.99),
+                    "heard": len(times_ms), "cpu_s": cpu_s()}  # fmt: skip
 
 
-class Counted:
-    """What travels on a node's own sync streams, in both directions."""
-
-    def __init__(self, service: FederationService) -> None:
-        self.size_bytes = 0
-        self.questions = 0
-        streams, network = service._node.sync.streams, service._node.network
-        send, heard = network.try_send, streams.on_frames
-
-        def try_send(stream: int, frames: Sequence[bytes]) -> bool:
-            is_sent = send(stream, frames)
-            if is_sent and stream in streams._streams:
-                self.size_bytes += sum(map(len, frames))
-                self.questions += 1
-            return is_sent
-
-        def on_frames(event: FramesReceived) -> None:
-            if event.stream in streams._streams:
-                self.size_bytes += sum(map(len, event.frames))
-            heard(event)
-
-        network.try_send = try_send  # type: ignore[method-assign]
-        streams.on_frames = on_frames  # type: ignore[method-assign]
+async def _follow(service: Any, times_ms: list[float]) -> None:
+    async for change in service.collection(TYPE).changes():
+        _note(change.version.value, times_ms)
 
 
-async def _fill(services: Sequence[FederationService], writers: Authors, count: int, authors: int) -> None:
-    for author in range(authors):
-        left = count // authors + (author < count % authors)
-        while left:
-            envelopes, bodies = writers.write(author, min(left, BATCH))
-            for service in services:
-                await service._node.sync.keeper.take(envelopes, bodies)
-            left -= len(envelopes)
+def _note(began_ns: int, times_ms: list[float]) -> None:
+    """Both processes of one machine read one clock."""
+    times_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
 
 
-async def _equal(near: FederationService, far: FederationService) -> None:
-    came = asyncio.Event()
-    listeners = far._node.sync.keeper.listeners
-    listeners.append(lambda _taken: came.set())
-    async with asyncio.timeout(PATIENCE_S):
-        while _root(near) != _root(far):
-            came.clear()
-            await came.wait()
-    del listeners[-1]
-
-
-def _root(service: FederationService) -> bytes:
-    return service._node.sync.keeper.logs.frontier(TYPE).root
+async def tell(address: str, count: int) -> Figures:
+    """Writes now and then, each time when, and goes."""
+    with new_home() as home:
+        async with new_service(home) as service:
+            peer = await service.connect_peer(address)
+            await until_connected(service, peer)
+            notes = service.collection(TYPE)
+            written_ms: list[float] = []
+            for number in range(count):
+                began_ns = time.perf_counter_ns()
+                await notes.put(f"{number}", began_ns)
+                written_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
+                await asyncio.sleep(IDLE_S)
+            await asyncio.sleep(1.0)
+            return {"put_p50_ms": percentile(written_ms, 0.5), "cpu_s": cpu_s()}

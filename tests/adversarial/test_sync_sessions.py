@@ -23,7 +23,7 @@ from tests.adversarial.sync_peer import (
 )
 from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
-from tests.unit.test_sync_stories import all_have, eventually, notes
+from tests.unit.test_sync_stories import all_have, eventually
 
 from covm.federation.sync import intake, leases, library, session
 from covm.federation.sync.frontier import Frontier
@@ -137,28 +137,6 @@ async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(wh
         assert {log.author for log in victim.service._node.sync.keeper.logs} == {
             each.peer_id for each in world.machines
         }
-
-
-@pytest.mark.parametrize("which", ["another body", "no body", "another record"])
-@virtually
-async def test_a_body_that_is_none_or_was_not_asked_for_is_charged_and_not_kept(which: str) -> None:
-    async with scene() as world:
-        victim, _ = world.machines
-        charged = charges(victim.service)
-        author, records = chain(2)
-        bare = [Carried(each.envelope, None) for each in records]
-        sent = {
-            "another body": [Carried(records[0].envelope, author.bodies[records[1].id])],
-            "no body": bare[:1],
-            "another record": author.carried(author.write("oven", 1)),
-        }[which]
-        answers = holding(records[-1], lambda request: sent if request.bodies else bare)
-        peer = await SyncPeer.join(world, victim, answers=answers)
-        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
-        await in_time(lambda: dropped(victim, "sync_garbage"))
-        assert charged[peer.peer] == 1
-        [version] = await notes(victim).history("mallory 0")
-        assert (version.state, version.lacks_value) == ("valid", True)
 
 
 @virtually

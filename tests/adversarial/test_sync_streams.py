@@ -169,8 +169,8 @@ async def test_a_question_that_names_more_records_than_it_may_is_not_looked_up(
 async def test_one_who_asks_for_everything_for_ever_gets_a_bounded_answer_to_each_question_while_others_sync() -> None:
     async with scene() as world:
         victim, _ = world.machines
-        for number in range(12):
-            await notes(victim).put(f"large {number}", "x" * 200_000)
+        for number in range(48):
+            await notes(victim).put(f"large {number}", "x" * 50_000)
         peer = await SyncPeer.join(world, victim)
         stream = await peer.open(victim)
         log = next(log for log in victim.service._node.sync.keeper.logs if log.author == victim.peer_id).link
@@ -221,8 +221,8 @@ async def test_one_who_asks_for_more_than_there_is_gets_no_more_and_is_charged_i
 async def test_one_who_reads_no_answers_holds_up_itself_alone() -> None:
     async with scene() as world:
         victim, _ = world.machines
-        for number in range(12):
-            await notes(victim).put(f"large {number}", "x" * 200_000)
+        for number in range(48):
+            await notes(victim).put(f"large {number}", "x" * 50_000)
         peer = await SyncPeer.join(world, victim)
         stream = await peer.open(victim)
         peer.releases = False

@@ -83,3 +83,27 @@ def test_membership_is_measured_with_its_floor_among_the_figures(tmp_path: Path)
     rows = {row["name"]: row["figures"] for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
     assert rows.keys() == {"membership-verify", "membership-access", "membership-removal"}
     assert all(figure["service"] > 0 for figures in rows.values() for figure in figures.values())
+
+
+@pytest.mark.timeout(BUILD_S)
+def test_what_replicas_lack_is_found_beside_negentropy(tmp_path: Path) -> None:
+    ran = benchmarks("--quick", "--rows", "sync-missing", "--disk", tmp_path, "--json", tmp_path / "figures.json")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    rows = {row["name"]: row["figures"] for row in told}
+    assert rows.keys() == {"sync-missing-500-1-50", "sync-missing-500-50-10-both-scattered"}
+    assert all(row["beside"] == "negentropy 0.5.3" for row in told)
+    for figures in rows.values():
+        assert figures["overhead_bytes"]["service"] > 0
+        assert figures["questions"]["beside"] > 0
+    assert not list(tmp_path.glob("stores-*"))
+
+
+def test_a_partition_s_end_and_a_first_sync_are_measured(tmp_path: Path) -> None:
+    wanted = "sync-first,sync-healed,sync-heard"
+    ran = benchmarks("--quick", "--rows", wanted, "--disk", tmp_path, "--json", tmp_path / "figures.json")
+    assert ran.returncode == 0, ran.stderr
+    rows = {row["name"]: row["figures"] for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    assert rows["sync-first-500-1"]["per_s"]["service"] > 0
+    assert rows["sync-healed"]["took_s"]["service"] > 0
+    assert rows["sync-heard"]["server_p50_ms"]["service"] > 0

@@ -13,7 +13,7 @@ from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 from covm._native import Link
 from covm.federation.events import EventHub
 from covm.federation.offload import InlineOffload
-from covm.federation.sync import reading, retention, rows
+from covm.federation.sync import body_rows, reading, retention, rows
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.written import ends_until
@@ -125,12 +125,12 @@ async def test_old_bodies_go_once_all_readers_have_what_replaced_them_and_come_a
     authority.banned = {BIRCH.key.peer_id}
     await shelf.keeper.reconsider()
     assert await shelf.heads("proposal") == {mine.id}
-    assert await shelf.store.read(rows.types_without_bodies) == [TYPE]
-    [(_, lacking)] = await shelf.store.read(lambda tx: rows.without_bodies(tx, TYPE, 0, 10))
-    assert lacking == mine.id
-    assert (await shelf.keeper.fill([mine.envelope], [bodies[mine.id]], {mine.id})).keys == {(TYPE, "proposal")}
-    assert await shelf.store.read(rows.types_without_bodies) == []
-    assert await shelf.store.read(lambda tx: rows.whole(tx, TYPE, mine.id)) == (mine.envelope, bodies[mine.id])
+    found = await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, ()))
+    assert {name: [each.record for each in page] for name, page in found.items()} == {TYPE: [mine]}
+    await shelf.keeper.embody(mine, bodies[mine.id] or b"")
+    assert shelf.told[-1].keys == {(TYPE, "proposal")}
+    assert await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, ())) == {}
+    assert await kept(shelf) == {mine.id, both.id}
     await shelf.store.close()
 
 
@@ -220,4 +220,33 @@ async def test_where_a_log_ended_at_a_time_also_where_it_was_forked_or_its_clock
         logs = await shelf.store.read(rows.load_logs)
         again = await shelf.store.read(lambda tx: ends_until(tx, logs, at[5]))
         assert [each.place.id for each in again] == [back.id]
+    await shelf.store.close()
+
+
+async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    record = ASH.write("map", "x" * 300_000)
+    body = ASH.bodies[record.id] or b""
+    await shelf.take(record)
+    assert shelf.told[-1].lacks_bodies
+    [lacking] = (await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, ())))[TYPE]
+    assert (lacking.number, lacking.record) == (1, record)
+    assert await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, (TYPE, "other.type"))) == {}
+    assert await shelf.store.read(lambda tx: body_rows.pages(tx, {TYPE: 1}, 10, ("other.type",))) == {}
+    assert await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 10)) is None
+    [read] = await shelf.store.read(lambda tx: reading.heads(tx, TYPE, ["map"]))
+    assert (read.value, read.lacks_body) == (None, True)
+    await shelf.keeper.embody(record, body)
+    assert await shelf.store.read(lambda tx: body_rows.lacks(tx, record.id)) is None
+    assert await shelf.store.read(lambda tx: body_rows.type_of(tx, record.id.bytes)) == TYPE
+    first = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 2**18))
+    second = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 2**18, 2**18))
+    assert (first or b"") + (second or b"") == body
+    [(number, again)] = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))
+    assert (number, again.value, again.lacks_body) == (2, "x" * 300_000, False)
+    log = shelf.keeper.logs.get(record.body.log)
+    assert log is not None
+    assert log.number is not None
+    number = log.number
+    assert await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 0, 1, 10)) == [(record.envelope, None)]
     await shelf.store.close()

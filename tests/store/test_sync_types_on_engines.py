@@ -60,6 +60,7 @@ def feed_of(shelf: Shelf, target: Any) -> Feed:
         TypeRegistry([]),
         lambda _peer: None,
         nobody,
+        None,  # type: ignore[arg-type]
     )
     feed = Feed(OF, source, target, shelf.store, Transactor(shelf), RETRY, shelf.clock, SeededRandom(1))
     shelf.keeper.listeners.append(lambda _taken: feed.wake())

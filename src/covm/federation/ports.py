@@ -7,6 +7,7 @@
     membership ──Replicas──> sync <──Publications── dispatch
     sync ──Transactor──> dispatch
     gossip ──Contents──> blobs ──Courier──> dispatch
+    sync ──BodySource──> blobs ──BodyShelf──> sync
 
 `wiring` puts the real ones in.
 """
@@ -324,6 +325,24 @@ class Contents(Protocol):
 
         What was fetched is kept for others. Raises `Unobtainable`.
         """
+
+
+class Withheld(Unobtainable):
+    """A peer says nothing, or other bytes than it was asked for: it had better not be asked again for a while."""
+
+
+class BodySource(Protocol):
+    """Fetches bodies of records in chunks, from one peer at a time. (BlobProtocol)"""
+
+    async def fetch_body(self, peer: str, record: Link, body: Link, size_bytes: int) -> bytes:
+        """The body with this id that a peer has of a record, verified. Raises `Unobtainable`, `Withheld`."""
+
+
+class BodyShelf(Protocol):
+    """What this node has of them for others. (SyncManager)"""
+
+    async def body_for(self, peer: str, record: bytes, begin: int, count: int) -> bytes | None:
+        """Bytes of the body of a record, by its binary id; None where the peer may not read it, or it is not here."""
 
 
 class Control(Protocol):

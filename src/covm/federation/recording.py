@@ -94,6 +94,10 @@ class Recorder:
         agreed = self._membership.durable(type_name)
         return self._registry.is_durable(type_name) if agreed is None else agreed
 
+    def on_demand(self) -> set[str]:
+        """Types of which bodies are fetched when somebody looks: not durable ones, whose handlers look at all."""
+        return {name for name in self._registry.on_demand() if not self.is_durable(name)}
+
     def key_for(self, type_name: str, payload: object, limit_bytes: int) -> str:
         """The key of the record that a payload becomes.
 

@@ -47,6 +47,7 @@ from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.collection import Collection
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.feed import Retry
@@ -117,7 +118,7 @@ class Parts:
         self.peers = self._make_peers()
         self.post = self._make_post()
         self.direct = DirectProtocol(self.post, self._begin_anew)
-        self.blobs = self._make_blobs()
+        self.blobs = BlobProtocol(self._surroundings(), self.direct, config.home_path, config.max_file_size)
         self.sync, self.scribe = self._make_sync()
         self.recorder = self._make_recorder()
         self.carrier = Carrier(self.sync.keeper, self._offload)
@@ -260,16 +261,15 @@ class Parts:
             random=self.random,
         )
 
-    def _make_blobs(self) -> BlobProtocol:
-        return BlobProtocol(self._surroundings(), self.direct, self.config.home_path, self.config.max_file_size)
-
     def _make_sync(self) -> tuple[SyncManager, Scribe]:
-        cid = self.federation.cid
+        cid, around = self.federation.cid, self._surroundings()
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
         keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
         # In `open` mode nobody knows who takes part, and so not who has what by now.
         keep_for_s = self.config.record_retention.total_seconds() if self.members is not None else None
-        sync = SyncManager(self._surroundings(), keeper, self.membership, self.identity.peer_id, keep_for_s)
+        bodies = Bodies(around, keeper, self.membership, self.blobs, lambda: self.recorder.on_demand())  # noqa: PLW0108
+        sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, keep_for_s)
+        self.blobs.meet(bodies)
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe
 
@@ -312,6 +312,7 @@ class Parts:
             self.registry,
             self.membership.member_of,
             require_writing,
+            self.sync.bodies,
         )
 
     def _make_gossip(self) -> GossipProtocol:

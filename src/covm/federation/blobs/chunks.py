@@ -103,10 +103,11 @@ def checked_node(data: bytes, shape: Shape, place: Place, link: _native.Link) ->
     """The links of a node. Raises `WrongChunk`; `Malformed` when the link itself names a node not of this shape."""
     if _native.cid(data) != link:
         raise WrongChunk("the node is not the one that was asked for")
-    return _links_in(data, shape, place)
+    return links_in(data, shape, place)
 
 
-def _links_in(data: bytes, shape: Shape, place: Place) -> list[_native.Link]:
+def links_in(data: bytes, shape: Shape, place: Place) -> list[_native.Link]:
+    """The links of a node that nothing names. Raises `Malformed` for one that is not of this shape."""
     try:
         node: Any = _native.decode(data)
     except _native.DecodeError as error:

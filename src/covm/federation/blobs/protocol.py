@@ -3,7 +3,7 @@
     opener                                        acceptor
       HELLO  ─────────────────────────────────────>
              <─────────────────────────────────────  HELLO
-      want (content, place in its tree)  ─────────>  shelf: a file for this peer, a large publication
+      want (content, place in its tree)  ─────────>  shelf: a file for this peer, a large publication, a record's body
              <─────────────────────────────────────  chunk, or none and why
 
 Each of two peers opens a stream when it wants something of the other. This file knows which stream belongs to whom;
@@ -12,12 +12,14 @@ Each of two peers opens a stream when it wants something of the other. This file
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from covm._native import Link
+from covm.federation.blobs.bodies import RecordBodies
 from covm.federation.blobs.chunks import Place
 from covm.federation.blobs.contents import ContentCache
 from covm.federation.blobs.incoming import Incoming
@@ -36,7 +38,7 @@ from covm.federation.network.interface import (
     StreamRefused,
     StreamWritable,
 )
-from covm.federation.ports import Courier
+from covm.federation.ports import BodyShelf, Courier
 from covm.federation.surroundings import Surroundings
 from covm.federation.wire.received import Message
 
@@ -48,7 +50,8 @@ BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in t
 
 
 class BlobProtocol:
-    """The shell: takes stream events, sends and receives files, keeps and fetches publications (`ports.Contents`).
+    """The shell: takes stream events, sends and receives files, keeps and fetches publications (`ports.Contents`)
+    and bodies of records (`ports.BodySource`).
 
     `home` is None for a node that keeps no files; `max_file_bytes` 0 takes files of any size.
     """
@@ -58,11 +61,16 @@ class BlobProtocol:
         self._reach = Reach(around)
         self._ledger = Ledger(around.hub, around.clock)
         self._contents = ContentCache(around, self._reach.fetcher, self._reach)
+        self._bodies = RecordBodies(around, self._reach.fetcher)
         self._outgoing = Outgoing(around, self._ledger, courier)
         folder = None if home is None else home / FILES
         self._incoming = Incoming(around, self._ledger, self._reach, folder, max_file_bytes)
         self._servers: dict[int, Server] = {}
         self._server_of: dict[str, Server] = {}
+
+    def meet(self, shelf: BodyShelf) -> None:
+        """Who has the records whose bodies others ask for."""
+        self._bodies.meet(shelf)
 
     async def start(self) -> None:
         """Goes on with what was under way. Before the network and the dispatcher start. Raises `StoreError`."""
@@ -101,14 +109,21 @@ class BlobProtocol:
     async def fetch(self, link: Link, size_bytes: int, sources: Sequence[str]) -> tuple[bytes, str]:
         return await self._contents.fetch(link, size_bytes, sources)
 
+    # --- ports.BodySource ---
+
+    async def fetch_body(self, peer: str, record: Link, body: Link, size_bytes: int) -> bytes:
+        return await self._bodies.fetch_body(peer, record, body, size_bytes)
+
     # --- serving.Shelf ---
 
     async def read(self, peer: str, root: bytes, place: Place) -> bytes:
-        """A chunk for a peer: of a file that is for it alone, or of a publication, which is for everybody."""
-        try:
+        """A chunk for a peer: of a file that is for it alone, of a publication, which is for everybody, or of a record
+        that it may read."""
+        with contextlib.suppress(NotHeld):
             return await self._outgoing.read(peer, root, place)
-        except NotHeld:
+        with contextlib.suppress(NotHeld):
             return await self._contents.read(root, place)
+        return await self._bodies.read(peer, root, place)
 
     # --- the network ---
 

@@ -49,6 +49,7 @@ from covm.federation.errors.root import FederationError
 from covm.federation.errors.setup import AlreadyStarted, ConfigError, ConfigProblem, LifecycleError, NotStarted
 from covm.federation.errors.store import HomeInUse, StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
 from covm.federation.errors.sync import (
+    BodyUnavailable,
     BrokenExport,
     FileUnusable,
     NothingHeld,
@@ -62,6 +63,7 @@ from covm.federation.errors.sync import (
 __all__ = [
     "AccessError",
     "AlreadyStarted",
+    "BodyUnavailable",
     "BrokenExport",
     "ConfigError",
     "ConfigProblem",

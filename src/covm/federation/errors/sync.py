@@ -26,6 +26,18 @@ class SyncInterrupted(SyncError):
 
 
 @dataclass(eq=False)
+class BodyUnavailable(SyncError):
+    """The body of a record is not here, and no connected peer that may read it gave it."""
+
+    type: str
+    key: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"the value of {shown(self.key)!r} of {self.type} is not here and could not be fetched: {self.why}"
+
+
+@dataclass(eq=False)
 class UnknownSyncType(SyncError):
     """No sync type of this name was registered, and nothing of a type that is called so is known."""
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from covm import _native
-from covm.federation.errors import InvalidMessage, UnknownEntry
+from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
 from covm.federation.wire.record import Hlc, Place
 
 if TYPE_CHECKING:
+    from covm.federation.sync.bodies import Bodies
     from covm.federation.sync.keeper import Keeper
     from covm.federation.sync.taken import Taken
     from covm.federation.wire.registry import TypeRegistry
@@ -27,7 +28,9 @@ MAX_LISTED: Final = 10_000
 PAGE: Final = 500
 """Changes that are read at once."""
 
-_LACKING: Final = "its value is not held here"
+NOT_HERE: Final = "its body is not here yet"
+_REPLACED: Final = "it was replaced, and its value is not kept any longer"
+_NOT_HELD: Final = "its value is not held here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class Version(Generic[T]):
     state: Literal["valid", "void", "held"]
     """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
     reason: str
-    """Why it is void, or waits, or why its value is None though it has one; of an erase, why it was written."""
+    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type, was
+    erased, or is not here (yet); of an erase, why it was written."""
     place: Place
     """Where it stands, for `based_on`."""
     lacks_value: bool = False
@@ -120,6 +124,7 @@ class Collection(Generic[T]):
         registry: TypeRegistry,
         member_of: Callable[[str], str | None],
         require_writing: Callable[[str], None],
+        bodies: Bodies,
     ) -> None:
         self.type = type_name
         self._keeper = keeper
@@ -128,11 +133,34 @@ class Collection(Generic[T]):
         self._registry = registry
         self._member_of = member_of
         self._require_writing = require_writing
+        self._bodies = bodies
 
     async def get(self, key: str) -> Entry[T] | None:
-        """The entry of a key; None where there never was one, or it was deleted."""
-        entry = await self._standing(key)
+        """The entry of a key; None where there never was one, or it was deleted.
+
+        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`.
+        """
+        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
+        self._bodies.ask_for(each.record.id for each in found if each.is_coming)
+        entry = self._entry(key, found)
         return entry if entry is not None and any(head.op == "put" for head in entry.heads) else None
+
+    async def fetch(self, version: Version[T]) -> Version[T]:
+        """The version with its value, whose body is fetched if it is not here.
+
+        Bodies above 64 KiB come after their records, at once or, with `bodies="on_demand"` in the type, when somebody
+        looks. Raises `BodyUnavailable` when no connected peer gives it, it may later; and of a version that was
+        erased, is void, or was replaced before its body came. `UnknownEntry` for what is not of this collection.
+        """
+        link = version.place.id
+        await self._bodies.fetch(link)
+        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link.bytes))
+        if found is None:
+            raise UnknownEntry(self.type, version.key)
+        fetched = self._version(found)
+        if fetched.lacks_value:
+            raise BodyUnavailable(self.type, fetched.key, fetched.reason)
+        return fetched
 
     async def put(self, key: str, value: T, *, based_on: Entry[T] | None = None) -> Version[T]:
         """Writes a value; it is on disk when this returns, and goes to everybody who may read the type.
@@ -206,7 +234,10 @@ class Collection(Generic[T]):
         return [each for each in entries if each is not None]
 
     async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
-        """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart."""
+        """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart.
+
+        A version whose body is not here yet comes without its value, and again with it once that has come.
+        """
         wake = asyncio.Event()
 
         def listen(taken: Taken) -> None:
@@ -301,7 +332,7 @@ class Collection(Generic[T]):
             erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
             misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
         elif row.lacks_body:
-            misfit = "it was replaced, and its value is not kept any longer" if row.is_replaced else _LACKING
+            misfit = NOT_HERE if row.is_coming else _REPLACED if row.is_replaced else _NOT_HELD
         return Version(
             id=str(row.record.id),
             key=header.key,

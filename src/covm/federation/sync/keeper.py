@@ -19,7 +19,7 @@ from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
-from covm.federation.sync import plan_rows, rows
+from covm.federation.sync import body_rows, plan_rows, rows
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
@@ -27,7 +27,7 @@ from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, RecordHeader, decode_record_body, open_records
+from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
@@ -137,26 +137,6 @@ class Keeper:
         if malformed := len(envelopes) - sound:
             self._counters.drop("malformed_record", malformed)
         return total._replace(malformed=malformed)
-
-    async def fill(
-        self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], wanted: set[_native.Link]
-    ) -> Taken:
-        """Keeps bodies of records that are here without theirs, `wanted` ones alone. Raises `StoreError`."""
-        verified = await self._verified(envelopes[:MAX_BATCH], bodies, 0)
-        arrived = [each for each in verified if each.body is not None and each.record.id in wanted]
-        async with self.turn:
-            await self.settle()
-            self._is_uncertain = True
-            try:
-                keys = await self.store.write(partial(plan_rows.fill, arrived=arrived, judged=self._judged))
-            except BaseException:
-                self.on_doubt()
-                raise
-            self._judged += len(arrived)
-            self._is_uncertain = False
-        taken = Taken(keys=frozenset(keys), malformed=len(envelopes) - len(arrived))
-        self._tell(taken)
-        return taken
 
     async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
         """Those of one batch whose signature and form hold."""
@@ -357,6 +337,26 @@ class Keeper:
         )
         self._tell(taken)
         return taken
+
+    async def embody(self, record: SignedRecord, body: bytes) -> None:
+        """Keeps the body of a record that came without it, if it is lacking still. Raises `StoreError`."""
+        async with self.turn:
+            await self.settle()
+            number = self._judged + 1
+            self._is_uncertain = True
+            try:
+                is_kept = await self.store.write(
+                    partial(body_rows.put_body, record=record.id, body=body, judged=number)
+                )
+            except BaseException:
+                self.on_doubt()
+                raise
+            self._is_uncertain = False
+            if is_kept:
+                self._judged = number
+                header = record.body
+                # Handlers that passed it over are given it now.
+                self._tell(Taken(keys=frozenset([(header.type, header.key)]), recounted=frozenset([header.type])))
 
     def _tell(self, taken: Taken) -> None:
         for listener in list(self.listeners):

@@ -30,28 +30,11 @@ async def answered(keeper: Keeper, request: SyncRequest) -> SyncResponse | NoSyn
             return SyncResponse(number=request.number, found=answer(frontier, request.probes, MAX_ANSWER_BYTES))
         except ValueError as error:
             return NoSync(request.number, str(error))
-    if request.bodies:
-        return await keeper.store.read(lambda tx: _bodies(tx, request))
     if sum(len(each.have) for each in request.wants) > MAX_HAVES:
         return NoSync(request.number, "it names more records than one question may")
     known = [(each, log) for each in request.wants if (log := keeper.logs.get(each.log)) is not None]
     wanted = [(each, log.copy()) for each, log in known if log.type == request.type]
     return await keeper.store.read(lambda tx: _gathered(tx, request.number, wanted))
-
-
-def _bodies(tx: Transaction, request: SyncRequest) -> SyncResponse:
-    """Those of the records asked for that are here with their bodies."""
-    records: list[Carried] = []
-    left_bytes = MAX_ANSWER_BYTES
-    for link in dict.fromkeys(request.bodies):
-        found = rows.whole(tx, request.type, link)
-        if found is None:
-            continue
-        left_bytes -= len(found[0]) + len(found[1]) + 16
-        if records and left_bytes < 0:
-            return SyncResponse(number=request.number, records=records, more=True)
-        records.append(Carried(*found))
-    return SyncResponse(number=request.number, records=records)
 
 
 def _gathered(tx: Transaction, number: int, wanted: list[tuple[Wanted, Log]]) -> SyncResponse:

@@ -14,7 +14,6 @@ lacking.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Collection, Coroutine
 from functools import partial
@@ -27,7 +26,7 @@ from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
 from covm.federation.sync.announcing import Announcer
-from covm.federation.sync.filling import Filler
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
@@ -49,9 +48,6 @@ logger = logging.getLogger("covm.federation")
 UPKEEP_S: Final = 30.0
 """How often what is held is looked at again, and peers whose session was interrupted are asked again."""
 
-FILL_S: Final = 1.0
-"""Between two rounds in which peers are asked for bodies."""
-
 LOOK_AGAIN_S: Final = 1.0
 """How long after a write failed it is looked what is on disk."""
 
@@ -63,9 +59,17 @@ class SyncManager:
     """The component's shell."""
 
     def __init__(
-        self, around: Surroundings, keeper: Keeper, membership: Membership, own: str, keep_for_s: float | None
+        self,
+        around: Surroundings,
+        keeper: Keeper,
+        membership: Membership,
+        own: str,
+        bodies: Bodies,
+        keep_for_s: float | None,
     ) -> None:
         self.keeper = keeper
+        self.bodies = bodies
+        bodies.meet(self.standings)
         self._around = around
         self._membership = membership
         self._own = own
@@ -76,8 +80,6 @@ class SyncManager:
         self._announcer = Announcer(around.hub)
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
-        self._filler = Filler(keeper, around.clock)
-        self._lacks = asyncio.Event()
         self._retention = Retention(keeper, membership, own, around.clock, keep_for_s)
         self._look_again: asyncio.TimerHandle | None = None
         self._is_stopped = False
@@ -90,8 +92,8 @@ class SyncManager:
         self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
-        supervisor.keep(self._fill, "asking for bodies")
         supervisor.keep(self._retain, "dropping old values")
+        supervisor.keep(self.bodies.run, "fetching bodies of records")
 
     def stop(self) -> None:
         """Nothing is begun any more."""
@@ -104,8 +106,6 @@ class SyncManager:
                 self._differs(standing)
         if self.keeper.is_doubtful:
             self._doubt.set()
-        if taken.lacks_bodies:
-            self._lacks.set()
         self.streams.news()
 
     def standings(self, type_name: str) -> dict[str, Standing]:
@@ -225,9 +225,8 @@ class SyncManager:
 
     # --- sessions
 
-    def _left(self, peer: str) -> None:
+    def _left(self) -> None:
         self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
-        self._filler.forget(peer)
 
     def _heard_roots(self, peer: str, roots: Roots) -> None:
         partner = self._partners.get(peer)
@@ -236,7 +235,7 @@ class SyncManager:
         for name, root in roots:
             if name in partner.types or len(partner.types) < MAX_TYPES:
                 if name not in partner.types:
-                    self._lacks.set()
+                    self.bodies.anew()
                 # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
                 standing = partner.types.setdefault(name, Standing(root))
                 standing.root = root
@@ -275,7 +274,13 @@ class SyncManager:
                 while not self._is_same(name, standing):
                     root = standing.root
                     session = standing.session = Session(
-                        name, partner.asker, self.keeper, self._leases, standing.declined, self._around.clock
+                        name,
+                        partner.asker,
+                        self.keeper,
+                        self._leases,
+                        standing.declined,
+                        self._around.clock,
+                        self.bodies.brought,
                     )
                     try:
                         await session.run()
@@ -298,8 +303,7 @@ class SyncManager:
             await self._doubt.wait()
             self._doubt.clear()
             await self._trying(self.keeper.reconsider())
-            self._filler.hurry()
-            self._lacks.set()
+            self.bodies.anew()
             self.streams.news()
             for peer, partner in list(self._partners.items()):
                 for name, standing in list(partner.types.items()):
@@ -315,20 +319,6 @@ class SyncManager:
                 for name, standing in list(partner.types.items()):
                     if standing.error:
                         self._begin(peer, name)
-
-    async def _fill(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(UPKEEP_S):
-                    await self._lacks.wait()
-            self._lacks.clear()
-            askers = [(partner.asker, list(partner.types)) for partner in self._partners.values()]
-            try:
-                await self._filler.round(askers)
-            except FederationError as error:
-                logger.warning("bodies could not be asked for: %s", error)
-            # Whoever sends one record after the other without its body takes no more of this than a part.
-            await asyncio.sleep(FILL_S)
 
     async def _retain(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Writes a plan, and bodies that come later: the jobs that change records."""
+"""Writes a plan: the job that changes records; bodies that come later are `body_rows`'."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from covm.federation.identity.verdicts import Status
 from covm.federation.sync import tables
 from covm.federation.sync.heads import Node, reached_in
 from covm.federation.sync.logs import Log
-from covm.federation.sync.plan import Arrived, Plan, Row
+from covm.federation.sync.plan import Plan, Row
 from covm.federation.sync.rows import all_of, in_lists, parents_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from covm.federation.store.interface import Transaction
 
@@ -114,23 +114,6 @@ def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -
         tx.execute("UPDATE covm_records SET erased_by = NULL WHERE id = :id AND erased_by IS NOT NULL", fields)
     else:
         tx.execute("UPDATE covm_records SET body = NULL, erased_by = :by WHERE id = :id", fields)
-
-
-def fill(tx: Transaction, arrived: Sequence[Arrived], judged: int) -> list[tuple[str, str]]:
-    """Gives bodies to records that lack theirs; the types and keys of those.
-
-    Who follows changes sees them again, with their values: they get new numbers of judgements, above `judged`.
-    """
-    filled: list[tuple[str, str]] = []
-    for number, each in enumerate(arrived, judged + 1):
-        rows = tx.execute(
-            "UPDATE covm_records SET body = :body, judged = CASE WHEN judged IS NULL THEN NULL ELSE :judged END "
-            "WHERE id = :id AND body IS NULL AND erased_by IS NULL AND superseded = 0",
-            {"id": each.record.id.bytes, "body": each.body, "judged": number},
-        )
-        if rows.rowcount:
-            filled.append((each.record.body.type, each.record.body.key))
-    return filled
 
 
 def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) -> int:

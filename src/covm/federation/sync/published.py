@@ -1,7 +1,7 @@
 """`Published`: what counts of a type's records, in the order in which it came to count, as messages to handlers.
 
 A record has its place in that order from when it counted first, also should it be void for a while. What has no body
-here any more is passed over like what does not count.
+here, not yet or not any more, is passed over like what does not count, and handed over once it comes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from covm import _native
 from covm.federation.sync import tables
+from covm.federation.sync.body_rows import LACKING
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import SignedRecord, decode_record_body, open_records
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
 
 _SELECT: Final = (
-    "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded FROM covm_records r "
-    "JOIN covm_record_types t ON t.id = r.type_id LEFT JOIN covm_records e ON e.id = r.erased_by "
-    "WHERE t.name = :type AND "
+    "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded, "  # noqa: S608 - own text
+    f"CASE WHEN {LACKING} THEN 1 ELSE 0 END FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
+    "LEFT JOIN covm_records e ON e.id = r.erased_by WHERE t.name = :type AND "
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
 
@@ -41,6 +42,8 @@ class Read(NamedTuple):
     """The reason that the erase gives."""
     is_replaced: bool = False
     """Whether one that counts stands behind it."""
+    is_coming: bool = False
+    """Whether its body is lacking, and fetched, at once or when somebody looks."""
 
 
 def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
@@ -130,6 +133,7 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
                 lacks_body,
                 *_erased(row[5], row[6]),
                 is_replaced=bool(row[7]),
+                is_coming=bool(row[8]),
             )
         )
     return found

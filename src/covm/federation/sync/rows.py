@@ -14,6 +14,7 @@ from covm.federation.sync.plan import Arrived
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Auth, Hlc, open_records
+from covm.federation.wire.sync_frames import MAX_CARRIED_BODY
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
@@ -144,45 +145,16 @@ def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
 def stretch(
     tx: Transaction, log: int, branch: int, above: int, upto: int, limit: int
 ) -> list[tuple[bytes, bytes | None]]:
-    """Envelopes and bodies of one branch of a log, numbered above one and up to another, in order."""
+    """Envelopes and bodies of one branch of a log, numbered above one and up to another, in order.
+
+    Bodies that do not travel beside their headers are left out.
+    """
     rows = tx.execute(
-        "SELECT envelope, body FROM covm_records WHERE log_id = :log AND branch = :branch AND seq > :above AND "
-        "seq <= :upto ORDER BY seq LIMIT :limit",
-        {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit},
+        "SELECT envelope, CASE WHEN length(body) <= :most THEN body END FROM covm_records WHERE log_id = :log AND "
+        "branch = :branch AND seq > :above AND seq <= :upto ORDER BY seq LIMIT :limit",
+        {"log": log, "branch": branch, "above": above, "upto": upto, "limit": limit, "most": MAX_CARRIED_BODY},
     )
     return [(bytes(envelope), None if body is None else bytes(body)) for envelope, body in rows]
-
-
-_LACKS_BODY: Final = "r.body IS NULL AND r.erased_by IS NULL AND r.superseded = 0 AND r.op <> 1 AND r.state <> 2"
-
-
-def types_without_bodies(tx: Transaction) -> list[str]:
-    """Types of which there are records that lack their bodies."""
-    query = f"SELECT 1 FROM covm_records r WHERE r.type_id = t.id AND {_LACKS_BODY}"  # noqa: S608 - own text
-    return tx.execute(f"SELECT t.name FROM covm_record_types t WHERE EXISTS ({query}) ORDER BY t.name").scalars()  # noqa: S608
-
-
-def without_bodies(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, _native.Link]]:
-    """Records of a type that lack their bodies, behind a number, with theirs.
-
-    What is erased lacks none, nor what was replaced: others may have dropped that already.
-    """
-    found = tx.execute(
-        "SELECT r.number, r.id FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type "  # noqa: S608 - own text
-        f"AND r.number > :after AND {_LACKS_BODY} ORDER BY r.number LIMIT :limit",
-        {"type": type_name, "after": after, "limit": limit},
-    )
-    return [(row[0], _native.Link(bytes(row[1]))) for row in found]
-
-
-def whole(tx: Transaction, type_name: str, record: _native.Link) -> tuple[bytes, bytes] | None:
-    """A record of a type, and its body, where both are here."""
-    row = tx.execute(
-        "SELECT r.envelope, r.body FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
-        "WHERE r.id = :id AND t.name = :type AND r.body IS NOT NULL",
-        {"id": record.bytes, "type": type_name},
-    ).first()
-    return None if row is None else (bytes(row[0]), bytes(row[1]))
 
 
 def lacking(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from covm import _native
 from covm.federation.clock import Clock, Random
@@ -14,7 +16,7 @@ from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
 from covm.federation.sync.logs import First, Log
-from covm.federation.sync.plan import Arrived
+from covm.federation.sync.plan import Arrived, Row
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
@@ -94,16 +96,19 @@ class Scribe:
     async def _write_group(self) -> None:
         """Writes what waits. Whoever comes first writes for those behind."""
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
-        written: list[tuple[asyncio.Future[Written], Written]] = []
+        written: list[tuple[asyncio.Future[Written], _native.Link]] = []
+        unsealed: dict[_native.Link, bytes] = {}
         try:
             await self._keeper.settle()
             known = await self._look_up([write for write, _ in group])
             intake = self._keeper.intake(known)
             for write, done in group:
                 try:
-                    written.append((done, self._one(intake, write)))
+                    written.append((done, self._one(intake, write, unsealed)))
                 except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
                     _fail(done, error)
+            rows = intake.plan.rows
+            self._seal(rows, unsealed)
             plan = intake.told()
             done_with = {done for done, _ in written}
             plan.also += [write.also for write, done in group if write.also is not None and done in done_with]
@@ -112,9 +117,17 @@ class Scribe:
             for _, done in group:
                 _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
             raise
-        for done, one in written:
+        for done, record in written:
             if not done.done():
-                done.set_result(one)
+                done.set_result(Written(rows[record].arrived.record, rows[record].verdict))
+
+    def _seal(self, rows: Mapping[_native.Link, Row], unsealed: Mapping[_native.Link, bytes]) -> None:
+        """Signs what a group came to, all at once: many are spread over the processors, and one waits for nothing."""
+        envelopes = self._keypair.seal(Kind.RECORD, list(unsealed.values()))
+        for record, envelope in zip(unsealed, envelopes, strict=True):
+            arrived = rows[record].arrived
+            sealed = msgspec.structs.replace(arrived.record, envelope=envelope)
+            rows[record].arrived = arrived._replace(record=sealed)
 
     async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
         keys = [(write.type, write.key) for write in writes]
@@ -122,7 +135,8 @@ class Scribe:
         targets = [write.target.id for write in writes if write.target is not None]
         return await self._keeper.look_up([*ids, *targets], keys, targets)
 
-    def _one(self, intake: Intake, write: Write) -> Written:
+    def _one(self, intake: Intake, write: Write, unsealed: dict[_native.Link, bytes]) -> _native.Link:
+        """Plans one write; the record's id, whose bytes are to be sealed yet."""
         auth = self._keeper.authority.auth(write.type)
         if isinstance(auth, Verdict):
             raise NotAuthorized(f"writing {write.type}", auth.reason)
@@ -139,13 +153,14 @@ class Scribe:
                 raise InvalidMessage(write.type, "", str(error)) from None
             if len(body) > limit:
                 raise MessageTooLarge(write.type, len(body), limit)
-        record = self._sealed(intake, write, log, auth, body)
+        data, record = self._unsealed(intake, write, log, auth, body)
+        unsealed[record.id] = data
         intake.take([Arrived(record, body)], {})
         row = intake.plan.rows[record.id]
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
-        return Written(record, row.verdict)
+        return record.id
 
     def _require_own(self, intake: Intake, target: SignedRecord, log: Log, auth: Auth) -> None:
         """Raises `NotAuthorized` for what another member wrote, `InvalidMessage` for what has no value."""
@@ -156,7 +171,10 @@ class Scribe:
         if own is None or intake.owner_of_id(target.id) != own:
             raise NotAuthorized(f"erasing {header.key!r}", "only who wrote a value may erase it: a node of that member")
 
-    def _sealed(self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None) -> SignedRecord:
+    def _unsealed(
+        self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None
+    ) -> tuple[bytes, SignedRecord]:
+        """The bytes of a header, and its record, which has no envelope yet."""
         parents = [] if write.op == "erase" else self._parents(intake, write, log)
         last = log.last()
         clocks = [known.hlc for known in parents]
@@ -184,8 +202,7 @@ class Scribe:
             target=None if write.target is None else write.target.id,
         )
         data = encode_record(header)
-        [envelope] = self._keypair.seal(Kind.RECORD, [data])
-        return SignedRecord(id=_native.cid(data), author=header.author, body=header, envelope=envelope)
+        return data, SignedRecord(id=_native.cid(data), author=header.author, body=header, envelope=b"")
 
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
         """What the write is based on; with it what its own log has left open and others have replaced since.

@@ -11,7 +11,7 @@ frontier as it was at its beginning; what comes meanwhile is for the next one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from covm import _native
@@ -61,7 +61,9 @@ class Session:
         leases: Leases,
         declined: dict[_native.Link, Tips],
         clock: Clock,
+        brought: Callable[[str, Iterable[_native.Link]], None] = lambda _peer, _logs: None,
     ) -> None:
+        """`brought` hears from whom records of which logs came."""
         self.type = type_name
         self.records = 0
         """Records that were new here."""
@@ -74,6 +76,7 @@ class Session:
         self._leases = leases
         self._declined = declined
         self._clock = clock
+        self._brought = brought
         self._deep: set[_native.Link] = set()
         self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
@@ -150,6 +153,8 @@ class Session:
             [each.body for each in response.records],
             lambda header: header.type == self.type and header.log in logs,
         )
+        if taken.placed:
+            self._brought(self._asker.peer, logs)
         self.records += taken.placed
         self.size_bytes += sum(len(each.envelope) + len(each.body or b"") for each in response.records)
         if taken.malformed:

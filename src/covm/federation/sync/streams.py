@@ -36,7 +36,7 @@ class SyncStreams:
         around: Surroundings,
         library: Library,
         heard: Callable[[str, Roots], None],
-        left: Callable[[str], None],
+        left: Callable[[], None],
     ) -> None:
         self.partners: dict[str, Partner] = {}
         self._around = around
@@ -72,7 +72,7 @@ class SyncStreams:
             if partner.task is not None:
                 partner.task.cancel()
             partner.asker.on_closed("it is not connected any more")
-            self._left(event.peer)
+            self._left()
         if (server := self._server_of.get(event.peer)) is not None:
             self._drop(server)
 

@@ -62,7 +62,7 @@ branches: Final = Table(
 tip is not judged. `credential` and `identity` are what the log began under, on a branch with its first record."""
 
 _LACKING: Final = text("body IS NULL AND erased_by IS NULL AND superseded = 0 AND op <> 1 AND state <> 2")
-"""Records of which the body has not come. A query that finds them says just this, for the index to be of use."""
+"""As `body_rows.LACKING`, which says just this, for the index to be of use."""
 
 _ERASING: Final = text("target IS NOT NULL")
 _AGEING: Final = text("replaced_at IS NOT NULL")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -11,6 +11,8 @@ from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD
 from covm.federation.wire.names import check_type_name
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+Bodies = Literal["eager", "on_demand"]
 
 _ATTRIBUTE = "__message_type__"
 
@@ -23,6 +25,10 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True):
     """Counted up by the type's author when the meaning of its fields changes."""
     size_limit_bytes: int = MAX_DIRECT_PAYLOAD
     """Largest encoded payload of this type. Gossip has a limit of its own, 64 KiB."""
+    bodies: Bodies = "eager"
+    """When bodies of records that come after them, those above 64 KiB, are fetched: as soon as there is one, or when a
+    program looks, unless handlers of a durable type or a sync type's store are given them. A choice of this node's,
+    which nobody else is told."""
     durable: bool = False
     """Whether a publication is a record, which reaches members that were away. The charter's word goes before it."""
     key: str = ""
@@ -36,17 +42,20 @@ def message_type(
     size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
     durable: bool = False,
     key: str = "",
+    bodies: Bodies = "eager",
 ) -> Callable[[type[S]], type[S]]:
     """Names a `msgspec.Struct` as the payload of a message type, for `types=[...]` and `TypeRegistry.register`.
 
     What is published of a `durable` type is kept, and reaches members that were away. `key` names the field of it that
     says what a publication is about: a later one about the same takes the place of an earlier one in the collection of
-    the type.
+    the type. `bodies` is `eager` or `on_demand`: see `MessageType`.
 
     Raises `InvalidMessage` for a name that is not a type name, `ValueError` for a version below 1, a size limit
-    outside 1 byte to 1 MiB, or a key that is no field with text.
+    outside 1 byte to 1 MiB, a key that is no field with text, and another word for `bodies`.
     """
-    description = describe(name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key)
+    description = describe(
+        name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key, bodies=bodies
+    )
 
     def mark(struct: type[S]) -> type[S]:
         if key:
@@ -77,6 +86,7 @@ def describe(
     size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
     durable: bool = False,
     key: str = "",
+    bodies: Bodies = "eager",
 ) -> MessageType:
     """A checked `MessageType`; raises as `message_type` does, but for the key."""
     if version < 1:
@@ -85,8 +95,15 @@ def describe(
         raise ValueError(
             f"the size limit of {name} is {size_limit_bytes:,} bytes; it must be between 1 and {MAX_DIRECT_PAYLOAD:,}"
         )
+    if bodies not in get_args(Bodies):
+        raise ValueError(f"the bodies of {name} are fetched {bodies!r}; it must be {' or '.join(get_args(Bodies))}")
     return MessageType(
-        name=check_type_name(name), version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key
+        name=check_type_name(name),
+        version=version,
+        size_limit_bytes=size_limit_bytes,
+        bodies=bodies,
+        durable=durable,
+        key=key,
     )
 
 

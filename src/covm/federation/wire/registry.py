@@ -18,7 +18,7 @@ import msgspec
 from covm import _native
 from covm.federation.errors import InvalidMessage, UnknownMessageType
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_TYPES
-from covm.federation.wire.message_type import MessageType, check_key, describe, marked_type
+from covm.federation.wire.message_type import Bodies, MessageType, check_key, describe, marked_type
 from covm.federation.wire.names import check_type_name, is_system_type
 from covm.federation.wire.reasons import why_not
 from covm.federation.wire.system import Heartbeat, PeerInfo
@@ -56,6 +56,7 @@ class TypeRegistry:
         size_limit_bytes: int = MAX_DIRECT_PAYLOAD,
         durable: bool = False,
         key: str = "",
+        bodies: Bodies = "eager",
     ) -> str:
         """Makes a Struct the payload of a type and returns the type's name. The same once more changes nothing.
 
@@ -66,7 +67,9 @@ class TypeRegistry:
         if not _is_struct(struct):
             raise TypeError(f"a message type is a msgspec.Struct class, not {struct!r}")
         if name is not None:
-            description = describe(name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key)
+            description = describe(
+                name, version=version, size_limit_bytes=size_limit_bytes, durable=durable, key=key, bodies=bodies
+            )
             if key:
                 check_key(name, key, struct)
         else:
@@ -82,6 +85,10 @@ class TypeRegistry:
     def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._entries)
+
+    def on_demand(self) -> list[str]:
+        """The types of whose records large bodies are fetched when somebody looks, by name."""
+        return [name for name in self.names() if self._entries[name].description.bodies == "on_demand"]
 
     def types(self) -> list[MessageType]:
         """The registered types, by name."""

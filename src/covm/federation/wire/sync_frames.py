@@ -5,11 +5,11 @@ A frame is a canonical DAG-CBOR map with its kind under `t`:
     hello      both      v [major, minor] · roots: of the acceptor's types that the opener may read, [type, root]
     news       acceptor  roots: of types of which something has come since
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
-                         (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep] · bodies: ids
-                         of records that are here without theirs; one of the three
+                         (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
+                         two
     response   acceptor  number · found: answers to probes · records: [envelope, body or null], each behind what it
-                         follows; for bodies those alone that it holds with theirs · strange: logs of which it holds
-                         none of what the opener has · more: whether records were left out
+                         follows, a body above 64 KiB left out · strange: logs of which it holds none of what the opener
+                         has · more: whether records were left out
     none       acceptor  number · reason
 
 Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
@@ -46,14 +46,14 @@ MAX_HAVE: Final = 128
 MAX_HAVES: Final = 4096
 """Records that one question names as held, of all its logs together."""
 
-MAX_BODIES: Final = 256
-"""Records whose bodies are asked for at once."""
-
 MAX_RECORDS: Final = 2048
 """Records of one answer."""
 
 MAX_ENVELOPE: Final = 64 * 1024
 """Bytes of a record's envelope: with as many parents as there can be it has 12 KiB."""
+
+MAX_CARRIED_BODY: Final = 64 * 1024
+"""Bytes of a body that travels beside its header. A larger one is left out, and fetched in chunks."""
 
 MAX_TIPS: Final = 16
 """Tips of one log: whoever forks a log more often than this is not followed any further."""
@@ -152,11 +152,10 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
     type: _TypeName
     probes: Annotated[list[Probe], Meta(max_length=MAX_PROBES)] = []
     wants: Annotated[list[Wanted], Meta(max_length=MAX_WANTS)] = []
-    bodies: Annotated[list[_native.Link], Meta(max_length=MAX_BODIES)] = []
 
 
 class Carried(Struct, frozen=True, array_like=True):
-    """A record, and its body where that is held and it has one."""
+    """A record, and its body where that is held, it has one, and that is not too large to be carried."""
 
     envelope: Annotated[bytes, Meta(max_length=MAX_ENVELOPE)]
     body: Annotated[bytes, Meta(max_length=MAX_DIRECT_PAYLOAD)] | None
