@@ -233,3 +233,27 @@ async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_
     await several.take(beyond)
     assert await one.states() == await several.states()
     assert (await one.states())[beyond.id] == (VOID, False)
+
+
+@pytest.mark.parametrize("order", ["as written", "the last first", "what waits last"])
+async def test_what_waits_or_is_void_is_as_open_as_what_counts_and_the_seventeenth_is_void_in_every_order(
+    order: str,
+) -> None:
+    base = HONEST.write("key")
+    written: list[SignedRecord] = []
+    for number in range(18):
+        changes: dict[str, Any] = {"on": [base]} if number == 3 else {}
+        if number == 5:
+            changes = {"hlc": Hlc(1, 0)}  # void: its clock goes back
+        written.append(LIAR.write("key", number, after=written[-1] if written else None, **changes))
+    batches = {
+        "as written": [base, *written],
+        "the last first": [*reversed(written), base],
+        "what waits last": [*written, base],
+    }
+    shelf = await Shelf().open()
+    for record in batches[order]:
+        await shelf.take(record)
+    states = {link: state for link, (state, _) in (await shelf.states()).items()}
+    assert [states[each.id] for each in written] == [1] * 5 + [2] + [1] * 10 + [2, 2]
+    await shelf.store.close()

@@ -62,16 +62,17 @@ def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_a_later_clock_for_a_later_version(patch: pytest.MonkeyPatch) -> None:
-    honest = Intake._close
+    honest = Intake._supersede
 
-    def by_clock(self: Intake, known: Any, *, reopens: bool = False) -> None:
-        honest(self, known, reopens=reopens)
+    def by_clock(self: Intake, parents: Any, by: Any) -> None:
+        honest(self, parents, by)
+        known = self._known[by.id]
         for each in self.known_of(known.type, known.key):
-            if each.counts and not each.superseded and each.hlc < known.hlc:
+            if known.counts and each.counts and not each.superseded and each.hlc < known.hlc:
                 self._change(each._replace(superseded=True))
                 self.plan.superseded.add(each.id)
 
-    patch.setattr(Intake, "_close", by_clock)
+    patch.setattr(Intake, "_supersede", by_clock)
 
 
 def keeps_a_lease_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, judge
+from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
@@ -90,7 +90,6 @@ class Intake:
                 self.plan.judged.append(known.id)
             if counts != known.counts:
                 self.plan.recount.add((known.type, known.key))
-                self._close(changed, reopens=not counts)
         return self.plan
 
     def again(self, records: Iterable[_native.Link]) -> Plan:
@@ -163,7 +162,13 @@ class Intake:
             superseded=self._is_reached(header, record.id),
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
+        own = (self._known[each] for each in self._own.get((known.log, known.key), ()))
+        known = known._replace(
+            is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own),
+        )
+        row.known = known
         self._add(known)
+        self._close(known)
         self._reach.note(record.id, header.log, place)
         if known.superseded:
             self._supersede(known.parents, known)
@@ -234,7 +239,6 @@ class Intake:
                 self.plan.judged.append(known.id)
             if counts:
                 self._supersede(known.parents, known)
-                self._close(known)
             if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):
                 pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
             is_news = False
@@ -251,7 +255,7 @@ class Intake:
             identity_seq=before.identity_seq,
             begun=self._beginning(known, row.log),
             parents={each: there for each in known.parents if (there := self._known.get(each)) is not None},
-            own=[self._known[each] for each in self._own.get((known.log, known.key), ()) if each != known.id],
+            is_aside=known.is_aside,
         )
 
     def _beginning(self, known: Known, log: Log) -> Beginning:
@@ -262,13 +266,12 @@ class Intake:
             begun = self._begun[key] = self._authority.beginning(log.first(known.spot.branch))
         return begun
 
-    def _close(self, known: Known, *, reopens: bool = False) -> None:
-        """What a record of its log names as parents is closed by it, or is not any more."""
-        for parent in known.parents:
+    def _close(self, known: Known) -> None:
+        """What a record of its log names as parents is closed by it. They are here: they stand before it."""
+        for parent in () if known.is_aside else known.parents:
             there = self._known.get(parent)
             if there is not None and there.log == known.log:
-                others = tuple(each for each in there.closers if each != known.spot)
-                self.plan.closed[parent] = others if reopens else (*others, known.spot)
+                self.plan.closed[parent] = (*there.closers, known.spot)
                 self._change(there._replace(closers=self.plan.closed[parent]))
 
     def _supersede(self, parents: tuple[_native.Link, ...], by: Known) -> None:

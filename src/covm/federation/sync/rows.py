@@ -27,11 +27,14 @@ _KNOWN: Final = (
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
-_OPEN: Final = (
-    "(r.superseded = 0 OR r.closers = '' OR EXISTS "
-    "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))"
+_STANDS: Final = (
+    "((r.state <> 2 AND r.superseded = 0) OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
+    "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1)))"
 )
-"""What may be open: also what is closed in a log that was forked, for it may be so on another branch alone."""
+"""What may be a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
+
+ASIDE: Final = "-"
+"""The closers of what never was open."""
 
 _CID_SIZE: Final = len(_native.cid(b"").bytes)
 
@@ -79,7 +82,7 @@ def all_of(branches: Branches) -> list[Branch]:
 
 
 def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-    """What is here of these records, and of the keys (with their types) what is open or not superseded and not void.
+    """What is here of these records, and of the keys (with their types) what is open, or not superseded and not void.
 
     With the void ones among the records come their parents, as far as they have not been superseded.
     """
@@ -89,7 +92,7 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         by_type.setdefault(name, []).append(key)
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND {_OPEN}"
+            where = f"WHERE t.name = :type AND r.key IN ({names}) AND {_STANDS}"
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
     pending = [each for each in dict.fromkeys(ids) if each not in found]
     while pending:
@@ -171,7 +174,8 @@ def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Know
             counts=row[9] == tables.VALID and row[10] != tables.ERASE,
             superseded=bool(row[11]),
             identity_seq=row[12],
-            closers=_closers(row[13]),
+            closers=() if row[13] == ASIDE else _closers(row[13]),
+            is_aside=row[13] == ASIDE,
         )
 
 

@@ -91,7 +91,8 @@ records: Final = Table(
 last that it saw. It is null for what is held, and new where another judgement has taken the place of an earlier one.
 
 `parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
-where in its own log records that count name it as a parent, as `branch:seq` separated by blanks; empty while none does.
+where in its own log records name it as a parent, as `branch:seq` separated by blanks; empty while none does, and `-`
+for what never was open (see `judging.is_one_too_many`).
 """
 
 conflicts: Final = Table(
