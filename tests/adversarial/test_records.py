@@ -257,3 +257,18 @@ async def test_what_waits_or_is_void_is_as_open_as_what_counts_and_the_seventeen
     states = {link: state for link, (state, _) in (await shelf.states()).items()}
     assert [states[each.id] for each in written] == [1] * 5 + [2] + [1] * 10 + [2, 2]
     await shelf.store.close()
+
+
+async def test_what_lies_behind_a_void_record_of_the_same_log_is_superseded_through_it_in_batches_of_any_size() -> None:
+    first = HONEST.write("key", 0)
+    mine = LIAR.write("key", 1, on=[first])
+    lie = LIAR.write("key", 2, after=mine, on=[mine], hlc=Hlc(1, 0))
+    more = LIAR.write("key", 3, after=lie, on=[lie], hlc=Hlc(1, 0))
+    last = LIAR.write("key", 4, after=more, on=[more], hlc=Hlc(NOON_MS + 100, 0))
+    for batches in ([[first, mine, lie, more, last]], [[first], [mine], [lie], [more], [last]]):
+        shelf = await Shelf().open()
+        for batch in batches:
+            await shelf.take(*batch)
+        assert (await shelf.states())[lie.id][0] == VOID
+        assert await shelf.heads("key") == {last.id}
+        await shelf.store.close()

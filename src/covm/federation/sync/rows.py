@@ -87,6 +87,7 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
     With the void ones among the records come their parents, as far as they have not been superseded.
     """
     found: dict[_native.Link, Known] = {}
+    walked: set[_native.Link] = set()
     by_type: dict[str, list[str]] = {}
     for name, key in keys:
         by_type.setdefault(name, []).append(key)
@@ -94,14 +95,15 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         for names, values in in_lists("k", wanted):
             where = f"WHERE t.name = :type AND r.key IN ({names}) AND {_STANDS}"
             found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
-    pending = [each for each in dict.fromkeys(ids) if each not in found]
-    while pending:
-        fresh: list[Known] = []
-        for names, values in in_lists("i", [each.bytes for each in pending]):
+    wanted_ids = list(dict.fromkeys(ids))
+    while wanted_ids:
+        fresh = [found[each] for each in wanted_ids if each in found]
+        for names, values in in_lists("i", [each.bytes for each in wanted_ids if each not in found]):
             fresh += _known(tx, f"WHERE r.id IN ({names})", values)
-        found.update((each.id, each) for each in fresh)
         behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
-        pending = [each for each in dict.fromkeys(behind) if each not in found]
+        found.update((each.id, each) for each in fresh)
+        walked.update(wanted_ids)
+        wanted_ids = [each for each in dict.fromkeys(behind) if each not in walked]
     return list(found.values())
 
 
