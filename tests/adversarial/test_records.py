@@ -272,3 +272,17 @@ async def test_what_lies_behind_a_void_record_of_the_same_log_is_superseded_thro
         assert (await shelf.states())[lie.id][0] == VOID
         assert await shelf.heads("key") == {last.id}
         await shelf.store.close()
+
+
+async def test_ten_thousand_authors_write_one_key_and_one_more_looks_up_none_of_their_versions() -> None:
+    records = [Author(f"author {number}").write("key") for number in range(10_000)]
+    shelf = await Shelf().open()
+    for start in range(0, len(records), keeper.MAX_BATCH):
+        await shelf.take(*records[start : start + keeper.MAX_BATCH])
+    assert await shelf.conflicts() == ["key"]
+    last = LIAR.write("key", "one more", on=records[:100])
+    found = await shelf.keeper.look_up([each.id for each in records[:100]], [(TYPE, "key")], [last.body.log])
+    assert (len(found.known), found.heads) == (100, {(TYPE, "key"): 10_000})
+    await shelf.take(last)
+    assert len(await shelf.heads("key")) == 9_901
+    await shelf.store.close()

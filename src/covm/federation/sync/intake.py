@@ -7,7 +7,7 @@ What is known of the records that the batch builds on, and of those with the sam
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from covm import _native
 from covm.federation.identity.authors import Beginning
@@ -30,11 +30,12 @@ class Intake:
         logs: Logs,
         held: Held,
         known: Iterable[Known],
+        heads: Mapping[tuple[str, str], int],
         reach: Reach,
         authority: Authority,
         now_ms: int,
     ) -> None:
-        """`known` is what was looked up; what is known of held records goes before it."""
+        """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
         self.plan = Plan()
         self._logs = logs
         self._held = held
@@ -48,11 +49,13 @@ class Intake:
         """By type and key."""
         self._awaiting: dict[_native.Link, list[_native.Link]] = {}
         self._begun: dict[tuple[_native.Link, int], Beginning] = {}
-        self._heads: Counter[tuple[str, str]] = Counter()
+        self._heads = heads
         """Of keys, before this."""
+        self._known_heads: Counter[tuple[str, str]] = Counter()
+        """Those of them that are known."""
         for each in known:
             self._add(held.known.get(each.id, each))
-            self._heads[each.type, each.key] += each.counts and not each.superseded
+            self._known_heads[each.type, each.key] += each.counts and not each.superseded
 
     def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
         """Gives each its place and judges it, and what has waited for it in the room."""
@@ -109,7 +112,7 @@ class Intake:
         return self._known[record].spot
 
     def known_of(self, type_name: str, key: str) -> list[Known]:
-        """What is known of a key: all that is open or not superseded, and maybe more."""
+        """What is known of a key: all that was looked up."""
         return [self._known[each] for each in self._of_key.get((type_name, key), ())]
 
     def author_of(self, known: Known) -> str:
@@ -123,8 +126,10 @@ class Intake:
             known = self._known[record]
             key = known.type, known.key
             if key not in self.plan.conflicts:
-                heads = sum(each.counts and not each.superseded for each in self.known_of(*key))
-                if (heads > 1) != (self._heads[key] > 1):
+                before = self._heads.get(key, 0)
+                now = sum(each.counts and not each.superseded for each in self.known_of(*key))
+                heads = before - self._known_heads[key] + now
+                if (heads > 1) != (before > 1):
                     self.plan.conflicts[key] = heads > 1
         return self.plan
 

@@ -251,34 +251,40 @@ class Keeper:
         return {place.id for first in log.beginnings() for place in self.authority.ends(first)}
 
     async def _find_ends(self) -> None:
-        for known in await self.look_up(self._listed - self._ends.keys(), ()):
+        for known in (await self.look_up(self._listed - self._ends.keys())).known:
             self._ends[known.id] = End(known.log, known.spot)
 
     # --- with the turn
 
-    def intake(self, known: Iterable[Known]) -> Intake:
+    def intake(self, found: rows.Found) -> Intake:
         """A plan to begin, with what was looked up."""
         reach = Reach(self._listed, self._ends.items())
-        return Intake(self.logs, self._held, known, reach, self.authority, self._clock.now_ms())
+        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, self._clock.now_ms())
 
-    async def look_up(self, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-        """What there is to know of records and keys."""
-        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys))
+    async def look_up(
+        self,
+        ids: Iterable[_native.Link],
+        keys: Iterable[tuple[str, str]] = (),
+        logs: Iterable[_native.Link] = (),
+    ) -> rows.Found:
+        """What there is to know of records, and of keys in these logs."""
+        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, logs))
 
-    async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
+    async def _look_up(self, coming: Iterable[Arrived]) -> rows.Found:
         """What there is to know before these are judged."""
-        ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
+        ids, keys, logs = dict[_native.Link, None](), dict[tuple[str, str], None](), dict[_native.Link, None]()
         fresh: set[_native.Link] = set()
         for each in coming:
             header = each.record.body
             keys[header.type, header.key] = None
+            logs[header.log] = None
             if self._goes_on(header, fresh):
                 fresh.add(each.record.id)
                 ids.update((place.id, None) for place in header.parents if place.id not in fresh)
             else:
                 ids[each.record.id] = None
                 ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys)
+        return await self.look_up(ids, keys, logs)
 
     def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
         """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""

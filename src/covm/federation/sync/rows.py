@@ -27,6 +27,11 @@ _KNOWN: Final = (
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
+_COUNTED: Final = (
+    "SELECT r.key, count(*) FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id {} "
+    "r.state = 1 AND r.op < 2 AND r.superseded = 0 GROUP BY r.key"
+)
+
 _STANDS: Final = (
     "((r.state <> 2 AND r.superseded = 0) OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
     "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1)))"
@@ -81,8 +86,24 @@ def all_of(branches: Branches) -> list[Branch]:
     return [branches[index] for index in range(len(branches))]
 
 
-def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[str, str]]) -> list[Known]:
-    """What is here of these records, and of the keys (with their types) what is open, or not superseded and not void.
+class Found(NamedTuple):
+    """What was looked up."""
+
+    known: list[Known]
+    heads: dict[tuple[str, str], int]
+    """How many heads the keys have, whoever wrote them."""
+
+
+def look_up(
+    tx: Transaction,
+    ids: Iterable[_native.Link],
+    keys: Iterable[tuple[str, str]],
+    logs: Iterable[_native.Link] = (),
+) -> Found:
+    """What is here of these records, and of the keys (with their types) what stands in these logs.
+
+    What stands there is open, or not superseded and not void. Of other logs a key may have thousands of heads: they are
+    counted alone.
 
     With the void ones among the records come their parents, as far as they have not been superseded.
     """
@@ -91,10 +112,16 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
     by_type: dict[str, list[str]] = {}
     for name, key in keys:
         by_type.setdefault(name, []).append(key)
+    heads: dict[tuple[str, str], int] = {}
+    own = [each.bytes for each in dict.fromkeys(logs)]
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = f"WHERE t.name = :type AND r.key IN ({names}) AND {_STANDS}"
-            found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
+            of_keys = f"WHERE t.name = :type AND r.key IN ({names}) AND "
+            fields = {"type": name, **values}
+            for links, bound in in_lists("l", own):
+                where = f"{of_keys} l.log IN ({links}) AND {_STANDS}"
+                found.update((each.id, each) for each in _known(tx, where, {**fields, **bound}))
+            heads.update(((name, key), count) for key, count in tx.execute(_COUNTED.format(of_keys), fields))
     wanted_ids = list(dict.fromkeys(ids))
     while wanted_ids:
         fresh = [found[each] for each in wanted_ids if each in found]
@@ -104,7 +131,7 @@ def look_up(tx: Transaction, ids: Iterable[_native.Link], keys: Iterable[tuple[s
         found.update((each.id, each) for each in fresh)
         walked.update(wanted_ids)
         wanted_ids = [each for each in dict.fromkeys(behind) if each not in walked]
-    return list(found.values())
+    return Found(list(found.values()), heads)
 
 
 def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:

@@ -15,6 +15,7 @@ from covm.federation.sync.judging import MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
 from covm.federation.sync.logs import Log
 from covm.federation.sync.plan import Arrived
+from covm.federation.sync.rows import Found
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
@@ -106,10 +107,12 @@ class Scribe:
             if not done.done():
                 done.set_result(one)
 
-    async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
+    async def _look_up(self, writes: Sequence[Write]) -> Found:
         keys = [(write.type, write.key) for write in writes]
         ids = [place.id for write in writes for place in write.based_on or ()]
-        return await self._keeper.look_up(ids, keys)
+        types = {write.type for write in writes}
+        own = [log.link for log in self._keeper.logs if log.author == self._keypair.peer_id and log.type in types]
+        return await self._keeper.look_up(ids, keys, own)
 
     def _one(self, intake: Intake, write: Write) -> Written:
         auth = self._keeper.authority.auth(write.type)
