@@ -213,11 +213,11 @@ async def test_whoever_asks_believes_no_answer_that_it_did_not_ask_for() -> None
         line, heard = Line(), list[Any]()
         asker = Asker("peer", line, heard.append)  # type: ignore[arg-type]
         asker.stream = 1
-        waiting = None
+        waiting: asyncio.Future[SyncResponse] | None = None
         for data in some_frames(chance):
             said += 1
             asker.on_frames([data])
-            if waiting is None and asker.stream is not None and asker._greeted.is_set():
+            if waiting is None and asker._greeted.is_set():
                 waiting = asyncio.ensure_future(asker.ask(SyncRequest(number=0, type=TYPE)))
                 await asyncio.sleep(0)
             assert len(asker._asked) <= 1
