@@ -251,7 +251,7 @@ async def test_one_thing_erased_a_thousand_times_is_looked_at_once_for_each_log(
 
     def counted(*given: Any) -> Any:
         found = honest(*given)
-        looked_up.append(len(found))
+        looked_up.append(len(found.known))
         return found
 
     monkeypatch.setattr(rows, "look_up", counted)
@@ -261,4 +261,57 @@ async def test_one_thing_erased_a_thousand_times_is_looked_at_once_for_each_log(
     own = HONEST.write("key", "why", op="erase", target=target.id, after=target)
     await shelf.take(own)
     assert await shelf.erased() == {target.id: own.id}
+    await shelf.store.close()
+
+
+@pytest.mark.parametrize("order", ["as written", "the last first", "what waits last"])
+async def test_what_waits_or_is_void_is_as_open_as_what_counts_and_the_seventeenth_is_void_in_every_order(
+    order: str,
+) -> None:
+    base = HONEST.write("key")
+    written: list[SignedRecord] = []
+    for number in range(18):
+        changes: dict[str, Any] = {"on": [base]} if number == 3 else {}
+        if number == 5:
+            changes = {"hlc": Hlc(1, 0)}  # void: its clock goes back
+        written.append(LIAR.write("key", number, after=written[-1] if written else None, **changes))
+    batches = {
+        "as written": [base, *written],
+        "the last first": [*reversed(written), base],
+        "what waits last": [*written, base],
+    }
+    shelf = await Shelf().open()
+    for record in batches[order]:
+        await shelf.take(record)
+    states = {link: state for link, (state, _) in (await shelf.states()).items()}
+    assert [states[each.id] for each in written] == [1] * 5 + [2] + [1] * 10 + [2, 2]
+    await shelf.store.close()
+
+
+async def test_what_lies_behind_a_void_record_of_the_same_log_is_superseded_through_it_in_batches_of_any_size() -> None:
+    first = HONEST.write("key", 0)
+    mine = LIAR.write("key", 1, on=[first])
+    lie = LIAR.write("key", 2, after=mine, on=[mine], hlc=Hlc(1, 0))
+    more = LIAR.write("key", 3, after=lie, on=[lie], hlc=Hlc(1, 0))
+    last = LIAR.write("key", 4, after=more, on=[more], hlc=Hlc(NOON_MS + 100, 0))
+    for batches in ([[first, mine, lie, more, last]], [[first], [mine], [lie], [more], [last]]):
+        shelf = await Shelf().open()
+        for batch in batches:
+            await shelf.take(*batch)
+        assert (await shelf.states())[lie.id][0] == VOID
+        assert await shelf.heads("key") == {last.id}
+        await shelf.store.close()
+
+
+async def test_ten_thousand_authors_write_one_key_and_one_more_looks_up_none_of_their_versions() -> None:
+    records = [Author(f"author {number}").write("key") for number in range(10_000)]
+    shelf = await Shelf().open()
+    for start in range(0, len(records), keeper.MAX_BATCH):
+        await shelf.take(*records[start : start + keeper.MAX_BATCH])
+    assert await shelf.conflicts() == ["key"]
+    last = LIAR.write("key", "one more", on=records[:100])
+    found = await shelf.keeper.look_up([each.id for each in records[:100]], [(TYPE, "key")], [last.body.log])
+    assert (len(found.known), found.heads) == (100, {(TYPE, "key"): 10_000})
+    await shelf.take(last)
+    assert len(await shelf.heads("key")) == 9_901
     await shelf.store.close()

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.records_world import Anybody, Author, Shelf
 
 from covm._native import Link
+from covm.federation.sync import judging
 from covm.federation.wire.record import Hlc, SignedRecord
 
 AUTHORS = [Author(name) for name in ("ash", "birch", "cedar")]
@@ -77,9 +79,10 @@ async def change(shelf: Shelf, outlaws: set[str]) -> None:
     st.lists(st.integers(1, 5), min_size=1, max_size=12),
     st.booleans(),
     st.integers(0, 3),
+    st.sampled_from([1, 2, 16]),
 )
 def test_what_records_come_to_does_not_depend_on_the_order_of_arrival_of_them_or_of_what_is_known_of_members(
-    records: list[SignedRecord], chance: Any, sizes: list[int], banned: bool, changes: int
+    records: list[SignedRecord], chance: Any, sizes: list[int], banned: bool, changes: int, most_open: int
 ) -> None:
     shuffled = list(records)
     chance.shuffle(shuffled)
@@ -88,5 +91,7 @@ def test_what_records_come_to_does_not_depend_on_the_order_of_arrival_of_them_or
         size = sizes[len(batches) % len(sizes)]
         batches.append(shuffled[start : start + size])
         start += size
-    one, other = asyncio.run(come_to([records], banned, 0)), asyncio.run(come_to(batches, banned, changes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "MAX_OPEN", most_open)
+        one, other = asyncio.run(come_to([records], banned, 0)), asyncio.run(come_to(batches, banned, changes))
     assert one == other

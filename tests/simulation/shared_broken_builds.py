@@ -8,7 +8,6 @@ import pytest
 from tests.simulation.broken_builds import Broken
 
 from covm.federation.sync import collection, plan_rows
-from covm.federation.sync.intake import Intake
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.manager import SyncManager
@@ -62,16 +61,18 @@ def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_a_later_clock_for_a_later_version(patch: pytest.MonkeyPatch) -> None:
-    honest = Intake._close
+    honest = plan_rows.write
 
-    def by_clock(self: Intake, known: Any, *, reopens: bool = False) -> None:
-        honest(self, known, reopens=reopens)
-        for each in self.known_of(known.type, known.key):
-            if each.counts and not each.superseded and each.hlc < known.hlc:
-                self._change(each._replace(superseded=True))
-                self.plan.superseded.add(each.id)
+    def by_clock(tx: Any, plan: Any, judged: int, now_ms: int) -> Any:
+        numbers = honest(tx, plan, judged, now_ms)
+        for known in [row.known for row in plan.rows.values() if row.known.counts]:
+            tx.execute(
+                "UPDATE covm_records SET superseded = 1 WHERE key = :key AND time_ms < :time",
+                {"key": known.key, "time": known.hlc.time_ms},
+            )
+        return numbers
 
-    patch.setattr(Intake, "_close", by_clock)
+    patch.setattr(plan_rows, "write", by_clock)
 
 
 def keeps_a_lease_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,8 @@ class SharedStory:
     """What all stories of shared data have in common."""
 
     quiet_s = QUIET_S
+    settles_s = 5.0
+    """How long it has to stay as it is before it is taken for the end."""
     counts_traffic = True
 
     def __init__(self, world: World, plan: Plan, ledger: SharedLedger, writers: Sequence[Writer]) -> None:
@@ -142,14 +144,17 @@ class SharedStory:
     async def _come_to_rest(self) -> None:
         self._world.trace.note("story", "the faults are over")
         ends_s = self._world.loop.time() + PATIENCE_S
-        while self._world.loop.time() < ends_s and not self._ledger.broken and not self.is_at_rest():  # noqa: ASYNC110 - time is made up
+        while self._world.loop.time() < ends_s and not self._ledger.broken:
             await asyncio.sleep(1.0)
+            if self.is_at_rest():
+                await asyncio.sleep(self.settles_s)
+                if self.is_at_rest():
+                    break
         self._world.trace.note("story", "all is said")
         if not all(machine.is_up for machine in self._world.machines):
             self._ledger.complain(None, "a machine does not come up again")
         if not self._ledger.broken:
             is_at_rest = self.is_at_rest()
-            await asyncio.sleep(5.0)
             machines = self.compared()
             self._ledger.compare(machines)
             await self._ledger.compare_memory(machines)

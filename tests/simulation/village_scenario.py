@@ -72,6 +72,7 @@ class VillageStory(SharedStory):
     """Whoever is in when everything has come to rest has to hold the same."""
 
     quiet_s = 15.0
+    settles_s = 12.0  # whoever was invited again knocks at least as often
     counts_traffic = False  # people interrupt each other, also where nothing else goes wrong
 
     def __init__(self, world: World, plan: Plan, ledger: VillageLedger, village: Village, council: Council) -> None:

@@ -149,7 +149,7 @@ class Forks:
             link = _native.Link(fork_id)
         except ValueError:
             return None
-        for known in await self._keeper.look_up([link], ()):
+        for known in (await self._keeper.look_up([link])).known:
             log = self._keeper.logs.get(known.log)
             return next((each for each in partings(log) if each.other == known.spot), None) if log is not None else None
         return None

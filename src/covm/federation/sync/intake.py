@@ -7,7 +7,7 @@ What is known of the records that the batch builds on, and of those with the sam
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from covm import _native
 from covm.federation.identity.authors import Beginning
@@ -15,7 +15,7 @@ from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, judge
+from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
@@ -31,11 +31,12 @@ class Intake:
         logs: Logs,
         held: Held,
         known: Iterable[Known],
+        heads: Mapping[tuple[str, str], int],
         reach: Reach,
         authority: Authority,
         now_ms: int,
     ) -> None:
-        """`known` is what was looked up; what is known of held records goes before it."""
+        """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
         self.plan = Plan()
         self._logs = logs
         self._held = held
@@ -51,11 +52,13 @@ class Intake:
         """By what they erase."""
         self._awaiting: dict[_native.Link, list[_native.Link]] = {}
         self._begun: dict[tuple[_native.Link, int], Beginning] = {}
-        self._heads: Counter[tuple[str, str]] = Counter()
+        self._heads = heads
         """Of keys, before this."""
+        self._known_heads: Counter[tuple[str, str]] = Counter()
+        """Those of them that are known."""
         for each in known:
             self._add(held.known.get(each.id, each))
-            self._heads[each.type, each.key] += each.counts and not each.superseded
+            self._known_heads[each.type, each.key] += each.counts and not each.superseded
 
     def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
         """Gives each its place and judges it, and what has waited for it in the room."""
@@ -98,7 +101,6 @@ class Intake:
                 self.plan.judged.append(known.id)
             if counts != known.counts:
                 self.plan.recount.add((known.type, known.key))
-                self._close(changed, reopens=not counts)
             if known.counts and row.verdict.status is Status.VOID:
                 self.plan.voided.append(known.id)
         self._tell_erased()
@@ -121,7 +123,7 @@ class Intake:
         return self._known[record].spot
 
     def known_of(self, type_name: str, key: str) -> list[Known]:
-        """What is known of a key: all versions that are open or not superseded, and maybe more; no erases."""
+        """What is known of a key: all that was looked up but for erases."""
         found = (self._known[each] for each in self._of_key.get((type_name, key), ()))
         return [each for each in found if each.target is None]
 
@@ -136,8 +138,10 @@ class Intake:
             known = self._known[record]
             key = known.type, known.key
             if key not in self.plan.conflicts:
-                heads = sum(each.counts and not each.superseded for each in self.known_of(*key))
-                if (heads > 1) != (self._heads[key] > 1):
+                before = self._heads.get(key, 0)
+                now = sum(each.counts and not each.superseded for each in self.known_of(*key))
+                heads = before - self._known_heads[key] + now
+                if (heads > 1) != (before > 1):
                     self.plan.conflicts[key] = heads > 1
         self._tell_erased()
         return self.plan
@@ -204,7 +208,13 @@ class Intake:
             superseded=self._is_reached(header, record.id),
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
+        own = (self._known[each] for each in self._own.get((known.log, known.key), ()))
+        known = known._replace(
+            is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own),
+        )
+        row.known = known
         self._add(known)
+        self._close(known)
         self._reach.note(record.id, header.log, place)
         if known.superseded:
             self._supersede(known.parents, known)
@@ -280,7 +290,6 @@ class Intake:
                 self.plan.judged.append(known.id)
             if counts:
                 self._supersede(known.parents, known)
-                self._close(known)
             if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):
                 pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
             is_news = False
@@ -297,7 +306,7 @@ class Intake:
             identity_seq=before.identity_seq,
             begun=self._beginning(known, row.log),
             parents={each: there for each in known.parents if (there := self._known.get(each)) is not None},
-            own=[self._known[each] for each in self._own.get((known.log, known.key), ()) if each != known.id],
+            is_aside=known.is_aside,
         )
 
     def _beginning(self, known: Known, log: Log) -> Beginning:
@@ -308,13 +317,12 @@ class Intake:
             begun = self._begun[key] = self._authority.beginning(log.first(known.spot.branch))
         return begun
 
-    def _close(self, known: Known, *, reopens: bool = False) -> None:
-        """What a record of its log names as parents is closed by it, or is not any more."""
-        for parent in known.parents:
+    def _close(self, known: Known) -> None:
+        """What a record of its log names as parents is closed by it. They are here: they stand before it."""
+        for parent in () if known.is_aside else known.parents:
             there = self._known.get(parent)
             if there is not None and there.log == known.log:
-                others = tuple(each for each in there.closers if each != known.spot)
-                self.plan.closed[parent] = others if reopens else (*others, known.spot)
+                self.plan.closed[parent] = (*there.closers, known.spot)
                 self._change(there._replace(closers=self.plan.closed[parent]))
 
     def _supersede(self, parents: tuple[_native.Link, ...], by: Known) -> None:

@@ -19,7 +19,7 @@ from covm.federation.identity.verdicts import Status, Verdict, void, waiting
 from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord
 
 MAX_OPEN: Final = 16
-"""Heads that a log may leave of one key: as many windows may be open on one entry."""
+"""Versions of one key that a log may leave open: as many windows may be open on one entry."""
 
 MAX_AHEAD_MS: Final = 10 * 60 * 1000
 """How far ahead of this node's clock a record's may be before the record waits."""
@@ -80,7 +80,9 @@ class Known(NamedTuple):
     identity_seq: int | None = None
     """The highest number of an identity entry that its log has named up to it; None while one of them is not here."""
     closers: tuple[Spot, ...] = ()
-    """Where in its log records that count name it as a parent."""
+    """Where in its log records name it as a parent, whatever became of them."""
+    is_aside: bool = False
+    """Whether it never was open and closes nothing: an erase, or one version too many."""
     target: _native.Link | None = None
     """What it erases, if it is an erase."""
     erases: bool = False
@@ -99,8 +101,8 @@ class Facts(NamedTuple):
     begun: Beginning
     parents: Mapping[_native.Link, Known]
     """Those that are here."""
-    own: Iterable[Known]
-    """Records of the same log and key: all that nothing closes, and maybe others."""
+    is_aside: bool
+    """As `Known.is_aside`."""
 
 
 class Judgement(NamedTuple):
@@ -144,15 +146,23 @@ def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:
             return "it is based on a record of another key"
         if header.hlc <= parent.hlc:
             return "its clock is not ahead of what it is based on"
-    named = {place.id for place in header.parents}
-    still_open = [one for one in facts.own if one.id not in named and is_open(one, facts.spot, facts.branches)]
-    if len(still_open) >= MAX_OPEN:
+    if facts.is_aside:
         return f"its log has left {MAX_OPEN} versions of this key side by side already"
     return None
 
 
+def is_one_too_many(header: RecordHeader, at: Spot, branches: Branches, own: Iterable[Known]) -> bool:
+    """Whether a record leaves more versions of its key open in its log than it may.
+
+    `own` are records of the same log and key: all that nothing closes, and maybe others. This depends on the headers
+    before it in its log alone: on no verdict, so on no order of arrival and on nothing that may change.
+    """
+    named = {place.id for place in header.parents}
+    return sum(one.id not in named and is_open(one, at, branches) for one in own) >= MAX_OPEN
+
+
 def is_open(one: Known, at: Spot, branches: Branches) -> bool:
-    """Whether a record counts, stands before a place in its log, and is named as a parent by nothing up to there."""
-    if not one.counts or not branches.is_behind(one.spot, at):
+    """Whether a record stands before a place in its log, and is named as a parent by nothing up to there."""
+    if one.is_aside or not branches.is_behind(one.spot, at):
         return False
     return not any(branches.is_behind(closer, at) for closer in one.closers)

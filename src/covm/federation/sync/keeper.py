@@ -235,28 +235,29 @@ class Keeper:
         return {place.id for first in log.beginnings() for place in self.authority.ends(first)}
 
     async def _find_ends(self) -> None:
-        for known in await self.look_up(self._listed - self._ends.keys(), ()):
+        for known in (await self.look_up(self._listed - self._ends.keys())).known:
             self._ends[known.id] = End(known.log, known.spot)
 
     # --- with the turn
 
-    def intake(self, known: Iterable[Known]) -> Intake:
+    def intake(self, found: rows.Found) -> Intake:
         """A plan to begin, with what was looked up."""
         reach = Reach(self._listed, self._ends.items())
-        return Intake(self.logs, self._held, known, reach, self.authority, self._clock.now_ms())
+        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, self._clock.now_ms())
 
     async def look_up(
         self,
         ids: Iterable[_native.Link],
-        keys: Iterable[tuple[str, str]],
+        keys: Iterable[tuple[str, str]] = (),
+        logs: Iterable[_native.Link] = (),
         targets: Iterable[_native.Link] = (),
-    ) -> list[Known]:
-        """What there is to know of records and keys, and of erases of the targets."""
-        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, targets))
+    ) -> rows.Found:
+        """What there is to know of records, of keys in these logs, and of erases of the targets."""
+        return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, logs, targets))
 
-    async def _look_up(self, coming: Iterable[Arrived]) -> list[Known]:
+    async def _look_up(self, coming: Iterable[Arrived]) -> rows.Found:
         """What there is to know before these are judged."""
-        ids, keys = dict[_native.Link, None](), dict[tuple[str, str], None]()
+        ids, keys, logs = dict[_native.Link, None](), dict[tuple[str, str], None](), dict[_native.Link, None]()
         fresh: set[_native.Link] = set()
         targets: list[_native.Link] = []
         followed: set[_native.Link | None] = set()
@@ -268,6 +269,7 @@ class Keeper:
                 targets.append(header.target)
                 ids[header.target] = None
             keys[header.type, header.key] = None
+            logs[header.log] = None
             # The second that follows an end of a log forks it: what it follows is the end no more by then.
             is_first = header.prev is None or header.prev in fresh or header.prev not in followed
             followed.add(header.prev)
@@ -277,7 +279,7 @@ class Keeper:
             else:
                 ids[each.record.id] = None
                 ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys, targets)
+        return await self.look_up(ids, keys, logs, targets)
 
     def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
         """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""

@@ -9,9 +9,10 @@ from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync import tables
 from covm.federation.sync.heads import Node, reached_in
+from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Log
 from covm.federation.sync.plan import Plan, Row
-from covm.federation.sync.rows import all_of, in_lists, parents_in
+from covm.federation.sync.rows import ASIDE, all_of, in_lists, parents_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,7 +91,7 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
             tx.execute(
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
-                {"id": link.bytes, "closers": _closers_text(closers)},
+                {"id": link.bytes, "closers": _spots_text(closers)},
             )
     for link, eraser in plan.erased.items():
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
@@ -213,7 +214,7 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
         _state(row),
         "" if row.verdict.holds else row.verdict.reason,
         int(known.superseded),
-        _closers_text(known.closers),
+        _closers_text(known),
         known.hlc.time_ms,
         known.hlc.counter,
         known.identity_seq,
@@ -249,7 +250,7 @@ def _update(tx: Transaction, row: Row, judged: int | None) -> None:
             "state": _state(row),
             "reason": "" if row.verdict.holds else row.verdict.reason,
             "superseded": int(row.known.superseded),
-            "closers": _closers_text(row.known.closers),
+            "closers": _closers_text(row.known),
             "seq": row.known.identity_seq,
             "judged": judged,
             "told": _told(row, judged),
@@ -268,5 +269,9 @@ def _state(row: Row) -> int:
     return tables.VALID if row.verdict.status is Status.VALID else tables.VOID
 
 
-def _closers_text(closers: Iterable[Spot]) -> str:
+def _closers_text(known: Known) -> str:
+    return ASIDE if known.is_aside else _spots_text(known.closers)
+
+
+def _spots_text(closers: Iterable[Spot]) -> str:
     return " ".join(f"{each.branch}:{each.seq}" for each in closers)

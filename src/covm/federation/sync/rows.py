@@ -28,11 +28,19 @@ _KNOWN: Final = (
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
-_OPEN: Final = (
-    "(r.superseded = 0 OR r.closers = '' OR EXISTS "
-    "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))"
+_COUNTED: Final = (
+    "SELECT r.key, count(*) FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id {} "
+    "r.state = 1 AND r.op < 2 AND r.superseded = 0 GROUP BY r.key"
 )
-"""What may be open: also what is closed in a log that was forked, for it may be so on another branch alone."""
+
+_STANDS: Final = (
+    "(r.op <> 2 AND (r.state <> 2 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
+    "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))))"
+)
+"""What may be a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
+
+ASIDE: Final = "-"
+"""The closers of what never was open."""
 
 _CID_SIZE: Final = len(_native.cid(b"").bytes)
 
@@ -88,35 +96,55 @@ def all_of(branches: Branches) -> list[Branch]:
     return [branches[index] for index in range(len(branches))]
 
 
+class Found(NamedTuple):
+    """What was looked up."""
+
+    known: list[Known]
+    heads: dict[tuple[str, str], int]
+    """How many heads the keys have, whoever wrote them."""
+
+
 def look_up(
     tx: Transaction,
     ids: Iterable[_native.Link],
     keys: Iterable[tuple[str, str]],
+    logs: Iterable[_native.Link] = (),
     targets: Iterable[_native.Link] = (),
-) -> list[Known]:
-    """What is here of these records, and of the keys (with their types) what is open or not superseded and not void.
+) -> Found:
+    """What is here of these records, and of the keys (with their types) what stands in these logs.
+
+    What stands there is open, or not superseded and not void. Of other logs a key may have thousands of heads: they are
+    counted alone.
 
     With the void ones among the records come their parents, as far as they have not been superseded; with those that
     erase others these; and what erases the same, or one of the `targets`, and is valid: of each branch the first.
     """
     found: dict[_native.Link, Known] = {}
+    walked: set[_native.Link] = set()
     by_type: dict[str, list[str]] = {}
     for name, key in keys:
         by_type.setdefault(name, []).append(key)
+    heads: dict[tuple[str, str], int] = {}
+    own = [each.bytes for each in dict.fromkeys(logs)]
     for name, wanted in by_type.items():
         for names, values in in_lists("k", wanted):
-            where = f"WHERE t.name = :type AND r.key IN ({names}) AND r.state <> 2 AND r.op <> 2 AND {_OPEN}"
-            found.update((each.id, each) for each in _known(tx, where, {"type": name, **values}))
-    pending = [each for each in dict.fromkeys(ids) if each not in found]
-    while pending:
-        fresh: list[Known] = []
-        for names, values in in_lists("i", [each.bytes for each in pending]):
+            of_keys = f"WHERE t.name = :type AND r.key IN ({names}) AND "
+            fields = {"type": name, **values}
+            for links, bound in in_lists("l", own):
+                where = f"{of_keys} l.log IN ({links}) AND {_STANDS}"
+                found.update((each.id, each) for each in _known(tx, where, {**fields, **bound}))
+            heads.update(((name, key), count) for key, count in tx.execute(_COUNTED.format(of_keys), fields))
+    wanted_ids = list(dict.fromkeys(ids))
+    while wanted_ids:
+        fresh = [found[each] for each in wanted_ids if each in found]
+        for names, values in in_lists("i", [each.bytes for each in wanted_ids if each not in found]):
             fresh += _known(tx, f"WHERE r.id IN ({names})", values)
-        found.update((each.id, each) for each in fresh)
         behind = [parent for each in fresh if not each.counts and not each.superseded for parent in each.parents]
-        pending = [each for each in dict.fromkeys(behind) if each not in found]
+        found.update((each.id, each) for each in fresh)
+        walked.update(wanted_ids)
+        wanted_ids = [each for each in dict.fromkeys(behind) if each not in walked]
     _look_up_erased(tx, found, targets)
-    return list(found.values())
+    return Found(list(found.values()), heads)
 
 
 def _look_up_erased(tx: Transaction, found: dict[_native.Link, Known], targets: Iterable[_native.Link]) -> None:
@@ -206,7 +234,8 @@ def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Know
             counts=row[9] == tables.VALID and row[10] != tables.ERASE,
             superseded=bool(row[11]),
             identity_seq=row[12],
-            closers=_closers(row[13]),
+            closers=() if row[13] == ASIDE else _closers(row[13]),
+            is_aside=row[13] == ASIDE,
             target=None if row[14] is None else _native.Link(bytes(row[14])),
             erases=row[9] == tables.VALID and row[10] == tables.ERASE,
         )

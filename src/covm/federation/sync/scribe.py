@@ -17,6 +17,7 @@ from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_ope
 from covm.federation.sync.keeper import Keeper, place_of_known
 from covm.federation.sync.logs import First, Log
 from covm.federation.sync.plan import Arrived, Row
+from covm.federation.sync.rows import Found
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
@@ -129,11 +130,13 @@ class Scribe:
             sealed = msgspec.structs.replace(arrived.record, envelope=envelope)
             rows[record].arrived = arrived._replace(record=sealed)
 
-    async def _look_up(self, writes: Sequence[Write]) -> list[Known]:
+    async def _look_up(self, writes: Sequence[Write]) -> Found:
         keys = [(write.type, write.key) for write in writes]
         ids = [place.id for write in writes for place in write.based_on or ()]
         targets = [write.target.id for write in writes if write.target is not None]
-        return await self._keeper.look_up([*ids, *targets], keys, targets)
+        types = {write.type for write in writes}
+        own = [log.link for log in self._keeper.logs if log.author == self._keypair.peer_id and log.type in types]
+        return await self._keeper.look_up([*ids, *targets], keys, own, targets)
 
     def _one(self, intake: Intake, write: Write, unsealed: dict[_native.Link, bytes]) -> _native.Link:
         """Plans one write; the record's id, whose bytes are to be sealed yet."""
@@ -205,13 +208,13 @@ class Scribe:
         return data, SignedRecord(id=_native.cid(data), author=header.author, body=header, envelope=b"")
 
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
-        """What the write is based on; with it what its own log has left open and others have replaced since.
+        """What the write is based on; with it what its own log has left open and does not stand any more.
 
         What this node wrote while its clock was ahead is held, and will count: here it does so already.
         """
         of_key = intake.known_of(write.type, write.key)
-        mine = [_counting(each, of_key) for each in of_key if intake.author_of(each) == self._keypair.peer_id]
-        mine = [each for each in mine if each.counts]
+        own = [_counting(each, of_key) for each in of_key if intake.author_of(each) == self._keypair.peer_id]
+        mine = [each for each in own if each.counts]
         if write.based_on is None:
             based = [each for each in mine if not each.superseded]
         else:
@@ -219,21 +222,16 @@ class Scribe:
             based = [each for each in of_key if each.id in wanted]
             if len(based) < len(wanted):
                 raise InvalidMessage(write.type, "", f"what the write of {write.key!r} is based on is not here")
-        link = log.link
-        replaced = [each for each in mine if each.log == link and each.superseded and not each.closers]
+        last = log.last()
+        left_open = [each for each in own if each.log == log.link and last and is_open(each, last[0], log.branches)]
+        replaced = [each for each in left_open if each.superseded or not each.counts]
         parents = list({each.id: each for each in (*based, *replaced)}.values())
         if len(parents) > MAX_PARENTS:
             raise InvalidMessage(
                 write.type, "", f"it is based on {len(parents)} versions, and {MAX_PARENTS} fit: resolve some first"
             )
         named = {each.id for each in parents}
-        last = log.last()
-        still_open = [
-            each
-            for each in mine
-            if each.log == link and each.id not in named and last and is_open(each, last[0], log.branches)
-        ]
-        if len(still_open) >= MAX_OPEN:
+        if sum(each.id not in named for each in left_open) >= MAX_OPEN:
             raise InvalidMessage(
                 write.type, "", f"{MAX_OPEN} versions of {write.key!r} stand side by side already: resolve them first"
             )
@@ -252,11 +250,9 @@ class Scribe:
 def _counting(known: Known, of_key: Sequence[Known]) -> Known:
     """One of this node's own records, as it will be once all that is held is judged."""
     behind = [each for each in of_key if not each.is_judged and known.id in each.parents]
-    closers = tuple(each.spot for each in behind if each.log == known.log)
     return known._replace(
         counts=known.counts or not known.is_judged,
         superseded=known.superseded or bool(behind),
-        closers=(*known.closers, *closers),
     )
 
 
