@@ -104,7 +104,7 @@ MEMBER_COMMANDS = {
 
 CHARTER_COMMANDS = {
     "sign": ("founding:sign", "Sign a charter for this node's member."),
-    "show": ("founding:show", "Show what a charter says, and who has signed it."),
+    "show": ("charters:show", "Show what a charter says, and who has signed it."),
 }
 
 OUTBOX_COMMANDS = {

@@ -10,6 +10,7 @@ from covm.cli.durations import milliseconds
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import note, safe, say, say_json
 from covm.cli.rendering import date_time, sentence, table
+from covm.cli.rules_shown import show_rules
 from covm.control import membership
 from covm.control.client import ControlClient
 
@@ -95,16 +96,12 @@ def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
 
 
 def roles(*, common: Common = DEFAULT) -> None:
-    """List the roles of the charter, with what each may do by type."""
+    """List the roles of the charter, with what each may do by type, and the types that have rules of their own."""
     known = ControlClient(common.folder).roles()
     if common.json:
-        say_json(membership.Roles(roles=known))
+        say_json(known)
         return
-    rows = [
-        (each.name, *(", ".join(patterns) or "-" for patterns in (each.publish, each.send, each.read, each.write)))
-        for each in known
-    ]
-    table(("ROLE", "PUBLISH", "SEND", "READ", "WRITE"), rows, empty="there is no charter here yet")
+    show_rules(known)
 
 
 def whoami(*, common: Common = DEFAULT) -> None:

@@ -165,9 +165,9 @@ class ControlClient:
         """What waits for approvals."""
         return self._node.ask(membership.Requests, "GET", "/v1/members/requests").requests
 
-    def roles(self) -> list[membership.Role]:
-        """The charter's roles."""
-        return self._node.ask(membership.Roles, "GET", "/v1/members/roles").roles
+    def roles(self) -> membership.Roles:
+        """The charter's roles, and the types that have rules of their own."""
+        return self._node.ask(membership.Roles, "GET", "/v1/members/roles")
 
     def whoami(self) -> membership.WhoAmI:
         """Whose the node is."""

@@ -104,10 +104,24 @@ class Role(Struct, kw_only=True, frozen=True):
     write: list[str]
 
 
+class TypeRules(Struct, kw_only=True, frozen=True):
+    """What everyone has agreed on about a type; `*` stands for all that are not named."""
+
+    name: str
+    durable: bool
+    writers: str
+    size_limit_bytes: int
+    resolver: str
+    """Its name, with its version behind a slash where that is not 1."""
+    grants: Role | None
+    """The roles that may do each thing with the type, whatever their patterns say; None leaves it to the patterns."""
+
+
 class Roles(Versioned, kw_only=True, frozen=True):
-    """The charter's roles."""
+    """The charter's roles, and the types that have rules of their own."""
 
     roles: list[Role]
+    types: list[TypeRules]
 
 
 class WhoAmI(Versioned, kw_only=True, frozen=True):

@@ -13,6 +13,7 @@ from covm.control import membership as said
 from covm.control.failures import Invalid
 from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, node_of, read
+from covm.daemon.rules import told_rules
 from covm.federation import FederationService
 from covm.federation.membership.views import MemberView, RequestView
 from covm.federation.wire.member_id import distinct, is_member_id
@@ -35,21 +36,8 @@ async def requests(request: Request) -> Response:
 
 
 async def roles(request: Request) -> Response:
-    charter = node_of(request).service.members.roles()
-    return answer(
-        said.Roles(
-            roles=[
-                said.Role(
-                    name=name,
-                    publish=list(role.publish),
-                    send=list(role.send),
-                    read=list(role.read),
-                    write=list(role.write),
-                )
-                for name, role in charter.items()
-            ]
-        )
-    )
+    desk = node_of(request).service.members
+    return answer(told_rules(desk.roles(), desk.types()))
 
 
 async def who_am_i(request: Request) -> Response:

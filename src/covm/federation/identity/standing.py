@@ -33,7 +33,7 @@ from covm.federation.identity.charter import Charter
 from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
 from covm.federation.identity.cuts import Cut, CutIndex, Within
 from covm.federation.identity.identities import Identities
-from covm.federation.identity.roles import Action, TypeRule, decide, everyone_may_read
+from covm.federation.identity.roles import EVERY_TYPE, Action, TypeRule, decide, everyone_may_read
 from covm.federation.identity.tally import Tally, why_removed
 from covm.federation.identity.verdicts import Verdict, ended, refused, short, valid, void, waiting
 from covm.federation.wire.record import SignedRecord
@@ -230,6 +230,11 @@ class Standing:
             if isinstance(body, TypeCredential):
                 return body.rule
         return self.charter.default_rule
+
+    def type_rules(self) -> dict[str, TypeRule]:
+        """The rules of all types that have one of their own, and under `*` that of all others."""
+        named = {name: self.type_rule(name) for name in (*self.charter.types, *self._tally.types)}
+        return {**named, EVERY_TYPE: self.charter.default_rule}
 
     def everyone_may_read(self, type_name: str) -> bool:
         """Whether every role may read the type, so that it may be gossiped."""

@@ -15,7 +15,7 @@ from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
 from covm.federation.identity.charter import SignedCharter, roles_problem
 from covm.federation.identity.credentials import Removal, SignedCredential, misfit
 from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.roles import Role
+from covm.federation.identity.roles import Role, TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
@@ -98,6 +98,11 @@ class MembershipDesk:
         """The charter's roles, with what each may do by type pattern."""
         ledger = self._members.ledger
         return dict(ledger.charter.charter.roles) if ledger is not None else {}
+
+    def types(self) -> dict[str, TypeRule]:
+        """What everyone has agreed on about types, by name; `*` stands for all that are not named."""
+        standing = self._members.standing
+        return standing.type_rules() if standing is not None else {}
 
     @property
     def federation_name(self) -> str:
