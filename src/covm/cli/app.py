@@ -35,7 +35,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 no node running, 4 not found, 5 refused
 FEDERATION_HELP = """\
 Run this node, and talk to it while it runs.
 
-A PEER is a peer id, the beginning of one (also without its 12D3KooW), or the name that a peer goes by.
+A PEER is a peer id, the beginning of one (also without its 12D3KooW), or the name that a peer goes by or the
+beginning of that.
 """
 
 COMMANDS = {

@@ -84,7 +84,7 @@ def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
     Parameters
     ----------
     member
-        A member's name or id, or the beginning of the id; see `covm federation members`.
+        A member's name or id, or the beginning of one; see `covm federation members`.
     reason
         Why, for everybody to read.
     """

@@ -21,7 +21,7 @@ from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item
-from covm.federation.membership.finding import Findable, matching
+from covm.federation.membership.finding import Findable, begins, matching
 from covm.federation.membership.founding import MEMBER_ROLE
 from covm.federation.membership.invites import (
     MAX_LINK_ADDRESSES,
@@ -78,9 +78,9 @@ class MembershipDesk:
         return members_of(ledger, self._own()) if ledger is not None else []
 
     def show(self, member: str) -> MemberView:
-        """One member, by its id, the beginning of it (behind what all ids begin with), or its name, if only one has it.
+        """One member, by its id, its name, or the beginning of one of these (of an id behind what all begin with).
 
-        Raises `UnknownMember`.
+        If several fit by name, it is the one that is in now. Raises `UnknownMember`.
         """
         return self._found(member)
 
@@ -341,6 +341,9 @@ class MembershipDesk:
     def _found(self, member: str) -> MemberView:
         everyone = self.listed()
         found = matching(member, [Findable(each.id, (each.id,), each.name) for each in everyone])
+        if not any(begins(each, member) for each in found):
+            # Who is out has its name no longer, but who is meant by an id is never another.
+            found = [each.id for each in everyone if each.id in found and each.is_member] or found
         if len(found) != 1:
             raise UnknownMember(member, tuple(found))
         return next(each for each in everyone if each.id == found[0])
