@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cli.conftest import NodeStarter
-from tests.cli.members import done, made, until
+from tests.cli.members import done, founded, made, until
 from tests.cli.processes import covm
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rules.toml"
@@ -62,3 +62,18 @@ def test_rules_that_are_wrong_are_told_line_by_line_and_nobody_begins(folder: Pa
     assert done(mill, "show")["member"] == ""
     missing = covm("federation", "create", "Three Valleys", "--rules", folder / "none.toml", "--home", mill)
     assert (missing.code, "there is no file" in missing.err) == (4, True)
+
+
+def test_a_founder_gives_a_type_its_rule_later(folder: Path, start: NodeStarter) -> None:
+    founded(folder)
+    mill, rules = start("mill"), folder / "types.toml"
+    rules.write_text(f'[types."{ENTRY}"]\ngrants = {{ read = ["member"], write = ["boss"] }}\n')
+    refused = mill.run("types", "propose", str(rules))
+    assert (refused.code, 'grants.write[0] = "boss": must be of the roles member, observer' in refused.err) == (2, True)
+    rules.write_text(f'[types."{ENTRY}"]\ngrants = {{ read = ["member"], write = ["member"] }}\n')
+    done = mill.run("types", "propose", str(rules))
+    assert (done.code, done.out) == (0, f"the type {ENTRY} counts: approved by Mill Bakery\n"), done
+    [entry] = [each for each in mill.ask("roles")["types"] if each["name"] == ENTRY]
+    assert (entry["grants"]["write"], entry["grants"]["send"]) == (["member"], [])
+    again = mill.run("types", "propose", str(rules))
+    assert (again.code, "nothing changes it" in again.err) == (5, True), again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covm.cli.output import say
 from covm.cli.rendering import size, table
-from covm.control.membership import Role, Roles
+from covm.control.membership import Role, Roles, TypeRules
 
 
 def show_rules(rules: Roles) -> None:
@@ -30,6 +30,17 @@ def show_rules(rules: Roles) -> None:
         listed,
         empty="no type has a rule of its own",
     )
+
+
+def rule_in_words(rule: TypeRules) -> str:
+    """What a type's rule is to be, in a line."""
+    granted = "by role"
+    if rule.grants is not None:
+        actions = ("publish", "send", "read", "write")
+        who = zip(actions, _allowed(rule.grants), strict=True)
+        granted = "; ".join(f"{action}: {'nobody' if roles == '-' else roles}" for action, roles in who)
+    durable = "durable" if rule.durable else "not durable"
+    return f"{durable}, writers: {rule.writers}, up to {size(rule.size_limit_bytes)}, {rule.resolver}; {granted}"
 
 
 def _allowed(role: Role) -> list[str]:

@@ -188,6 +188,11 @@ class ControlClient:
         asked = membership.Remove(member=member, reason=reason)
         return self._node.ask(membership.Decided, "POST", "/v1/members/remove", asked).decision
 
+    def propose_types(self, rules: str) -> list[membership.Decision]:
+        """Proposes the types in a file of rules, and approves them."""
+        asked = membership.ProposeTypes(rules=rules)
+        return self._node.ask(membership.Requests, "POST", "/v1/members/types", asked).requests
+
     def identity(self) -> membership.OwnIdentity:
         """The identity log of the node's member, and where that one takes part."""
         return self._node.ask(membership.OwnIdentity, "GET", "/v1/identity")

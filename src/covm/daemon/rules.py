@@ -12,11 +12,12 @@ def told_rules(roles: Mapping[str, Role], types: Mapping[str, TypeRule]) -> said
     """All of them, by name."""
     return said.Roles(
         roles=[_role(name, role) for name, role in sorted(roles.items())],
-        types=[_type(name, rule) for name, rule in sorted(types.items())],
+        types=[told_rule(name, rule) for name, rule in sorted(types.items())],
     )
 
 
-def _type(name: str, rule: TypeRule) -> said.TypeRules:
+def told_rule(name: str, rule: TypeRule) -> said.TypeRules:
+    """That of one type."""
     return said.TypeRules(
         name=name,
         durable=rule.durable,

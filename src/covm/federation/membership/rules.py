@@ -85,17 +85,29 @@ class BadRules(ValueError):
 
 def read_rules(data: bytes) -> Rules:
     """The rules in a file. Raises `BadRules`."""
-    if len(data) > MAX_RULES_FILE:
-        raise BadRules([Problem("the file", f"{len(data):,} bytes", f"must have {MAX_RULES_FILE // 1024} KiB at most")])
-    try:
-        table = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadRules([Problem("the file", shown(str(error), limit=200), "must be TOML")]) from None
     reader = _Reader()
-    rules = reader.rules(table)
+    rules = reader.rules(_table_in(data))
     if reader.problems:
         raise BadRules(reader.problems)
     return rules
+
+
+def read_types(data: bytes, roles: Mapping[str, Role]) -> dict[str, TypeRule]:
+    """The types in a file, to be added to a charter that has these roles. Raises `BadRules`."""
+    reader = _Reader()
+    types = reader.types(_table_in(data), roles)
+    if reader.problems:
+        raise BadRules(reader.problems)
+    return types
+
+
+def _table_in(data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_RULES_FILE:
+        raise BadRules([Problem("the file", f"{len(data):,} bytes", f"must have {MAX_RULES_FILE // 1024} KiB at most")])
+    try:
+        return tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRules([Problem("the file", shown(str(error), limit=200), "must be TOML")]) from None
 
 
 class _Reader:
@@ -112,15 +124,26 @@ class _Reader:
         if len(given) > MAX_ROLES:
             self._wrong("roles", len(given), f"must be at most {MAX_ROLES} roles")
         roles = {name: self._role(given, name) for name in given} or dict(DEFAULT_ROLES)
-        types = self._table(table, "types", "types")
-        if len(types) > MAX_CHARTER_TYPES:
-            self._wrong("types", len(types), f"must be at most {MAX_CHARTER_TYPES} types")
         founders = table.get("founders", [MEMBER_ROLE])
         return Rules(
             roles=roles,
             founder_roles=tuple(sorted(self._role_names("founders", founders, roles, least=1))),
-            types={name: self._type(types, name, roles) for name in types},
+            types=self._types(table, roles),
         )
+
+    def types(self, table: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, TypeRule]:
+        self._only(table, "", ("types",))
+        if not table.get("types"):
+            self._wrong("types", table.get("types"), 'must have a type at least: [types."accounts.entry"]')
+        if EVERY_TYPE in self._table(table, "types", "types"):
+            self._wrong('types."*"', EVERY_TYPE, "must be the name of one type: nothing changes the rule of all others")
+        return self._types(table, roles)
+
+    def _types(self, table: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, TypeRule]:
+        types = self._table(table, "types", "types")
+        if len(types) > MAX_CHARTER_TYPES:
+            self._wrong("types", len(types), f"must be at most {MAX_CHARTER_TYPES} types")
+        return {name: self._type(types, name, roles) for name in types}
 
     def _role(self, roles: Mapping[str, Any], name: str) -> Role:
         field = f"roles.{_shown(name)}"
