@@ -197,6 +197,7 @@ def test_what_an_approval_would_do_is_said_in_words() -> None:
         "short_id": "i",
         "subject": "s",
         "subject_short_id": "",
+        "rule": None,
         "name": "Bank",
         "proposed_by": "p",
         "proposed_at": 0,

@@ -138,6 +138,8 @@ def test_invites_that_are_none_are_told_before_anything_is_done(folder: Path, st
         assert "covm: " in outcome.err
         assert link[40:80] not in outcome.err, "a secret is never repeated"
     assert covm("federation", "join", link, "--home", home).code == 0
+    left = [file for file in home.rglob("*") if file.is_file() and link.encode() in file.read_bytes()]
+    assert left == [], "a link that was used is nowhere in the home, also if it lets in somebody else"
     smith = folder / "smith"
     assert covm("init", "--home", smith, "--preset", "local", "--name", "Smith").code == 0
     used = covm("federation", "join", link, "--home", smith)

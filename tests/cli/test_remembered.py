@@ -99,6 +99,20 @@ def test_only_the_latest_notices_are_kept() -> None:
     assert "acknowledged 3 messages" in noted.latest()[0].text
 
 
+def test_whatever_is_repeated_by_however_many_pushes_out_nothing_else() -> None:
+    now = iter(range(10_000))
+    noted = Notices(lambda peer: "", lambda: next(now))
+    noted.hear(events.RolledBack(peer=FARM, incarnation="7-ab", proven_seq=12))
+    for number in range(1000):
+        noted.hear(events.InviteRefused(FARM, "it is used up"))
+        noted.hear(events.InviteRefused(f"stranger {number}", "it is used up"))
+    told = noted.latest()
+    assert len(told) == notices.MOST
+    assert "went back in time" in told[0].text
+    [repeated] = [each for each in told if each.times > 1]
+    assert (repeated.times, repeated.time, FARM in repeated.text) == (1000, 1999, True)
+
+
 # --- ids
 
 IDS = [f"{number:032x}" for number in range(40)] + ["f" * 32]

@@ -19,11 +19,13 @@ import pytest
 from tests.docs.pages import ROOT, Block, blocks, pages_with
 
 from covm.federation import FederationConfig
+from covm.federation.membership.rules import read_rules
 from covm.governance import Proposal
 from covm.testing import simulated_federation
 
 PATIENCE_S = 100
 HELLO = ROOT / "examples" / "hello_federation.py"
+RULES = ROOT / "examples" / "rules.toml"
 PROPOSAL = Proposal(id="roof", title="A solar roof", author="Mill Bakery", created_at=1_795_199_400_000)
 
 
@@ -114,6 +116,9 @@ async def play(pieces: Iterable[Block], names: dict[str, Any]) -> None:
     ids=lambda block: block.place,
 )
 def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
+    if block.text.startswith("# rules.toml"):
+        assert read_rules(block.text.encode()) == read_rules(RULES.read_bytes())
+        return
     file = tmp_path / "config.toml"
     file.write_text(block.text)
     FederationConfig.load(file, environ={})

@@ -79,3 +79,46 @@ async def test_requests_about_two_of_one_name_are_told_apart_by_whom_they_are_ab
         assert (first.subject, first.status) == (str(v.coops["SHOP"].member), "valid")
         second = await desk.approve(str(v.coops["shop"].member))
         assert (second.subject, second.status) == (str(v.coops["shop"].member), "valid")
+
+
+@virtually
+async def test_the_only_beginning_of_a_name_is_enough_and_nobody_takes_it_over() -> None:
+    async with valley(others=("hill farm", "hill", "liar")) as v:
+        await v.joined("hill farm", by="mill")
+        desk, members = v.desk("mill"), v["mill"].service._node.members
+        assert members is not None
+        hill = desk.show("hill farm")
+        assert desk.show("hil") == desk.show("HILL F") == hill
+        for unknown in ("hi", "", "farms", "ill farm"):
+            with pytest.raises(UnknownMember):
+                desk.show(unknown)
+        # Whoever calls itself by what people type is not sent what is for another.
+        await v.joined("hill", by="mill")
+        for several in ("hil", "hill"):
+            with pytest.raises(UnknownMember, match="2 of them fit"):
+                desk.show(several)
+        assert desk.show("hill f") == hill
+        assert desk.show(str(v.coops["hill"].member)[7:15]).name == "Hill"
+
+
+@virtually
+async def test_who_was_removed_does_not_block_its_name_for_who_is_in() -> None:
+    async with valley(others=("shop", "SHOP")) as v:
+        await v.joined("shop", by="mill")
+        desk, gone = v.desk("mill"), str(v.coops["shop"].member)
+        asked = await desk.remove("Shop", "has closed")
+        await in_time(lambda: v.desk("farm").requests() != [])
+        await v.desk("farm").approve(asked.id)
+        await in_time(lambda: not v.is_in("shop", seen_by="mill"))
+        assert desk.show("shop").id == gone, "it is the only one of that name"
+        await v.joined("SHOP", by="mill")
+        assert desk.show("shop").id == str(v.coops["SHOP"].member)
+        assert desk.show(gone[7:15]).id == gone
+        # But not what is the beginning of its id.
+        members, head = v["mill"].service._node.members, None
+        assert members is not None
+        head = members.ledger and members.ledger.identities.head(v.coops["SHOP"].member)
+        assert head
+        members.take([signed(v.coops["SHOP"], draft_rename(head, gone[7:15]))])
+        with pytest.raises(UnknownMember, match="2 of them fit"):
+            desk.show(gone[7:15])

@@ -35,7 +35,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 no node running, 4 not found, 5 refused
 FEDERATION_HELP = """\
 Run this node, and talk to it while it runs.
 
-A PEER is a peer id, the beginning of one (also without its 12D3KooW), or the name that a peer goes by.
+A PEER is a peer id, the beginning of one (also without its 12D3KooW), or the name that a peer goes by or the
+beginning of that.
 """
 
 COMMANDS = {
@@ -87,7 +88,6 @@ FEDERATION_COMMANDS = {
     "messages": ("messages:messages", "Show the messages received lately, with what is in them."),
     "gossip-log": ("logs:gossip_log", "Show what was published and received, and how each was judged."),
     "stats": ("statistics:stats", "Show the node's counters."),
-    "types": ("statistics:types", "List the message types that the node knows."),
 }
 
 RECORD_FILE_COMMANDS = {
@@ -109,7 +109,12 @@ MEMBER_COMMANDS = {
 
 CHARTER_COMMANDS = {
     "sign": ("founding:sign", "Sign a charter for this node's member."),
-    "show": ("founding:show", "Show what a charter says, and who has signed it."),
+    "show": ("charters:show", "Show what a charter says, and who has signed it."),
+}
+
+TYPE_COMMANDS = {
+    "list": ("statistics:types", "List the message types that the node knows."),
+    "propose": ("type_rules:propose", "Give types rules of their own, for founders to approve."),
 }
 
 OUTBOX_COMMANDS = {
@@ -165,6 +170,7 @@ GROUPS: Mapping[tuple[str, ...], tuple[Commands, str]] = {
     ("store",): (STORE_COMMANDS, "Look after the store: everything that the node must not lose."),
     ("federation",): ({**MEMBER_COMMANDS, **FEDERATION_COMMANDS, **RECORD_FILE_COMMANDS}, FEDERATION_HELP),
     ("federation", "charter"): (CHARTER_COMMANDS, "The charter that the founders of a federation sign."),
+    ("federation", "types"): (TYPE_COMMANDS, "Message types, and what the founders have agreed on about them."),
     ("federation", "outbox"): (OUTBOX_COMMANDS, "Messages that this node sent to single peers."),
     ("federation", "inbox"): (INBOX_COMMANDS, "Messages for this node that are not dealt with yet."),
     ("federation", "records"): (

@@ -1,4 +1,4 @@
-"""`covm federation create` and `charter`: a federation begins."""
+"""`covm federation create` and `charter sign`: a federation begins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from covm.control.schema import Versioned
 if TYPE_CHECKING:
     from covm.daemon.homestead import Homestead
     from covm.federation.membership.papers import OpenedCharter
+    from covm.federation.membership.rules import Rules
 
 
 class Founded(Versioned, kw_only=True, frozen=True):
@@ -41,6 +42,7 @@ def create(
     as_: Annotated[str | None, Parameter(name="--as")] = None,
     founder: Annotated[list[Path] | None, Parameter(negative=())] = None,
     k: int = 1,
+    rules: Path | None = None,
     charter: Path | None = None,
     passphrase_file: Path | None = None,
     common: Common = DEFAULT,
@@ -61,6 +63,9 @@ def create(
         The identity of another founder, from `covm identity export` on its machine. May be given several times.
     k
         How many founders admit a new member.
+    rules
+        A TOML file with the roles and the types that have rules of their own; without it, the roles member, who may do
+        everything, and observer, who may read. Nothing changes a charter later.
     charter
         Where the charter is written when others have to sign it; without it, charter.json here.
     passphrase_file
@@ -69,10 +74,11 @@ def create(
     """
     from covm.federation.membership.papers import read_identity
 
+    agreed = None if rules is None else _rules(rules)
     others = [paper_files.read(path, read_identity) for path in founder or []]
 
     async def work(home: Homestead) -> _Done:
-        paper = await home.draft(name, as_, others, k)
+        paper = await home.draft(name, as_, others, k, agreed)
         return await _go_on(home, paper_bytes(paper))
 
     _tell(_at_home(common, passphrase_file, work, charter or Path("charter.json")), common)
@@ -96,28 +102,16 @@ def sign(file: Path, /, *, passphrase_file: Path | None = None, common: Common =
     _tell(_at_home(common, passphrase_file, lambda home: _go_on(home, data), file), common)
 
 
-def show(file: Path, /, *, common: Common = DEFAULT) -> None:
-    """Show what a charter says, and who has signed it; changes nothing.
+def _rules(file: Path) -> Rules:
+    from covm.federation.membership.rules import BadRules, read_rules
 
-    Parameters
-    ----------
-    file
-        The charter.
-    """
-    from covm.federation.membership.papers import read_charter
-
-    opened = paper_files.read(file, read_charter)
-    if common.json:
-        say_json(_founded(opened, "", "", "", str(file)))
-        return
-    charter = opened.charter
-    say(f"federation   {safe(charter.name)}")
-    for each in charter.founders:
-        has = opened.signed is not None and each.key in opened.signed.signers
-        state = "signed" if has else "has not signed"
-        say(f"founder      {safe(_name(opened, each.member))}  {each.member}  {state}")
-    say(f"admission    {charter.k} of {len(charter.founders)} founders admit a member")
-    say(f"roles        {', '.join(sorted(charter.roles))}")
+    data = paper_files.read(file, bytes)
+    try:
+        return read_rules(data)
+    except BadRules as error:
+        raise Invalid(
+            str(error), code="bad_rules", details={"problems": [each._asdict() for each in error.problems]}
+        ) from error
 
 
 def paper_bytes(paper: Any) -> bytes:
@@ -133,7 +127,7 @@ async def _go_on(home: Homestead, data: bytes) -> _Done:
     own = await home.own_log()
     if own is None or own.head is None:
         raise Invalid("this node is of no member yet", code="no_member")
-    federation = "" if _lacking(opened) else await home.adopt(opened)
+    federation = "" if lacking_of(opened) else await home.adopt(opened)
     return _Done(opened, federation, own.head.name, str(own.member))
 
 
@@ -165,16 +159,18 @@ def _founded(opened: OpenedCharter, federation: str, member: str, member_id: str
         member=member,
         member_id=member_id,
         charter=file,
-        lacking=_lacking(opened),
+        lacking=lacking_of(opened),
     )
 
 
-def _lacking(opened: OpenedCharter) -> list[str]:
+def lacking_of(opened: OpenedCharter) -> list[str]:
+    """Names of the founders that have not signed."""
     signers = opened.signed.signers if opened.signed is not None else frozenset()
-    return [_name(opened, each.member) for each in opened.charter.founders if each.key not in signers]
+    return [founder_name(opened, each.member) for each in opened.charter.founders if each.key not in signers]
 
 
-def _name(opened: OpenedCharter, member: Any) -> str:
+def founder_name(opened: OpenedCharter, member: Any) -> str:
+    """What a founder is called by its identity log in the paper."""
     from covm.federation.identity.identities import Identities
 
     head = Identities(opened.logs).head(member)

@@ -28,7 +28,7 @@ PEER_PREFIX = "12D3KooW"
 """What all peer ids begin with."""
 
 SHORTEST_PREFIX = 4
-"""Characters of a peer id that may stand for all of it."""
+"""Characters of a peer id, or of a name, that may stand for all of it."""
 
 
 class Requested(Versioned, kw_only=True, frozen=True):
@@ -142,7 +142,13 @@ def found_node(member: MemberState, node: str) -> str:
     found = [each for each in nodes if each == node]
     found = found or [each for each, known in nodes.items() if known.name.casefold() == node.casefold()]
     if not found and len(node) >= SHORTEST_PREFIX:
-        found = [each for each in nodes if each.startswith(node) or each.removeprefix(PEER_PREFIX).startswith(node)]
+        found = [
+            each
+            for each, known in nodes.items()
+            if each.startswith(node)
+            or each.removeprefix(PEER_PREFIX).startswith(node)
+            or known.name.casefold().startswith(node.casefold())
+        ]
     if len(found) > 1:
         raise Invalid(f"{node!r} may be any of {', '.join(sorted(found))}; give more of the peer id", code="ambiguous")
     if not found:

@@ -131,7 +131,7 @@ def status(*, common: Common = DEFAULT) -> None:
         ("store", _store_told(answer.store)),
         ("incarnation", answer.incarnation),
         ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
-        *(("notice", f"{date_time(notice.time)} {notice.text}") for notice in answer.notices),
+        *(("notice", _notice(notice)) for notice in answer.notices),
         ("forks", _forks_told(answer.forkers)),
         *([("note", answer.warning)] if answer.warning else []),
     ]
@@ -186,3 +186,8 @@ def _say_ready(node: RunningNode, *, as_json: bool) -> None:
 
 def _say_made(identity: Identity) -> None:
     note(f"the home had no key: made one, {identity.peer_id}")
+
+
+def _notice(notice: schema.Notice) -> str:
+    again = f" ({notice.times:,} times)" if notice.times > 1 else ""
+    return f"{date_time(notice.time)} {notice.text}{again}"

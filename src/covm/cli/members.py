@@ -10,6 +10,7 @@ from covm.cli.durations import milliseconds
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import note, safe, say, say_json
 from covm.cli.rendering import date_time, sentence, table
+from covm.cli.rules_shown import rule_in_words, show_rules
 from covm.control import membership
 from covm.control.client import ControlClient
 
@@ -74,7 +75,7 @@ def approve(request: str, /, *, common: Common = DEFAULT) -> None:
     if common.json:
         say_json(membership.Decided(decision=decision))
     else:
-        say(_told(decision))
+        say(told(decision))
 
 
 def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
@@ -83,7 +84,7 @@ def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
     Parameters
     ----------
     member
-        A member's name or id, or the beginning of the id; see `covm federation members`.
+        A member's name or id, or the beginning of one; see `covm federation members`.
     reason
         Why, for everybody to read.
     """
@@ -91,20 +92,16 @@ def remove(member: str, /, *, reason: str, common: Common = DEFAULT) -> None:
     if common.json:
         say_json(membership.Decided(decision=decision))
     else:
-        say(_told(decision))
+        say(told(decision))
 
 
 def roles(*, common: Common = DEFAULT) -> None:
-    """List the roles of the charter, with what each may do by type."""
+    """List the roles of the charter, with what each may do by type, and the types that have rules of their own."""
     known = ControlClient(common.folder).roles()
     if common.json:
-        say_json(membership.Roles(roles=known))
+        say_json(known)
         return
-    rows = [
-        (each.name, *(", ".join(patterns) or "-" for patterns in (each.publish, each.send, each.read, each.write)))
-        for each in known
-    ]
-    table(("ROLE", "PUBLISH", "SEND", "READ", "WRITE"), rows, empty="there is no charter here yet")
+    show_rules(known)
 
 
 def whoami(*, common: Common = DEFAULT) -> None:
@@ -174,7 +171,9 @@ def _state(member: membership.Member) -> str:
 
 
 def what_for(decision: membership.Decision) -> str:
-    """What an admission gives and sets aside, or why a removal is asked for and what it takes back."""
+    """What an admission gives and sets aside, why a removal is asked for and what it takes back, or a type's rule."""
+    if decision.rule is not None:
+        return rule_in_words(decision.rule)
     said = ", ".join(decision.roles) or sentence(decision.reason)
     if decision.overrides:
         said += f", although removed: {'; '.join(map(sentence, decision.overrides))}"
@@ -183,7 +182,8 @@ def what_for(decision: membership.Decision) -> str:
     return said
 
 
-def _told(decision: membership.Decision) -> str:
+def told(decision: membership.Decision) -> str:
+    """How it stands with what was proposed or approved."""
     who = safe(decision.name)
     what = {"admission": f"{who} is admitted", "removal": f"{who} is removed", "type": f"the type {who} counts"}
     done = what.get(decision.kind, who)

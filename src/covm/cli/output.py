@@ -40,8 +40,8 @@ def fail(problem: Problem, *, as_json: bool) -> Exit:
     else:
         from covm.federation.wire.display import shown
 
-        # Only our own list of configuration problems has lines of its own; a peer's text must not begin one.
-        note("covm: " + shown(problem.message, lines=problem.code == "config_error"))
+        # Only our own lists of problems have lines of their own; a peer's text must not begin one.
+        note("covm: " + shown(problem.message, lines=problem.code in ("config_error", "bad_rules")))
     return OF_KIND.get(problem.kind, Exit.FAILED)
 
 

@@ -167,9 +167,9 @@ class ControlClient(RecordFiles, ForkCommands):
         """What waits for approvals."""
         return self._node.ask(membership.Requests, "GET", "/v1/members/requests").requests
 
-    def roles(self) -> list[membership.Role]:
-        """The charter's roles."""
-        return self._node.ask(membership.Roles, "GET", "/v1/members/roles").roles
+    def roles(self) -> membership.Roles:
+        """The charter's roles, and the types that have rules of their own."""
+        return self._node.ask(membership.Roles, "GET", "/v1/members/roles")
 
     def whoami(self) -> membership.WhoAmI:
         """Whose the node is."""
@@ -189,6 +189,11 @@ class ControlClient(RecordFiles, ForkCommands):
         """Proposes to remove a member, and approves it."""
         asked = membership.Remove(member=member, reason=reason)
         return self._node.ask(membership.Decided, "POST", "/v1/members/remove", asked).decision
+
+    def propose_types(self, rules: str) -> list[membership.Decision]:
+        """Proposes the types in a file of rules, and approves them."""
+        asked = membership.ProposeTypes(rules=rules)
+        return self._node.ask(membership.Requests, "POST", "/v1/members/types", asked).requests
 
     def identity(self) -> membership.OwnIdentity:
         """The identity log of the node's member, and where that one takes part."""

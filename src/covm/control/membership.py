@@ -9,6 +9,7 @@
 | POST /v1/members/invite | `AskInvite` | `Invited` |
 | POST /v1/members/approve | `Approve` | `Decided` |
 | POST /v1/members/remove | `Remove` | `Decided` |
+| POST /v1/members/types | `ProposeTypes` | `Requests` |
 | GET /v1/identity | | `OwnIdentity` |
 | POST /v1/identity | `IdentityEntries` | `IdentityEntries` |
 | GET /v1/identity/written/{node}?until=MS | | `Written` |
@@ -57,6 +58,29 @@ class Members(Versioned, kw_only=True, frozen=True):
     members: list[Member]
 
 
+class Role(Struct, kw_only=True, frozen=True):
+    """What the members in a role may do, by type patterns."""
+
+    name: str
+    publish: list[str]
+    send: list[str]
+    read: list[str]
+    write: list[str]
+
+
+class TypeRules(Struct, kw_only=True, frozen=True):
+    """What everyone has agreed on about a type; `*` stands for all that are not named."""
+
+    name: str
+    durable: bool
+    writers: str
+    size_limit_bytes: int
+    resolver: str
+    """Its name, with its version behind a slash where that is not 1."""
+    grants: Role | None
+    """The roles that may do each thing with the type, whatever their patterns say; None leaves it to the patterns."""
+
+
 class Decision(Struct, kw_only=True, frozen=True):
     """An admission, a removal or a type, and who has approved it."""
 
@@ -70,6 +94,8 @@ class Decision(Struct, kw_only=True, frozen=True):
     name: str
     roles: list[str]
     reason: str
+    rule: TypeRules | None
+    """What a type's rule is to be."""
     overrides: list[str]
     """Reasons of the removals that an admission sets aside."""
     takes_back: int
@@ -94,20 +120,11 @@ class Decided(Versioned, kw_only=True, frozen=True):
     decision: Decision
 
 
-class Role(Struct, kw_only=True, frozen=True):
-    """What the members in a role may do, by type patterns."""
-
-    name: str
-    publish: list[str]
-    send: list[str]
-    read: list[str]
-    write: list[str]
-
-
 class Roles(Versioned, kw_only=True, frozen=True):
-    """The charter's roles."""
+    """The charter's roles, and the types that have rules of their own."""
 
     roles: list[Role]
+    types: list[TypeRules]
 
 
 class WhoAmI(Versioned, kw_only=True, frozen=True):
@@ -151,6 +168,12 @@ class Remove(Versioned, kw_only=True, frozen=True):
 
     member: str
     reason: str
+
+
+class ProposeTypes(Versioned, kw_only=True, frozen=True):
+    """Proposes the types in a file of rules, which is TOML."""
+
+    rules: str
 
 
 class IdentityEntries(Versioned, kw_only=True, frozen=True):

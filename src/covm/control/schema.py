@@ -106,7 +106,10 @@ class Notice(Struct, kw_only=True, frozen=True):
     """Something that the operator should know although the node goes on by itself."""
 
     time: int
+    """When it was so last."""
     text: str
+    times: int = 1
+    """How often it was so."""
 
 
 class Forker(Struct, kw_only=True, frozen=True):

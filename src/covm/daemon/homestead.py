@@ -33,6 +33,7 @@ from covm.federation.membership.papers import (
     node_paper,
     read_charter,
 )
+from covm.federation.membership.rules import Rules
 from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
@@ -172,7 +173,12 @@ class Homestead:
         return node_paper(self._keys.identity.keypair, self.name, member)
 
     async def draft(
-        self, name: str, member_name: str | None, others: Sequence[Sequence[SignedUpdate]], k: int
+        self,
+        name: str,
+        member_name: str | None,
+        others: Sequence[Sequence[SignedUpdate]],
+        k: int,
+        rules: Rules | None = None,
     ) -> CharterPaper:
         """A charter with this node's member and others as founders, signed by this one.
 
@@ -180,9 +186,9 @@ class Homestead:
         """
         await self._require_none()
         if await self.own_log() is None:
-            _drafted(name, [[self._rehearsed(member_name)], *others], k)
+            _drafted(name, [[self._rehearsed(member_name)], *others], k, rules)
         own = await self.obtain_member(member_name)
-        return (await self._signed(_opened(_drafted(name, [list(own.updates()), *others], k)))).paper
+        return (await self._signed(_opened(_drafted(name, [list(own.updates()), *others], k, rules)))).paper
 
     def _rehearsed(self, member_name: str | None) -> SignedUpdate:
         """The inception of a member as it would begin, with keys that are used for nothing else."""
@@ -257,12 +263,21 @@ def _ledger(charter: SignedCharter, rows: Sequence[tuple[int, bytes]]) -> Ledger
     return ledger
 
 
-def _drafted(name: str, logs: Sequence[Sequence[SignedUpdate]], k: int) -> CharterPaper:
+def _drafted(name: str, logs: Sequence[Sequence[SignedUpdate]], k: int, rules: Rules | None) -> CharterPaper:
     """A charter whose founders have these identity logs. Raises `ValueError`."""
     identities = Identities(update for log in logs for update in log)
     heads = [identities.head(member_of(log[0])) for log in logs]
     founders = [head for head in heads if head is not None]
-    charter = draft_charter(name, founders, salt=secrets.token_bytes(SALT_SIZE), k=k)
+    rules = rules or Rules()
+    charter = draft_charter(
+        name,
+        founders,
+        salt=secrets.token_bytes(SALT_SIZE),
+        k=k,
+        roles=rules.roles,
+        founder_roles=rules.founder_roles,
+        types=rules.types,
+    )
     return charter_paper(encode_charter(charter), name, logs)
 
 

@@ -13,7 +13,9 @@ from covm.control import membership as said
 from covm.control.failures import Invalid
 from covm.daemon.node import RunningNode
 from covm.daemon.requests import answer, node_of, read
+from covm.daemon.rules import told_rule, told_rules
 from covm.federation import FederationService
+from covm.federation.membership.rules import BadRules, read_types
 from covm.federation.membership.views import MemberView, RequestView
 from covm.federation.wire.member_id import distinct, is_member_id
 
@@ -35,21 +37,8 @@ async def requests(request: Request) -> Response:
 
 
 async def roles(request: Request) -> Response:
-    charter = node_of(request).service.members.roles()
-    return answer(
-        said.Roles(
-            roles=[
-                said.Role(
-                    name=name,
-                    publish=list(role.publish),
-                    send=list(role.send),
-                    read=list(role.read),
-                    write=list(role.write),
-                )
-                for name, role in charter.items()
-            ]
-        )
-    )
+    desk = node_of(request).service.members
+    return answer(told_rules(desk.roles(), desk.types()))
 
 
 async def who_am_i(request: Request) -> Response:
@@ -78,6 +67,20 @@ async def remove(request: Request) -> Response:
     except ValueError as error:
         raise Invalid(str(error), code="bad_removal") from error
     return answer(said.Decided(decision=_decision(removed)))
+
+
+async def propose_types(request: Request) -> Response:
+    desk, asked = node_of(request).service.members, await read(request, said.ProposeTypes)
+    try:
+        types = read_types(asked.rules.encode(), desk.roles())
+        proposed = [await desk.propose_type(name, rule) for name, rule in types.items()]
+    except BadRules as error:
+        raise Invalid(
+            str(error), code="bad_rules", details={"problems": [each._asdict() for each in error.problems]}
+        ) from error
+    except ValueError as error:
+        raise Invalid(str(error), code="bad_type") from error
+    return answer(said.Requests(requests=[_decision(each) for each in proposed]))
 
 
 def whoami(node: RunningNode) -> said.WhoAmI:
@@ -141,6 +144,7 @@ def _decision(view: RequestView) -> said.Decision:
         name=view.name,
         roles=list(view.roles),
         reason=view.reason,
+        rule=None if view.rule is None else told_rule(view.name, view.rule),
         overrides=list(view.overrides),
         takes_back=view.takes_back,
         proposed_by=view.proposed_by,
@@ -212,4 +216,5 @@ ROUTES = [
     Route("/v1/members/invite", invite, methods=["POST"]),
     Route("/v1/members/approve", approve, methods=["POST"]),
     Route("/v1/members/remove", remove, methods=["POST"]),
+    Route("/v1/members/types", propose_types, methods=["POST"]),
 ]

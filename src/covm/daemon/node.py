@@ -117,7 +117,7 @@ class RunningNode:
 
     def find(self, text: str) -> str:
         """The full id of the peer that `text` means. Raises `NotFound`, `Invalid`."""
-        return find_peer(text, self.names(), self._members_of_nodes())
+        return find_peer(text, self.names(), self._members_of_nodes(), self._signed_names())
 
     def find_banned(self, text: str) -> str:
         """The full id of the banned peer or member that `text` means. Raises `NotFound` for what is not banned."""

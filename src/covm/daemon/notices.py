@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 
 from covm.control.schema import Notice
 from covm.federation import events
 
 MOST = 16
-"""Notices that are kept, the latest: such things are rare, and the log has all of them."""
+"""Notices that are kept: such things are rare, and the log has all of them."""
 
 
 class Notices:
-    """Hears of every event. `name_of` gives the name that a peer goes by, "" if it has none; `now_ms` the time."""
+    """Hears of every event. `name_of` gives the name that a peer goes by, "" if it has none; `now_ms` the time.
+
+    What is said again is counted. Where there are too many, one of the kind of which there are most goes: whoever
+    repeats a thing, or has many do it, pushes out nothing else.
+    """
 
     def __init__(self, name_of: Callable[[str], str], now_ms: Callable[[], int]) -> None:
         self._name_of = name_of
         self._now_ms = now_ms
-        self._latest: deque[Notice] = deque(maxlen=MOST)
+        self._kept: dict[tuple[str, str], Notice] = {}
+        """By kind and text, the latest last."""
 
     def latest(self) -> list[Notice]:
         """What is kept, the oldest first."""
-        return list(self._latest)
+        return list(self._kept.values())
 
     def hear(self, event: events.Event) -> None:
         """Keeps what an event means for the operator, if it means anything."""
         text = self._told(event)
-        if text:
-            self._latest.append(Notice(time=self._now_ms(), text=text))
+        if not text:
+            return
+        key = (type(event).__name__, text)
+        before = self._kept.pop(key, None)
+        self._kept[key] = Notice(time=self._now_ms(), text=text, times=before.times + 1 if before else 1)
+        if len(self._kept) > MOST:
+            count = Counter(kind for kind, _ in self._kept)
+            most = max(count.values())
+            del self._kept[next(each for each in self._kept if count[each[0]] == most)]
 
     def _told(self, event: events.Event) -> str:
         match event:

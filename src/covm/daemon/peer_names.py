@@ -1,15 +1,15 @@
-"""Whom a person means: a peer's id, a unique beginning of it, its member's id or beginning, or the peer's name.
+"""Whom a person means: a peer's id, its member's id, the peer's name, or a unique beginning of one of them.
 
 Names are claims that any peer may make, so a peer's id or a beginning of one always goes before a name, and what two
-peers claim, or one claims that is the beginning of another's member's id, names neither.
+peers claim, or one claims that is the beginning of another's name or of its member's id, names neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from covm.control.failures import Invalid, NotFound
-from covm.federation.membership.finding import begins
+from covm.federation.membership.finding import begins, is_called
 
 ED25519_PREFIX = "12D3KooW"
 """How every peer id of an Ed25519 key begins in base58; people leave it out."""
@@ -18,8 +18,15 @@ SHOWN_MATCHES = 8
 """Peers that an ambiguity names: enough to choose from, no flood."""
 
 
-def find_peer(text: str, names: Mapping[str, str], members: Mapping[str, str] | None = None) -> str:
+def find_peer(
+    text: str,
+    names: Mapping[str, str],
+    members: Mapping[str, str] | None = None,
+    taking_part: Collection[str] = (),
+) -> str:
     """The full id of the one peer that `text` means, among `names` (id to name); `members` has whose each is.
+
+    Of several that are called alike it is the one that is `taking_part`: who was removed is sent nothing.
 
     Raises `NotFound` when there is none, `Invalid` listing them when there are several.
     """
@@ -32,8 +39,10 @@ def find_peer(text: str, names: Mapping[str, str], members: Mapping[str, str] | 
         matches = [
             peer
             for peer, name in names.items()
-            if (name and name.casefold() == wanted.casefold()) or (peer in of and begins(of[peer], wanted))
+            if (name and is_called(name, wanted)) or (peer in of and begins(of[peer], wanted))
         ]
+        if len(matches) > 1 and not any(peer in of and begins(of[peer], wanted) for peer in matches):
+            matches = [peer for peer in matches if peer in taking_part] or matches
     if len(matches) == 1:
         return matches[0]
     if not matches:

@@ -236,6 +236,11 @@ class Standing:
                 return body.rule
         return self.charter.types.get(EVERY_TYPE)
 
+    def type_rules(self) -> dict[str, TypeRule]:
+        """The rules of all types that have one of their own, and under `*` that of all others."""
+        named = {name: self.type_rule(name) for name in (*self.charter.types, *self._tally.types)}
+        return {**named, EVERY_TYPE: self.charter.default_rule}
+
     def everyone_may_read(self, type_name: str) -> bool:
         """Whether every role may read the type, so that it may be gossiped."""
         return everyone_may_read(type_name, self.type_rule(type_name), self.charter.roles)

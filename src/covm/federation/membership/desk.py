@@ -15,13 +15,13 @@ from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
 from covm.federation.identity.charter import SignedCharter, roles_problem
 from covm.federation.identity.credentials import Removal, SignedCredential, misfit
 from covm.federation.identity.log import IdentityLog
-from covm.federation.identity.roles import Role
+from covm.federation.identity.roles import Role, TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item
-from covm.federation.membership.finding import Findable, matching
+from covm.federation.membership.finding import Findable, begins, matching
 from covm.federation.membership.founding import MEMBER_ROLE
 from covm.federation.membership.invites import (
     MAX_LINK_ADDRESSES,
@@ -36,8 +36,8 @@ from covm.federation.membership.invites import (
 from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
-from covm.federation.membership.papers import whole_log
-from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal
+from covm.federation.membership.papers import log_shown
+from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal, waiting_type
 from covm.federation.membership.undoing import Writing, writing_of
 from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
 from covm.federation.ports import Replicas
@@ -45,7 +45,7 @@ from covm.federation.store.interface import Transaction
 from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.member_id import distinct, is_member_id
-from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_JOIN_BYTES, SECRET_SIZE, JoinRequest
+from covm.federation.wire.membership import INVITE_ID_SIZE, SECRET_SIZE, JoinRequest
 
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 
@@ -78,9 +78,9 @@ class MembershipDesk:
         return members_of(ledger, self._own()) if ledger is not None else []
 
     def show(self, member: str) -> MemberView:
-        """One member, by its id, the beginning of it (behind what all ids begin with), or its name, if only one has it.
+        """One member, by its id, its name, or the beginning of one of these (of an id behind what all begin with).
 
-        Raises `UnknownMember`.
+        If several fit by name, it is the one that is in now. Raises `UnknownMember`.
         """
         return self._found(member)
 
@@ -98,6 +98,11 @@ class MembershipDesk:
         """The charter's roles, with what each may do by type pattern."""
         ledger = self._members.ledger
         return dict(ledger.charter.charter.roles) if ledger is not None else {}
+
+    def types(self) -> dict[str, TypeRule]:
+        """What everyone has agreed on about types, by name; `*` stands for all that are not named."""
+        standing = self._members.standing
+        return standing.type_rules() if standing is not None else {}
 
     @property
     def federation_name(self) -> str:
@@ -210,18 +215,42 @@ class MembershipDesk:
             nodes = nodes_of(ledger, subject)
             written = self._replicas.written_by(nodes)
             credential = waiting_removal(ledger, standing, subject, self._pen.peer_id, written)
-            items: list[Item] = []
+            is_new = credential is None
             if credential is None:
                 places = kept_places(ledger, standing, nodes, written)
                 credential = self._pen.removal(ledger, subject, reason, places)
                 if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
                     raise NotAuthorized(f"removing {found.name}", why)
-                items.append(credential)
-            if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
-                items.append(self._pen.approval(ledger, standing, credential))
-            if items:
-                await self._members.commit(items)
-            return requests_of(ledger, [credential])[0]
+            return await self._put_forward(ledger, standing, credential, is_new=is_new)
+
+    async def propose_type(self, name: str, rule: TypeRule) -> RequestView:
+        """Proposes a type with its rule, for good, and approves it where this node may.
+
+        Raises `NotAuthorized`, also where the type has a rule already, and `ValueError` for what can be no type.
+        """
+        async with self._acting:
+            await self._members.settle()
+            ledger, standing = self._ground()
+            self._pen.own(standing)
+            if name in standing.type_rules():
+                raise NotAuthorized(f"proposing {name}", "the type has a rule, and nothing changes it")
+            credential = waiting_type(ledger, standing, name, rule)
+            is_new = credential is None
+            if credential is None:
+                credential = self._pen.type_rule(ledger, name, rule)
+                if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
+                    raise NotAuthorized(f"proposing {name}", why)
+            return await self._put_forward(ledger, standing, credential, is_new=is_new)
+
+    async def _put_forward(
+        self, ledger: Ledger, standing: Standing, credential: SignedCredential, *, is_new: bool
+    ) -> RequestView:
+        items: list[Item] = [credential] if is_new else []
+        if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
+            items.append(self._pen.approval(ledger, standing, credential))
+        if items:
+            await self._members.commit(items)
+        return requests_of(ledger, [credential])[0]
 
     async def redeem(self, peer: str, request: JoinRequest) -> str | None:
         """Lets in who shows an invite of this node. Why not, as a sentence that it is told; None when it is in.
@@ -238,7 +267,7 @@ class MembershipDesk:
             if row is None or not is_shown(row, request.secret):
                 # Nothing is verified for who has no invite.
                 return self._refused(peer, UNKNOWN_INVITE)
-            log = _log_of(request, peer)
+            log = log_shown(request.entries, peer)
             if isinstance(log, str):
                 return self._refused(peer, log)
             member = log.member
@@ -336,6 +365,9 @@ class MembershipDesk:
     def _found(self, member: str) -> MemberView:
         everyone = self.listed()
         found = matching(member, [Findable(each.id, (each.id,), each.name) for each in everyone])
+        if not any(begins(each, member) for each in found):
+            # Who is out has its name no longer, but who is meant by an id is never another.
+            found = [each.id for each in everyone if each.id in found and each.is_member] or found
         if len(found) != 1:
             raise UnknownMember(member, tuple(found))
         return next(each for each in everyone if each.id == found[0])
@@ -351,19 +383,6 @@ class MembershipDesk:
         if len(found) != 1:
             raise UnknownMember(request, tuple(found), what="request")
         return ledger.credentials[_native.Link(found[0])]
-
-
-def _log_of(request: JoinRequest, peer: str) -> IdentityLog | str:
-    """The identity log of who knocks; or why it is none of its."""
-    if sum(map(len, request.entries)) > MAX_JOIN_BYTES:
-        return "your identity log is too long to be shown at the door"
-    try:
-        log = whole_log(request.entries)
-    except ValueError as error:
-        return f"you show no identity log: {error}"
-    if log.head is None or peer not in log.head.nodes:
-        return "you are no node of the member whose identity log you show"
-    return log
 
 
 def _keep_invite(tx: Transaction, row: tables.InviteRow, now_ms: int) -> None:

@@ -1,6 +1,7 @@
-"""Whom a text means: a whole id, the beginning of one, or a name. Rules: no I/O.
+"""Whom a text means: a whole id, a name, or the beginning of one of them. Rules: no I/O.
 
-A member may call itself by the beginning of another's id. So neither goes before the other: what fits both is both.
+A member may call itself by the beginning of another's id, or by just what people type for another's name. So none of
+these goes before the others: what fits several is none of them. Who is not found by its name then is found by its id.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ MIN_PREFIX: Final = 4
 """Characters of an id that may stand for all of it, where no other has the same."""
 
 
+MIN_NAME: Final = 3
+"""Characters of a name that may stand for all of it, where no other begins like it."""
+
+
 class Findable(NamedTuple):
     """Something that has a name, and one id or several: its own, and that of whom it is about."""
 
@@ -23,7 +28,7 @@ class Findable(NamedTuple):
 
 
 def matching(text: str, known: Iterable[Findable]) -> list[str]:
-    """Keys of what a text stands for: by a whole id, a name, or the beginning of an id's distinct part."""
+    """Keys of what a text stands for: by a whole id, a name or the beginning of one, or that of an id."""
     listed = list(known)
     whole = [each.key for each in listed if text in each.ids]
     return whole or [
@@ -32,8 +37,9 @@ def matching(text: str, known: Iterable[Findable]) -> list[str]:
 
 
 def is_called(name: str, text: str) -> bool:
-    """Whether a text is this name, however it is written in small and capital letters."""
-    return name.casefold() == text.casefold()
+    """Whether a text is this name, or the beginning of it, however it is written in small and capital letters."""
+    whole, typed = name.casefold(), text.casefold()
+    return whole == typed or (len(text) >= MIN_NAME and whole.startswith(typed))
 
 
 def begins(member: str, text: str) -> bool:

@@ -14,10 +14,12 @@ from covm.federation.identity.credentials import (
     Credential,
     Removal,
     SignedCredential,
+    TypeCredential,
     open_credentials,
     seal_credential,
 )
 from covm.federation.identity.cuts import make_cut
+from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Membership, Standing
 from covm.federation.membership.ledger import Ledger
 from covm.federation.wire.incarnation import Incarnation
@@ -75,6 +77,10 @@ class Pen:
     def removal(self, ledger: Ledger, member: _native.Link, reason: str, written: Iterable[Place]) -> SignedCredential:
         """A removal to be approved; what the member has written up to these places stays."""
         return self._sealed(Removal(**self._common(ledger), member=member, reason=reason, cut=make_cut(written)))
+
+    def type_rule(self, ledger: Ledger, name: str, rule: TypeRule) -> SignedCredential:
+        """A type with its rule, to be approved. Raises `ValueError` for what can be no such type."""
+        return self._sealed(TypeCredential(**self._common(ledger), name=name, rule=rule))
 
     def approval(self, ledger: Ledger, standing: Standing, credential: SignedCredential) -> SignedRecord:
         """The record by which this node's member approves a credential. Raises `NotAuthorized`."""

@@ -26,6 +26,7 @@ from covm.federation.identity.update import MAX_CONSENT, NodeEntry, SignedUpdate
 from covm.federation.membership.invites import MAX_LINK_ADDRESSES
 from covm.federation.wire.limits import MAX_FOUNDERS
 from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.membership import MAX_JOIN_BYTES
 
 P = TypeVar("P")
 
@@ -204,6 +205,19 @@ def whole_log(envelopes: Sequence[bytes]) -> IdentityLog:
         log.add(entry)
     if len(log) != len(entries):
         raise ValueError("the identity log is not one log from its inception on")
+    return log
+
+
+def log_shown(entries: Sequence[bytes], peer: str) -> IdentityLog | str:
+    """The identity log of who knocks; or why it is none of its, as it is told."""
+    if sum(map(len, entries)) > MAX_JOIN_BYTES:
+        return "your identity log is too long to be shown at the door"
+    try:
+        log = whole_log(entries)
+    except ValueError as error:
+        return f"you show no identity log: {error}"
+    if log.head is None or peer not in log.head.nodes:
+        return "you are no node of the member whose identity log you show"
     return log
 
 

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable
 
 from covm import _native
 from covm.federation.identity.approvals import approved
-from covm.federation.identity.credentials import Admission, Removal, SignedCredential
+from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
@@ -51,6 +52,18 @@ def waiting_removal(
         and (each.author == proposer or (standing.approvers(each.id) and keeps(ledger, each.body, written)))
     ]
     return max(open_ones, key=lambda each: len(standing.approvers(each.id)), default=None)
+
+
+def waiting_type(ledger: Ledger, standing: Standing, name: str, rule: TypeRule) -> SignedCredential | None:
+    """A type with just this rule that waits, the one with the most approvals."""
+    waiting = [
+        each
+        for each in ledger.credentials.values()
+        if isinstance(each.body, TypeCredential)
+        and (each.body.name, each.body.rule) == (name, rule)
+        and standing.verdict(each.id).status is Status.WAITING
+    ]
+    return max(waiting, key=lambda each: len(standing.approvers(each.id)), default=None)
 
 
 def keeps(ledger: Ledger, removal: Removal, written: Collection[Written]) -> bool:

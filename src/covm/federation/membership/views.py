@@ -8,6 +8,7 @@ import msgspec
 
 from covm import _native
 from covm.federation.identity.credentials import Admission, Credential, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
@@ -63,6 +64,8 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     reason: str
     """Why it is to be removed, in its proposer's words."""
+    rule: TypeRule | None
+    """What a type's rule is to be."""
     overrides: tuple[str, ...]
     """What the removals that an admission sets aside say; also of those that nobody has approved yet."""
     takes_back: int
@@ -128,6 +131,7 @@ def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None =
                 name=name,
                 roles=roles,
                 reason=reason,
+                rule=each.body.rule if isinstance(each.body, TypeCredential) else None,
                 overrides=_overridden(ledger, each.body),
                 takes_back=takes_back(ledger, each.body) if isinstance(each.body, Removal) else 0,
                 proposed_by=each.author,

@@ -167,7 +167,8 @@ _WRITER_PRAGMAS: Final = (
     f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     f"journal_size_limit={MAX_WAL_BYTES}",
     "cache_size=-16384",
-    # What is deleted, or erased on purpose, is overwritten with zeros.
+    # What is deleted, or erased on purpose, is overwritten with zeros: an invite that was redeemed lets its bearer
+    # in. FAST would leave pages as they are that become free, and so large values.
     "secure_delete=ON",
 )
 _READER_PRAGMAS: Final = (*_COMMON_PRAGMAS, "query_only=ON", "wal_autocheckpoint=0", "cache_size=-8192")
