@@ -235,6 +235,19 @@ async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_
     assert (await one.states())[beyond.id] == (VOID, False)
 
 
+async def test_an_erase_under_another_key_hides_none_behind_it() -> None:
+    shelf = await shelf_with()
+    target = HONEST.write("key", "honest")
+    astray = HONEST.write("another", "why", op="erase", target=target.id, after=target)
+    own = HONEST.write("key", "why", op="erase", target=target.id, after=astray)
+    await shelf.take(target, astray, own)
+    assert await shelf.erased() == {target.id: own.id}
+    # Whatever looks at the target again comes to the same.
+    await shelf.take(LIAR.write("another", "spite", op="erase", target=target.id))
+    assert await shelf.erased() == {target.id: own.id}
+    await shelf.store.close()
+
+
 async def test_one_thing_erased_a_thousand_times_is_looked_at_once_for_each_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from covm import _native
@@ -250,7 +251,7 @@ class Keeper:
         ids: Iterable[_native.Link],
         keys: Iterable[tuple[str, str]] = (),
         logs: Iterable[_native.Link] = (),
-        targets: Iterable[_native.Link] = (),
+        targets: Mapping[_native.Link, tuple[str, str] | None] = MappingProxyType({}),
     ) -> rows.Found:
         """What there is to know of records, of keys in these logs, and of erases of the targets."""
         return await self.store.read(lambda tx: rows.look_up(tx, ids, keys, logs, targets))
@@ -259,14 +260,13 @@ class Keeper:
         """What there is to know before these are judged."""
         ids, keys, logs = dict[_native.Link, None](), dict[tuple[str, str], None](), dict[_native.Link, None]()
         fresh: set[_native.Link] = set()
-        targets: list[_native.Link] = []
+        targets: dict[_native.Link, tuple[str, str] | None] = {}
         followed: set[_native.Link | None] = set()
         for each in coming:
             header = each.record.body
-            # What erases it may have come before it, and what it erases too.
-            targets.append(each.record.id)
+            targets[each.record.id] = header.type, header.key  # what erases it may have come before it
             if header.target is not None:
-                targets.append(header.target)
+                targets.setdefault(header.target)
                 ids[header.target] = None
             keys[header.type, header.key] = None
             logs[header.log] = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from covm import _native
@@ -109,7 +110,7 @@ def look_up(
     ids: Iterable[_native.Link],
     keys: Iterable[tuple[str, str]],
     logs: Iterable[_native.Link] = (),
-    targets: Iterable[_native.Link] = (),
+    targets: Mapping[_native.Link, tuple[str, str] | None] = MappingProxyType({}),
 ) -> Found:
     """What is here of these records, and of the keys (with their types) what stands in these logs.
 
@@ -117,7 +118,8 @@ def look_up(
     counted alone.
 
     With the void ones among the records come their parents, as far as they have not been superseded; with those that
-    erase others these; and what erases the same, or one of the `targets`, and is valid: of each branch the first.
+    erase others these; and what erases the same, or one of the `targets` (with their types and keys, where they may
+    not be here), and is valid: of each branch the first.
     """
     found: dict[_native.Link, Known] = {}
     walked: set[_native.Link] = set()
@@ -147,19 +149,43 @@ def look_up(
     return Found(list(found.values()), heads)
 
 
-def _look_up_erased(tx: Transaction, found: dict[_native.Link, Known], targets: Iterable[_native.Link]) -> None:
-    named = [each.target for each in found.values() if each.target is not None]
+def _look_up_erased(
+    tx: Transaction, found: dict[_native.Link, Known], targets: Mapping[_native.Link, tuple[str, str] | None]
+) -> None:
+    named = {each.target: None for each in found.values() if each.target is not None}
     for names, values in in_lists("t", [each.bytes for each in named if each not in found]):
         for each in _known(tx, f"WHERE r.id IN ({names})", values):
             found[each.id] = each
-    for names, values in in_lists("t", [each.bytes for each in dict.fromkeys([*named, *targets])]):
-        # Whoever erases one thing a thousand times is not looked at a thousand times. A cut ends the later ones first.
-        first = (
-            "SELECT min(e.number) FROM covm_records e WHERE e.target IS NOT NULL "  # noqa: S608 - own names
-            f"AND e.target IN ({names}) AND e.state = 1 GROUP BY e.target, e.log_id, e.branch"
-        )
-        for each in _known(tx, f"WHERE r.number IN ({first})", values):
+    of_key = {each: key for each, key in targets.items() if key is not None}
+    of_key |= {each: (found[each].type, found[each].key) for each in [*named, *targets] if each in found}
+    erased: list[bytes] = []
+    for names, values in in_lists("t", [each.bytes for each in of_key]):
+        where = f"WHERE e.target IS NOT NULL AND e.target IN ({names}) AND e.state = 1"
+        erased += tx.execute(f"SELECT DISTINCT e.target FROM covm_records e {where}", values).scalars()  # noqa: S608
+    for number in _first_erases(tx, [_native.Link(bytes(each)) for each in erased], of_key):
+        for each in _known(tx, "WHERE r.number = :number", {"number": number}):
             found.setdefault(each.id, each)
+
+
+def _first_erases(
+    tx: Transaction, erased: Sequence[_native.Link], of_key: Mapping[_native.Link, tuple[str, str]]
+) -> list[int]:
+    """The rows of valid erases under the key of what they erase: of each branch the first.
+
+    Whoever erases one thing a thousand times is not looked at a thousand times. A cut ends the later ones first.
+    """
+    first: list[int] = []
+    keys = sorted({of_key[each][1] for each in erased})
+    for names, values in in_lists("t", [each.bytes for each in erased]):
+        for key_names, key_values in in_lists("k", keys):
+            query = (
+                "SELECT min(e.number), e.target, t.name, e.key FROM covm_records e "  # noqa: S608 - own names
+                f"JOIN covm_record_types t ON t.id = e.type_id WHERE e.target IS NOT NULL AND e.target IN ({names}) "
+                f"AND e.key IN ({key_names}) AND e.state = 1 GROUP BY e.target, e.log_id, e.branch, t.name, e.key"
+            )
+            rows = tx.execute(query, {**values, **key_values})
+            first += [row[0] for row in rows if of_key[_native.Link(bytes(row[1]))] == (row[2], row[3])]
+    return first
 
 
 def find(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:

@@ -133,7 +133,7 @@ class Scribe:
     async def _look_up(self, writes: Sequence[Write]) -> Found:
         keys = [(write.type, write.key) for write in writes]
         ids = [place.id for write in writes for place in write.based_on or ()]
-        targets = [write.target.id for write in writes if write.target is not None]
+        targets = {write.target.id: (write.type, write.key) for write in writes if write.target is not None}
         types = {write.type for write in writes}
         own = [log.link for log in self._keeper.logs if log.author == self._keypair.peer_id and log.type in types]
         return await self._keeper.look_up([*ids, *targets], keys, own, targets)
