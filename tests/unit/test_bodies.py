@@ -109,11 +109,11 @@ async def test_who_sends_records_without_bodies_has_no_older_ones_asked_for_more
         farm.service._node.sync.bodies.anew()
         mill.service._node.blobs._bodies.read = nothing  # type: ignore[method-assign,assignment]
         await asyncio.sleep(2 * 3600)
-        for number in range(200):
+        for number in range(60):
             await notes(mill).put(f"map {number}", "x" * 70_000)
             await asyncio.sleep(30)
-        assert len(set(asked)) == 201
-        assert asked.count(old.place.id.bytes) <= 30
+        assert len(set(asked)) == 61
+        assert asked.count(old.place.id.bytes) <= 25
 
 
 @virtually
