@@ -113,3 +113,33 @@ async def test_who_serves_a_body_that_is_none_is_charged_and_nobody_keeps_it() -
         assert (await notes(victim).get("map")) is not None
         lacking = await victim.service._node.store.read(lambda tx: body_rows.pages(tx, {}, 9, ()))
         assert sum(map(len, lacking.values())) == 1
+
+
+@virtually
+async def test_who_gives_each_body_slowly_holds_up_nobody_elses() -> None:
+    async with World(names=["mill", "farm", "shop"]) as world:
+        await met(world)
+        mill, farm, shop = world.machines
+        bodies = mill.service._node.blobs._bodies
+        honest = bodies.read
+
+        async def slow(peer: str, record: bytes, place: Place) -> bytes:
+            await asyncio.sleep(6)
+            return await honest(peer, record, place)
+
+        bodies.read = slow  # type: ignore[method-assign]
+        world.fabric.cut(mill.peer_id, shop.peer_id)
+        for number in range(60):
+            await notes(mill).put(f"map {number}", LARGE)
+        await world.sleep(timedelta(seconds=10))
+        await notes(shop).put("atlas", LARGE)
+        began_s = asyncio.get_running_loop().time()
+        await eventually(lambda: has_come(farm, "atlas"))
+        assert asyncio.get_running_loop().time() - began_s < 150
+        await world.sleep(timedelta(minutes=20))
+        assert await has_come(farm, "map 59")
+
+
+async def has_come(machine: Machine, key: str) -> bool:
+    """Without looking for it, which would fetch it before others."""
+    return any(version.value == LARGE for version in await notes(machine).history(key))

@@ -20,6 +20,7 @@ from covm.federation.blobs.chunks import Place
 from covm.federation.blobs.serving import NotHeld
 from covm.federation.errors import BodyUnavailable, UnknownEntry
 from covm.federation.sync.collection import NOT_HERE
+from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
@@ -257,3 +258,27 @@ async def test_what_was_replaced_before_its_body_came_is_not_fetched_and_the_res
             assert (old.value, new.value) == (None, LARGE + "!")
             with pytest.raises(BodyUnavailable, match="it was replaced"):
                 await notes(machine).fetch(old)
+
+
+@virtually
+async def test_what_the_disk_does_not_take_is_not_fetched_again_and_again() -> None:
+    async with World(names=["mill", "farm"]) as world:
+        await met(world)
+        mill, farm = world.machines
+        closed = Closed(mill)
+        await notes(mill).put("map", LARGE)
+        await eventually(lambda: lacks(farm, 1))
+        closed.open()
+        fetched: list[str] = []
+        source, fetch = farm.service._node.blobs, farm.service._node.blobs.fetch_body
+
+        async def counted(peer: str, *of: Any) -> bytes:
+            fetched.append(peer)
+            return await fetch(peer, *of)
+
+        source.fetch_body = counted  # type: ignore[method-assign,assignment]
+        farm.disk.faults = DiskFaults(errors=1.0)
+        await world.sleep(timedelta(minutes=5))
+        assert 1 <= len(fetched) <= 300 / 5 * 2
+        farm.disk.faults = DiskFaults()
+        await eventually(lambda: all_have([farm], "map", LARGE))

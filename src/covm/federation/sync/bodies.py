@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -36,11 +36,14 @@ from covm.federation.wire.record import decode_record_body
 AT_ONCE: Final = 4
 """Bodies under way in rounds, 4 MiB; as many more may be that somebody asked for."""
 
-PAGE: Final = 32
-"""Records of a type that are looked up at once."""
+PAGE: Final = 64
+"""Records that are looked up at once."""
 
 PEERS_A_BODY: Final = 8
 """Peers asked for one body in a round; in the next one others."""
+
+TURN_S: Final = 120.0
+"""How long one peer may take in a round, for all bodies together: who is slow holds up nobody else."""
 
 FIRST_PAUSE_S: Final = 5.0
 LAST_PAUSE_S: Final = 3600.0
@@ -90,7 +93,9 @@ class Bodies:
         self._asked: set[_native.Link] = set()
         self._places, self._places_of_asked = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
         self._aside: set[str] = set()
-        """Peers that withheld or lied: not asked again in this round."""
+        """Peers that withheld or lied, or whose turn is over: not asked again in this round."""
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
+        """How long each peer took in this round."""
         self._after: dict[str, int] = {}
         """Of each type: everything up to this record was looked at."""
         self._old: dict[str, int] = {}
@@ -140,28 +145,33 @@ class Bodies:
 
     async def run(self) -> None:
         """Goes through what is lacking, without an end."""
-        whole, lately = Pace(), Pace()
+        whole, lately, earliest_s = Pace(), Pace(), -inf
         while True:
             self._wake.clear()
-            now_s, is_anew = self._now_s(), self._is_anew
+            now_s = self._now_s()
+            # Whatever is said how often: not all of it again and again.
+            is_anew = self._is_anew and now_s >= earliest_s
             is_whole = is_anew or now_s >= whole.due_s
             is_again = is_whole or now_s >= lately.due_s
             if is_again:
                 self._turn += 1
                 self._aside.clear()
-                self._old = self._after if is_whole else self._old
-                self._after, self._is_anew = {} if is_whole else dict(self._old), False
+            if is_whole:
+                self._is_anew, self._old, self._after = False, self._after, {}
+            elif is_again:
+                self._after = dict(self._old)
+            self._spent_s.clear()
             got, missed = await self._round()
             now_s = self._now_s()
             if is_whole:
-                whole.due_s = inf
+                whole.due_s, earliest_s = inf, now_s + FIRST_PAUSE_S
             if is_again:
                 lately.due_s = inf
             if missed:
                 lately.put_off(now_s, is_first=got or is_anew or not is_again)
                 if is_whole:
                     whole.put_off(now_s, is_first=got or is_anew)
-            left_s = min(whole.due_s, lately.due_s) - now_s
+            left_s = min(whole.due_s, lately.due_s, earliest_s if self._is_anew else inf) - now_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s if left_s < inf else None):
                     await self._wake.wait()
@@ -200,13 +210,15 @@ class Bodies:
                 return got, missed
             whys = await asyncio.gather(*(self._try(each) for page in pages.values() for each in page))
             got, missed = got or not all(whys), missed or any(whys)
+            if any(isinstance(why, StoreError) for why in whys):
+                return got, True  # what comes now could not be kept
             self._after |= {name: page[-1].number for name, page in pages.items()}
 
-    async def _try(self, lacking: Lacking) -> str:
+    async def _try(self, lacking: Lacking) -> str | StoreError:
         try:
             return await self._get(lacking, self._places)
         except StoreError as error:
-            return str(error)
+            return error
 
     async def _get(self, lacking: Lacking, places: asyncio.Semaphore) -> str:
         """Fetches a body once, whoever asks; why it did not come, empty when it did. Raises `StoreError`."""
@@ -230,6 +242,7 @@ class Bodies:
         for peer in self._sources(lacking):
             if peer in self._aside and not is_asked:
                 continue
+            began_s = self._now_s()
             try:
                 body = await self._source.fetch_body(peer, record, header.body, header.size)
                 decode_record_body(body, header)
@@ -246,16 +259,24 @@ class Bodies:
             else:
                 await self._keeper.embody(lacking.record, body)
                 return ""
+            finally:
+                self._spent_s[peer] += 0.0 if is_asked else self._now_s() - began_s
+                if self._spent_s[peer] > TURN_S:
+                    self._aside.add(peer)
         return why
 
     def _sources(self, lacking: Lacking) -> list[str]:
-        """Who may read it, whoever brought its log first, then its author; then all others, by turns."""
+        """Who may read it, whoever brought its log first, then its author; then all others, by turns.
+
+        Whoever was put aside comes last.
+        """
         header = lacking.record.body
         able = [peer for peer in self._peers(header.type) if self._membership.may(peer, Action.READ, header.type).holds]
         likely = [peer for peer in (self._bringers.get(header.log), header.author) if peer in able]
         others = [peer for peer in able if peer not in likely]
         begin = self._turn * (PEERS_A_BODY - 2) % len(others) if others else 0
-        return list(dict.fromkeys([*likely, *others[begin:], *others[:begin]]))[:PEERS_A_BODY]
+        in_order = dict.fromkeys([*likely, *others[begin:], *others[:begin]])
+        return sorted(in_order, key=self._aside.__contains__)[:PEERS_A_BODY]
 
     def _now_s(self) -> float:
         return self._around.clock.monotonic_s()

@@ -36,10 +36,14 @@ class Lacking(NamedTuple):
 
 
 def pages(tx: Transaction, after: Mapping[str, int], limit: int, left_out: Collection[str]) -> dict[str, list[Lacking]]:
-    """By type, records whose bodies are not here, behind a number each, in that order; some types left out."""
+    """By type, records whose bodies are not here, behind a number each, in that order; some types left out.
+
+    Each type has its part of the limit.
+    """
     some = f"SELECT 1 FROM covm_records r WHERE r.type_id = t.id AND {LACKING}"  # noqa: S608 - own text
     names = tx.execute(f"SELECT t.name FROM covm_record_types t WHERE EXISTS ({some}) ORDER BY t.name").scalars()  # noqa: S608
-    found = {name: _page(tx, name, after.get(name, 0), limit) for name in names if name not in left_out}
+    wanted = [name for name in names if name not in left_out]
+    found = {name: _page(tx, name, after.get(name, 0), max(1, limit // len(wanted))) for name in wanted}
     return {name: page for name, page in found.items() if page}
 
 
