@@ -89,6 +89,25 @@ async def test_a_record_on_which_a_handler_fails_is_quarantined_for_that_one_and
 
 
 @virtually
+async def test_what_follows_a_record_that_was_tried_again_is_told_to_come_for_the_first_time() -> None:
+    async with World(names=("shop",), types=[News]) as world:
+        [shop] = world.machines
+        attempts: list[tuple[str, int]] = []
+
+        def once_more(message: Message[News]) -> None:
+            attempts.append((message.payload.text, message.attempt))
+            if message.payload.text == "000" and message.attempt == 1:
+                raise RuntimeError
+
+        await shop.start()
+        shop.service.subscribe(News, once_more)
+        await publish(shop, "000")
+        await in_time(lambda: len(attempts) == 2)
+        await publish(shop, "001")
+        await in_time(lambda: attempts == [("000", 1), ("000", 2), ("001", 1)])
+
+
+@virtually
 async def test_what_was_quarantined_for_a_handler_that_is_gone_stays_in_quarantine() -> None:
     async with World(names=("shop",), types=[News]) as world:
         [shop] = world.machines

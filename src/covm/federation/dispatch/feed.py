@@ -198,12 +198,12 @@ class Feed:
     def _done_with(self, fed: Fed) -> Advance:
         position = fed.publication.position
         if fed.is_late:
-            return Advance(self._position, late=[position])
+            return Advance(self._position, self._attempts, late=[position])
         return Advance(position, passed=fed.passed)
 
     def _note(self, by: Advance) -> None:
         """To be written soon."""
-        self._position = by.position
+        self._position, self._attempts = by.position, by.attempts
         self._around.journal.advance(self._id, by)
 
     async def _in_one_transaction(self, page: Sequence[Fed]) -> int:
@@ -239,7 +239,7 @@ class Feed:
             report = await around.transactions.handle(work, settlements)
         finally:
             self._idle()
-        self._position = done.position
+        self._position, self._attempts = done.position, done.attempts
         around.journal.settled(settlements, report.told)
         return report
 
@@ -313,7 +313,6 @@ class Feed:
                 return True
             self._around.counters.handlers["retried"] += 1
         if not fed.is_late:
-            self._attempts = fed.attempts
             self._note(Advance(self._position, fed.attempts))
         return False
 
