@@ -328,3 +328,18 @@ async def test_ten_thousand_authors_write_one_key_and_one_more_looks_up_none_of_
     await shelf.take(last)
     assert len(await shelf.heads("key")) == 9_901
     await shelf.store.close()
+
+
+async def test_a_version_too_many_stays_one_when_another_branch_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MAX_OPEN", 1)
+    first = LIAR.write("key", 1)
+    beyond = LIAR.write("key", 2, after=first)
+    named = LIAR.write("key", 3, on=[beyond], hlc=Hlc(1, 0))
+    shelf = await shelf_with(first, beyond, named)
+    assert (await shelf.states())[beyond.id] == (VOID, False)
+    shelf.authority.banned = {LIAR.key.peer_id}
+    await shelf.keeper.reconsider()
+    shelf.authority.banned = set()
+    await shelf.keeper.reconsider()
+    assert (await shelf.states())[beyond.id] == (VOID, False)
+    await shelf.store.close()

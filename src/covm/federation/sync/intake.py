@@ -318,10 +318,10 @@ class Intake:
         return begun
 
     def _close(self, known: Known) -> None:
-        """What a record of its log names as parents is closed by it. They are here: they stand before it."""
+        """What a record of its log names as parents is closed by it, if it ever was open."""
         for parent in () if known.is_aside else known.parents:
             there = self._known.get(parent)
-            if there is not None and there.log == known.log:
+            if there is not None and there.log == known.log and not there.is_aside:
                 self.plan.closed[parent] = (*there.closers, known.spot)
                 self._change(there._replace(closers=self.plan.closed[parent]))
 
