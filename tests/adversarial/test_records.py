@@ -335,7 +335,8 @@ async def test_a_version_too_many_stays_one_when_another_branch_names_it(monkeyp
     first = LIAR.write("key", 1)
     beyond = LIAR.write("key", 2, after=first)
     named = LIAR.write("key", 3, on=[beyond], hlc=Hlc(1, 0))
-    shelf = await shelf_with(first, beyond, named)
+    shelf = await shelf_with(first, beyond)
+    await shelf.take(named)
     assert (await shelf.states())[beyond.id] == (VOID, False)
     shelf.authority.banned = {LIAR.key.peer_id}
     await shelf.keeper.reconsider()
