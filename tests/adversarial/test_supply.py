@@ -132,7 +132,7 @@ def lock_files() -> list[Path]:
 
 def unlocked_crates(lock: str) -> list[str]:
     """Crates that are neither ours nor of the public registry with a checksum."""
-    ours = {"covm-core", "covm-native", "covm-fuzz"}
+    ours = {"covm-core", "covm-native", "covm-fuzz", "covm-negentropy"}
     return [
         package["name"]
         for package in tomllib.loads(lock)["package"]
