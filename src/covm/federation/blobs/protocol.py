@@ -30,6 +30,7 @@ from covm.federation.blobs.serving import NotHeld, Server
 from covm.federation.blobs.transfer import FileTransfer
 from covm.federation.network.interface import (
     BLOB_PROTOCOL,
+    BREACHES,
     FramesReceived,
     PeerAdmitted,
     PeerUnadmitted,
@@ -44,9 +45,6 @@ from covm.federation.wire.received import Message
 
 FILES: str = "files"
 """The folder in a home where received files lie, in one folder for each sender."""
-
-BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
-"""Ends of a stream that its peer brought about by breaking the framing."""
 
 
 class BlobProtocol:

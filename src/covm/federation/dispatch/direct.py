@@ -31,6 +31,7 @@ from covm.federation.dispatch.sending import FRAME_BYTES, FRAME_MESSAGES, Doings
 from covm.federation.dispatch.submission import Submission
 from covm.federation.errors import StoreError
 from covm.federation.network.interface import (
+    BREACHES,
     DIRECT_PROTOCOL,
     FramesReceived,
     NotOpened,
@@ -50,9 +51,6 @@ from covm.federation.wire.limits import clamped_ms
 from covm.federation.wire.system import Heartbeat
 
 logger = logging.getLogger("covm.federation.dispatch")
-
-BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
-"""Ends of a stream that its peer brought about by breaking the framing."""
 
 ENDED_EACH_STREAM = "the peer ended the stream three times at this message"
 

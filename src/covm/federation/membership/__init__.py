@@ -7,6 +7,8 @@ invites    links that let somebody in (rules)
 papers     files that are carried from one machine to another (rules)
 founding   a charter and its founders, before there is a federation (rules)
 views      what is shown of it to people (rules)
+finding    who is meant by a name or the beginning of an id (rules)
+undoing    what would be otherwise if a node's approvals did not count (rules)
 room       which approvals give up their room to those that a cut keeps (rules)
 unasked    what is shown to a node at the door that has not asked for it (rules)
 tables     what is on disk, and the jobs that write and read it
@@ -16,5 +18,6 @@ hearing    who knocks and is not known yet: asked, shown, let in or sent away be
 own        `Pen`: signs what this node proposes and approves
 desk       what people do: look, invite, approve, remove
 members    `Members`: the component, one for each node
+authority  what `sync` asks: by what authors write
 everyone   `Everyone`, its stand-in in `open` mode
 """

@@ -12,14 +12,16 @@
     library    what is given to others                          leases     who fetches which log
     bodies     bodies that did not come with their records      retention  when old bodies are dropped
     collection what programs use                                reading    the queries behind it
-    published  what handlers of durable types are given        taken      what became of a batch
+    published  what handlers of durable types are given         taken      what became of a batch
     standings  how this node stands beside its peers            partners   peers that are admitted
     shares     how much a peer may be given                     streams    who is connected, and by which streams
     tables     the tables of records                            rows       the jobs that read them
     plan_rows  the job that writes them                         body_rows  the jobs about bodies
     forks      who wrote two records at one place               export     records as blocks of a file
     exporting  records to files, and from them                  export_rows the queries behind that
-    written    where a node's logs end, and ended
+    written    where a node's logs end, and ended               announcing what is told as events
+    sync_types an application's own stores                      sync_store what such a store is
+    feed       gives one what has changed                       feed_rows  the jobs behind that
 
 The first ten, `leases`, `shares` and `export` are rules: no I/O.
 """

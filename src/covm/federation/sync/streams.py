@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from covm.federation.network.interface import (
+    BREACHES,
     FramesReceived,
     PeerAdmitted,
     PeerUnadmitted,
@@ -23,9 +24,6 @@ from covm.federation.wire.sync_frames import Roots
 
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
-
-BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
-"""Ends of a stream that its peer brought about by breaking the framing."""
 
 
 class SyncStreams:
