@@ -19,6 +19,9 @@ from covm.federation.supervisor import Supervisor
 CHARGE_VIOLATION: Final = 10.0
 """What a frame or a chunk that no honest node sends costs its sender: a few of them and gossip avoids the peer."""
 
+BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
+"""Ends of a stream that its peer brought about by breaking the framing."""
+
 HELLO_DEADLINE_S: Final = 10.0
 """A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
 

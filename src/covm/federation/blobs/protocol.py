@@ -30,7 +30,6 @@ from covm.federation.blobs.serving import NotHeld, Server
 from covm.federation.blobs.transfer import FileTransfer
 from covm.federation.network.interface import (
     BLOB_PROTOCOL,
-    BREACHES,
     FramesReceived,
     PeerAdmitted,
     PeerUnadmitted,
@@ -40,7 +39,7 @@ from covm.federation.network.interface import (
     StreamWritable,
 )
 from covm.federation.ports import BodyShelf, Courier
-from covm.federation.surroundings import Surroundings
+from covm.federation.surroundings import BREACHES, Surroundings
 from covm.federation.wire.received import Message
 
 FILES: str = "files"

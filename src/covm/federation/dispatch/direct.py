@@ -31,7 +31,6 @@ from covm.federation.dispatch.sending import FRAME_BYTES, FRAME_MESSAGES, Doings
 from covm.federation.dispatch.submission import Submission
 from covm.federation.errors import StoreError
 from covm.federation.network.interface import (
-    BREACHES,
     DIRECT_PROTOCOL,
     FramesReceived,
     NotOpened,
@@ -44,6 +43,7 @@ from covm.federation.network.interface import (
 )
 from covm.federation.ports import Waiting
 from covm.federation.store.interface import Transaction
+from covm.federation.surroundings import BREACHES
 from covm.federation.wire.frames import Frame, KnownFrame, Unknown, encode_frame
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind

@@ -24,9 +24,6 @@ SYNC_PROTOCOL = "/covm/sync/1.0.0"
 STREAM_PROTOCOLS = (DIRECT_PROTOCOL, BLOB_PROTOCOL, SYNC_PROTOCOL)
 """Our framed streams: one for each peer, protocol and direction."""
 
-BREACHES = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
-"""Ends of a stream that its peer brought about by breaking the framing."""
-
 
 class Verdict(IntEnum):
     """What becomes of a gossiped message at this node (gossipsub 1.1, extended validators)."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from covm.federation.network.interface import (
-    BREACHES,
     FramesReceived,
     PeerAdmitted,
     PeerUnadmitted,
@@ -16,7 +15,7 @@ from covm.federation.network.interface import (
     StreamRefused,
     StreamWritable,
 )
-from covm.federation.surroundings import Surroundings
+from covm.federation.surroundings import BREACHES, Surroundings
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.partners import Partner
 from covm.federation.sync.serving import Library, Server
