@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+import re
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +102,27 @@ class Broken:
     @property
     def name(self) -> str:
         return self.build.__name__
+
+    def require_caught(self, tell: Callable[[int], Sequence[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Fails unless one of the stories gives the build away, and the honest build comes through that one.
+
+        `tell` tells the story of a seed, and returns the promises that were broken in it.
+        """
+        for seed in self.seeds:
+            with monkeypatch.context() as patch:
+                self.build(patch)
+                found = _told(tell, seed)
+            if any(re.search(self.gives_away, each) for each in found):
+                assert not _told(tell, seed), "the honest build does not come through this story either"
+                return
+        pytest.fail(f"none of the stories {self.seeds} gives away a build that {self.name.replace('_', ' ')}")
+
+
+def _told(tell: Callable[[int], Sequence[str]], seed: int) -> Sequence[str]:
+    try:
+        return tell(seed)
+    finally:
+        gc.collect()
 
 
 _LOST = "nobody ever said what became of it"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import subprocess
 
 import pytest
 from tests.simulation.broken_builds import Broken
-from tests.simulation.scenario import Told
 from tests.simulation.test_seeds import run
 from tests.simulation.village_broken_builds import BROKEN
 from tests.simulation.village_scenario import tell_village
@@ -39,21 +37,7 @@ def test_a_story_of_a_village_told_again_leaves_the_same_trace() -> None:
     assert len(traces) == 1
 
 
-def told(seed: int) -> Told:
-    try:
-        return tell_village(seed)
-    finally:
-        gc.collect()
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
 def test_a_build_that_breaks_a_promise_to_members_is_caught(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in broken.seeds:
-        with monkeypatch.context() as patch:
-            broken.build(patch)
-            found = told(seed).broken
-        if any(re.search(broken.gives_away, each) for each in found):
-            assert told(seed).broken == (), "the honest build does not come through this story either"
-            return
-    pytest.fail(f"none of the stories {broken.seeds} gives away a build that {broken.name.replace('_', ' ')}")
+    broken.require_caught(lambda seed: tell_village(seed).broken, monkeypatch)
