@@ -33,8 +33,8 @@ def start(folder: Path) -> Iterator[NodeStarter]:
     """Starts nodes: `start("a", "--name", "Mill Bakery")`."""
     nodes: list[Node] = []
 
-    def start_node(place: str, *arguments: str, as_json: bool = True) -> Node:
-        nodes.append(Node(folder / place, *arguments, as_json=as_json))
+    def start_node(place: str, *arguments: str, as_json: bool = True, forked: bool = True) -> Node:
+        nodes.append(Node(folder / place, *arguments, as_json=as_json, forked=forked))
         return nodes[-1].wait_ready()
 
     yield start_node

@@ -10,12 +10,15 @@ import pty
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
+
+from tests.forked import Forked
 
 from covm.cli.app import run
 
@@ -62,8 +65,10 @@ def covm(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
     Commands that only ask are run in this process, because starting a Python for each would take most of the time of
     all stories together. What has a life of its own is a process: nodes, and the demonstration.
     """
-    alone = not {"start", "demo", "join"} & set(map(str, arguments))
-    return _here(*arguments, stdin=stdin, **extra) if alone else process(*arguments, stdin=stdin, **extra)
+    words = set(map(str, arguments))
+    if {"start", "join"} & words and not stdin:
+        return _forked(*arguments, **extra)
+    return process(*arguments, stdin=stdin, **extra) if "demo" in words else _here(*arguments, stdin=stdin, **extra)
 
 
 def _here(*arguments: str | Path, stdin: bytes, **extra: str) -> Outcome:
@@ -76,6 +81,14 @@ def _here(*arguments: str | Path, stdin: bytes, **extra: str) -> Outcome:
     ):
         code = run(list(map(str, arguments)))
     return Outcome(code, told.getvalue(), said.getvalue())
+
+
+def _forked(*arguments: str | Path, **extra: str) -> Outcome:
+    with tempfile.NamedTemporaryFile() as said:
+        running = Forked(list(map(str, arguments)), Path(said.name), environment(**extra))
+        with running.stdout:
+            told = running.stdout.read()
+        return Outcome(running.wait(START_S), told.decode(), said.read().decode())
 
 
 def process(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
@@ -119,14 +132,25 @@ def on_terminal(answers: Sequence[str], *arguments: str | Path) -> tuple[int, st
 
 
 class Node:
-    """A daemon on a home; call `wait_ready` before anything else. `log` is what it wrote to standard error."""
+    """A daemon on a home; call `wait_ready` before anything else. `log` is what it wrote to standard error.
+
+    `forked` from a process that has loaded the program; where what the system lists of it matters, started as users do.
+    """
+
+    process: subprocess.Popen[bytes] | Forked
 
     def __init__(
-        self, home: Path, *arguments: str, as_json: bool = True, preset: str | None = "local", **extra: str
+        self,
+        home: Path,
+        *arguments: str,
+        as_json: bool = True,
+        preset: str | None = "local",
+        forked: bool = True,
+        **extra: str,
     ) -> None:
         self.home = home
         self.log_path = home.with_name(home.name + ".log")
-        command = [*COVM, "federation", "start", "--home", str(home), *arguments]
+        command = ["federation", "start", "--home", str(home), *arguments]
         if preset is not None:
             command += ["--preset", preset]
         settings = home / "config.toml"
@@ -135,8 +159,13 @@ class Node:
             command += ["--network", "covm"]
         if as_json:
             command.append("--json")
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment(**extra))
+        if forked:
+            self.process = Forked(command, self.log_path, environment(**extra))
+        else:
+            with self.log_path.open("wb") as log:
+                self.process = subprocess.Popen(
+                    [*COVM, *command], stdout=subprocess.PIPE, stderr=log, env=environment(**extra)
+                )
         self._as_json = as_json
 
     def wait_ready(self) -> Self:

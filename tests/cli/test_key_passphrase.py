@@ -127,7 +127,7 @@ def test_show_needs_no_passphrase(sealed: Path, folder: Path) -> None:
 def test_a_node_starts_with_its_passphrase_and_nothing_shows_it(
     sealed: Path, secret: Path, start: NodeStarter, folder: Path
 ) -> None:
-    node = start(sealed.name, "--passphrase-file", str(secret), "--log-level", "debug")
+    node = start(sealed.name, "--passphrase-file", str(secret), "--log-level", "debug", forked=False)
     assert node.peer_id == shown(sealed)["peer_id"]
     told = [node.first_line, node.log, str(node.ask("status")), identity(sealed, "show").out]
     assert secret.name in listed(node, "cmdline")
@@ -144,7 +144,7 @@ def test_a_node_starts_with_its_passphrase_and_nothing_shows_it(
 
 @linux
 def test_a_passphrase_from_the_environment_is_not_listed_there_any_longer(sealed: Path) -> None:
-    node = Node(sealed, COVM_PASSPHRASE=WORDS)
+    node = Node(sealed, forked=False, COVM_PASSPHRASE=WORDS)
     try:
         node.wait_ready()
         assert "NO_COLOR=1" in listed(node, "environ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import select
 import shutil
@@ -21,6 +20,7 @@ import msgspec
 from tests.crashes.ledger import Sent, events, lines, plain_effects, seen_events
 from tests.crashes.program import Settings, live
 from tests.crashes.promises import Way, problems
+from tests.forked import PROCESSES
 
 from covm.federation import Identity
 
@@ -28,10 +28,6 @@ PATIENCE_S = 60.0
 """What does not come for this long does not come."""
 
 LOOK_EVERY_S = 0.01
-
-PROCESSES = multiprocessing.get_context("forkserver")
-"""Forks from a process that has imported the program and has started nothing: loading it takes longer than a life."""
-PROCESSES.set_forkserver_preload(["pytest", live.__module__])
 
 
 class Node:
