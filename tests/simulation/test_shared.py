@@ -11,7 +11,7 @@ from tests.simulation.shared_broken_builds import BROKEN
 from tests.simulation.shared_scenario import tell_shared
 from tests.simulation.test_seeds import run
 
-SEEDS = 80
+SEEDS = 120
 
 
 def story(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +19,7 @@ def story(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(600)
-def test_eighty_stories_of_shared_data_break_no_promise() -> None:
+def test_stories_of_shared_data_break_no_promise() -> None:
     done = story("--seeds", str(SEEDS))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{SEEDS} seeds" in done.stdout

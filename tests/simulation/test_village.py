@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
@@ -12,7 +11,7 @@ from tests.simulation.test_seeds import run
 from tests.simulation.village_broken_builds import BROKEN
 from tests.simulation.village_scenario import tell_village
 
-SEEDS = int(os.environ.get("COVM_VILLAGE_SEEDS", "60"))
+SEEDS = 80
 
 
 def story(*arguments: str) -> subprocess.CompletedProcess[str]:
