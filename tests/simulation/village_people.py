@@ -61,6 +61,8 @@ class Troubles:
     return_: float
     """Share of those that are let in again."""
     has_guest: bool
+    rivals: float
+    """Share of removals on which two founders decide apart from each other, each with the logs' ends that it knows."""
 
 
 def troubles_for(seed: int) -> Troubles:
@@ -72,6 +74,7 @@ def troubles_for(seed: int) -> Troubles:
         theft=chance.choice((0.0, 0.7, 1.0)),
         return_=chance.choice((0.3, 0.8)),
         has_guest=chance.random() < 0.3,
+        rivals=0.5 if seed % 10 == 7 else 0.0,
     )
 
 
@@ -91,6 +94,9 @@ class Council:
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / self._troubles.removes_every_s))
             victim = self._chance.choice(victims)
+            if self._troubles.rivals and self._chance.random() < self._troubles.rivals:
+                await self._remove_apart(victim)
+                continue
             apart = self._chance.random() < self._troubles.apart
             if apart:
                 self._set_apart(victim)
@@ -129,8 +135,20 @@ class Council:
         self._village.world.trace.note("council", "apart", victim, late)
         self._village.world.fabric.partition([away])
 
-    async def _remove(self, victim: str) -> None:
-        machine = self._village[self._chance.choice(STEADY)]
+    async def _remove_apart(self, victim: str) -> None:
+        one, other = STEADY
+        rest = [name for name in self._village.machines if name not in STEADY]
+        away = [other, *self._chance.sample(rest, self._chance.randint(0, len(rest)))]
+        self._village.world.trace.note("council", "falls out over", victim, away)
+        self._village.world.fabric.partition([[self._village[name].peer_id for name in away]])
+        await asyncio.sleep(self._chance.uniform(0.0, 6.0))
+        await self._remove(victim, one)
+        await asyncio.sleep(self._chance.uniform(0.0, 6.0))
+        await self._remove(victim, other)
+        self._village.world.fabric.heal()
+
+    async def _remove(self, victim: str, founder: str = "") -> None:
+        machine = self._village[founder or self._chance.choice(STEADY)]
         if machine.is_up:
             self._ledger.suspects.add(victim)
             machine.note("removes", victim)
