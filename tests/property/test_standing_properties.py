@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.membership_world import Coop, Desk, World, plain_rule
 
-from covm._native import Link
+from covm._native import Link, cid
 from covm.federation.identity.approvals import ApprovalLogs
-from covm.federation.identity.credentials import Admission, Removal, TypeCredential
+from covm.federation.identity.credentials import Admission, ErasureCredential, Removal, TypeCredential
 from covm.federation.identity.cuts import Cut
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.standing import Standing, judge
@@ -21,12 +21,11 @@ from covm.federation.wire.record import Place, SignedRecord, place_of
 FOUNDERS = [Coop(f"Founder {number}", approvers=(0, 1)) for number in range(4)]
 OTHERS = [Coop(f"Cooperative {number}") for number in range(2)]
 EVERYONE = [*FOUNDERS, *OTHERS]
+RECORDS = [cid(b"one"), cid(b"another")]
 
 picks = st.integers(0, 1000)
 step = st.tuples(
-    st.sampled_from(
-        ["admit", "admit", "readmit", "remove", "remove", "type", "approve", "approve", "approve", "back", "identity"]
-    ),
+    st.sampled_from([*["admit", "remove"] * 2, "readmit", "type", "erase", *["approve"] * 3, "back", "identity"]),
     picks,
     picks,
     picks,
@@ -69,6 +68,9 @@ class Story:
 
     def type(self, size: int, _: int, by: int) -> None:
         self._approved(self.world.type("tools.loan", plain_rule(size_limit_bytes=size + 1)), by)
+
+    def erase(self, who: int, which: int, by: int) -> None:
+        self._approved(self.world.erasure(self._coop(who), RECORDS[which % 2]), by)
 
     def _approved(self, credential: Any, by: int) -> None:
         desks = self.world.desks
@@ -123,6 +125,7 @@ def said(standing: Standing, world: World) -> Any:
         standing.memberships,
         standing.nodes,
         standing.type_rule("tools.loan"),
+        standing.erasures,
     )
 
 
@@ -234,6 +237,9 @@ class SlowReading:
         }
         if isinstance(body, TypeCredential):
             return len(by) * 2 > len(self.charter.founders)
+        if isinstance(body, ErasureCredential):
+            others = self.charter.electors - {body.member}
+            return len(by & others) * 2 > len(others) > 0
         return isinstance(body, Admission) and len(by) >= self.charter.k
 
     def _counts(self, record: SignedRecord, elector: Link) -> bool:
@@ -249,6 +255,10 @@ class SlowReading:
     def _binding(self, member: Link, after: Iterable[Link]) -> list[Removal]:
         bodies = [self.bodies[key] for key in self.removals - set(after)]
         return [body for body in bodies if isinstance(body, Removal) and body.member == member]
+
+    def erasures(self) -> set[Link]:
+        """The erasures that stand."""
+        return {key for key in self.stand if isinstance(self.bodies[key], ErasureCredential)}
 
     def members(self) -> dict[Link, set[str]]:
         """Everyone who is in, with their roles."""
@@ -270,6 +280,7 @@ def test_the_members_are_those_of_a_slow_reading_of_the_rules(
     world = Story(founders, k, steps).world
     standing, slow = judged(world), SlowReading(world)
     assert {each.member: set(each.roles) for each in standing.members()} == slow.members()
+    assert {each.id for some in standing.erasures.values() for each in some} == slow.erasures()
     for each in world.credentials:
         stands = each.id in slow.stand | slow.removals
         assert (standing.verdict(each.id).status in ("valid", "ended", "void")) == stands
@@ -291,7 +302,7 @@ def test_a_removal_that_stands_is_undone_by_identity_logs_alone(
 def test_the_stories_are_about_something() -> None:
     """Among random stories are founders that were removed, that came back, and approvals beyond a cut."""
     order, reasons, ends = random.Random(7), set(), set()
-    ops = ["admit", "readmit", "remove", "type", "approve", "back", "identity"]
+    ops = ["admit", "readmit", "remove", "type", "erase", "approve", "back", "identity"]
     for _ in range(60):
         steps = [
             (order.choice(ops), order.randrange(1000), order.randrange(1000), order.randrange(1000)) for _ in range(40)

@@ -12,8 +12,10 @@ from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm._native import Link
 from covm.federation.events import EventHub
+from covm.federation.identity.standing import Erasure
 from covm.federation.offload import InlineOffload
 from covm.federation.sync import body_rows, reading, retention, rows
+from covm.federation.sync.erasures import Erasures
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.written import ends_until
@@ -92,6 +94,25 @@ async def test_what_is_erased_is_on_no_engines_disk_whichever_came_first(place: 
     await shelf.store.close()
     if place.kind == "sqlite":
         assert b"Ada, aged 7" not in b"".join(file.read_bytes() for file in place.home.iterdir() if file.is_file())
+
+
+async def test_what_founders_have_erased_is_gone_from_every_engine_and_is_news_to_who_follows(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    shelf.authority.owners = {ASH.key.peer_id: str(ASH.key_id)}
+    first, other = ASH.write("guest", "Ada"), BIRCH.write("guest", "a guest")
+    await shelf.take(first, other, bodies=[ASH.bodies[first.id], BIRCH.bodies[other.id]])
+    by = Erasure(id=ASH.key_id, type=TYPE, member=ASH.key_id, author="", reason="", approved_by=())
+    shelf.authority.approved = {each.id: [by] for each in (first, other)}
+    erasures = Erasures(shelf.keeper)
+    behind = shelf.keeper.judged
+    await erasures.obey()
+    assert await shelf.erased() == {first.id: by.id}
+    news = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, behind, 9))
+    assert [(read.record.id, read.value, read.erased_by) for _, read in news] == [(first.id, None, by.id)]
+    shelf.authority.approved = {first.id: []}
+    await erasures.obey()
+    assert await shelf.erased() == {}
+    await shelf.store.close()
 
 
 async def test_old_bodies_go_once_all_readers_have_what_replaced_them_and_come_again_where_that_does_not_count(

@@ -78,6 +78,19 @@ def two_rules_for_a_type() -> World:
     return world
 
 
+def erasures() -> World:
+    world = World([ASH, BIRCH, CEDAR])
+    world.admitted(DILL)
+    theirs, ours = (Desk(world.federation, ASH.node(0), ASH.inception).approve(DILL.member, key=key).id for key in "ab")
+    world.approve(world.erasure(DILL, theirs), 0, 1)
+    world.approve(world.erasure(DILL, theirs, "shop.note"), 2)
+    world.approve(world.erasure(ASH, ours), 0, 1)
+    cut = [world.desks[0].tip]
+    world.approve(world.erasure(DILL, ours), 0, 2)
+    world.removed(ASH, 1, 2, cut=cut)
+    return world
+
+
 STORIES: dict[str, Callable[[], World]] = {
     "admitted by two, and by one of two": admitted,
     "removed, admitted without a word of it, and again with it": removed_and_back,
@@ -87,4 +100,5 @@ STORIES: dict[str, Callable[[], World]] = {
     "a stolen member key, recovered": a_stolen_member_key,
     "an elector that came back does not rest on its own approval": an_elector_back,
     "two rules for a type": two_rules_for_a_type,
+    "erasures by enough, by too few, with its author's own approval, and beyond a cut": erasures,
 }

@@ -209,7 +209,14 @@ def credentials() -> dict[str, Any]:
     removal = world.removal(DILL, [world.desks[0].tip])
     again = world.admission(DILL, ["bookkeeper", "member"], [removal])
     added = world.type("tools.loan", plain_rule(grants=Grants(read=("member",), write=("bookkeeper",))))
-    named = {"an admission": admission, "a removal": removal, "a re-admission": again, "a type": added}
+    erasure = world.erasure(DILL, world.desks[0].written[0].id, "governance.proposal")
+    named = {
+        "an admission": admission,
+        "a removal": removal,
+        "a re-admission": again,
+        "a type": added,
+        "an erasure": erasure,
+    }
     data = payload_of(Kind.CREDENTIAL, again.envelope)[1]
     return {
         "about": "Credentials (src/covm/federation/identity/credentials.py).",
@@ -226,6 +233,14 @@ def credentials() -> dict[str, Any]:
                 ("a short salt", lambda body: body.update(salt=b"salt")),
                 ("text for a link", lambda body: body.update(member=str(DILL.member))),
                 ("an unknown operation", lambda body: body.update(op="promote")),
+            ],
+        )
+        + spoilt(
+            payload_of(Kind.CREDENTIAL, erasure.envelope)[1],
+            [
+                ("an erasure of no record", lambda body: body.pop("record")),
+                ("an erasure in the approvals", lambda body: body.update(type="system.approval")),
+                ("an erasure with a reason of 257 characters", lambda body: body.update(reason="a" * 257)),
             ],
         ),
     }

@@ -13,6 +13,7 @@ from covm.federation.identity.commitments import commitment
 from covm.federation.identity.consent import seal_consent
 from covm.federation.identity.credentials import (
     Admission,
+    ErasureCredential,
     Removal,
     SignedCredential,
     TypeCredential,
@@ -270,6 +271,13 @@ class World:
 
     def type(self, name: str, rule: TypeRule) -> SignedCredential:
         return self.propose(TypeCredential(**self._common(), name=name, rule=rule))
+
+    def erasure(self, coop: Coop, record: Link, type_name: str = "notes.note") -> SignedCredential:
+        """What a cooperative has written in a record is to be erased."""
+        why = "it names a child"
+        return self.propose(
+            ErasureCredential(**self._common(), type=type_name, record=record, member=coop.member, reason=why)
+        )
 
     def approve(self, credential: SignedCredential, *by: int | Desk) -> list[SignedRecord]:
         """Founders by number, or desks, approve."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.unit.membership_world import NOON_MS, key_of, salt
@@ -14,6 +14,7 @@ from covm.federation.counters import Counters
 from covm.federation.identity.authors import Beginning, First, Written
 from covm.federation.identity.cuts import Within
 from covm.federation.identity.roles import DEFAULT_RULE, TypeRule
+from covm.federation.identity.standing import Erasure
 from covm.federation.identity.verdicts import Verdict, valid, void, waiting
 from covm.federation.offload import InlineOffload
 from covm.federation.store import make_store
@@ -46,6 +47,8 @@ class Anybody:
         self.banned = set(banned)
         self.owners: dict[str, str] = {}
         """Of authors that share what they wrote; the others own their own."""
+        self.approved: dict[Link, list[Erasure]] = {}
+        """What members have approved to be erased."""
 
     def beginning(self, first: First) -> Beginning:
         return Beginning(
@@ -75,6 +78,9 @@ class Anybody:
 
     def owner(self, first: First) -> str | None:
         return self.owners.get(first.author, first.author)
+
+    def erasures(self) -> Mapping[Link, Sequence[Erasure]]:
+        return self.approved
 
     def auth(self, type_name: str) -> Auth | Verdict:
         return Auth(FEDERATION, FEDERATION)

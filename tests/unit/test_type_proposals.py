@@ -7,7 +7,7 @@ from tests.unit.members_world import in_time, valley
 from tests.unit.outbox_world import virtually
 
 from covm.cli.members import what_for
-from covm.daemon.membership_routes import _decision
+from covm.daemon.membership_routes import told_decision
 from covm.federation.errors import NotAuthorized
 from covm.federation.membership.founding import DEFAULT_ROLES
 from covm.federation.membership.rules import BadRules, read_types
@@ -30,7 +30,7 @@ async def test_a_type_has_its_rule_once_a_majority_has_approved_it_and_nothing_c
         assert (asked.status, asked.needed, asked.approved_by) == ("waiting", 2, ("Mill",))
         assert await v.desk("mill").propose_type(NAME, RULE) == asked, "said again, it is the same"
         await in_time(lambda: [each.id for each in v.desk("farm").requests()] == [asked.id])
-        assert what_for(_decision(v.desk("farm").requests()[0])) == (
+        assert what_for(told_decision(v.desk("farm").requests()[0])) == (
             "durable, writers: any, up to 64.0 KiB, keep_siblings; "
             "publish: member; send: member; read: member; write: member"
         )

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from covm.cli.durations import milliseconds
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import note, safe, say, say_json
-from covm.cli.rendering import date_time, sentence, table
+from covm.cli.rendering import date_time, sentence, short_id, table
 from covm.cli.rules_shown import rule_in_words, show_rules
 from covm.control import membership
 from covm.control.client import ControlClient
@@ -171,9 +171,14 @@ def _state(member: membership.Member) -> str:
 
 
 def what_for(decision: membership.Decision) -> str:
-    """What an admission gives and sets aside, why a removal is asked for and what it takes back, or a type's rule."""
+    """What an admission gives and sets aside, why a removal is asked for and what it takes back, or a type's rule.
+
+    Of an erasure what it is about, and why.
+    """
     if decision.rule is not None:
         return rule_in_words(decision.rule)
+    if decision.record:
+        return f"{version_of(decision)}: {sentence(decision.reason)}"
     said = ", ".join(decision.roles) or sentence(decision.reason)
     if decision.overrides:
         said += f", although removed: {'; '.join(map(sentence, decision.overrides))}"
@@ -182,10 +187,21 @@ def what_for(decision: membership.Decision) -> str:
     return said
 
 
+def version_of(decision: membership.Decision) -> str:
+    """The version that an erasure takes away, as `records history` names it."""
+    about = " ".join(filter(None, (decision.record_type, decision.record_key)))
+    return f"version {short_id(decision.record)} of {about}"
+
+
 def told(decision: membership.Decision) -> str:
     """How it stands with what was proposed or approved."""
     who = safe(decision.name)
-    what = {"admission": f"{who} is admitted", "removal": f"{who} is removed", "type": f"the type {who} counts"}
+    what = {
+        "admission": f"{who} is admitted",
+        "removal": f"{who} is removed",
+        "type": f"the type {who} counts",
+        "erasure": f"{safe(version_of(decision))} by {who} is erased",
+    }
     done = what.get(decision.kind, who)
     have, needed = len(decision.approved_by), decision.needed
     if decision.status == "valid":

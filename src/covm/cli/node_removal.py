@@ -33,6 +33,7 @@ _WHAT = {
     "roles": ("{} would have fewer roles", "member", "members"),
     "removal": ("{} would not count any more", "removal", "removals"),
     "type": ("{} would have another rule", "type", "types"),
+    "erasure": ("{} might come again", "erased value", "erased values"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from covm.cli.members import told
 from covm.cli.message_argument import AsText, MessageArgument, read_message
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import as_text, safe, say, say_json
@@ -121,6 +122,8 @@ def delete(type: str, key: str, /, *, common: Common = DEFAULT) -> None:
 def erase(id: str, /, *, reason: str, common: Common = DEFAULT) -> None:
     """Take away for good what a version says, on every node. That it was there, who erased it and why stays.
 
+    What another member wrote is erased once as many founders have approved it as would remove that member.
+
     Parameters
     ----------
     id
@@ -128,11 +131,13 @@ def erase(id: str, /, *, reason: str, common: Common = DEFAULT) -> None:
     reason
         Why; everybody who may read the entry sees it.
     """
-    written = ControlClient(common.folder).erase(id, reason)
+    done = ControlClient(common.folder).erase(id, reason)
     if common.json:
-        say_json(written)
+        say_json(done)
+    elif done.decision is not None:
+        say(told(done.decision))
     else:
-        what = f"version {safe(id)} of {safe(written.type)} {safe(written.key)}"
+        what = f"version {safe(id)} of {safe(done.type)} {safe(done.key)}"
         say(f"erased {what}; other nodes do so as this reaches them")
 
 
@@ -167,7 +172,9 @@ def cells(version: records.Version) -> tuple[str, ...]:
     reason = version.reason
     if version.erased is not None:
         why = f": {version.erased.reason}" if version.erased.reason else ""
-        reason = f"erased by {version.erased.name or version.erased.author}{why}"
+        by = f" by {version.erased.name or version.erased.author}"
+        by = f", approved by {', '.join(version.erased.approved_by)}" if version.erased.approved_by else by
+        reason = f"erased{by}{why}"
     state = f"{version.state}: {reason}" if reason else version.state
     value = value_of(version.value) if version.op == "put" and not version.lacks_value else "-"
     return (version.id[SHOWN_ID], date_time(version.written_at), writer(version), version.op, value, state)

@@ -301,9 +301,9 @@ class ControlClient(RecordFiles, ForkCommands):
         """Writes what replaces all versions side by side. Raises `NotFound`, `Refused`."""
         return self._node.ask(records.Written, "POST", "/v1/records/resolve", asked)
 
-    def erase(self, version: str, reason: str) -> records.Written:
-        """Takes a version's value away, everywhere. Raises `NotFound`, and `Invalid` where several ids begin so."""
-        return self._node.ask(records.Written, "POST", "/v1/records/erase", records.Erase(id=version, reason=reason))
+    def erase(self, version: str, reason: str) -> records.Erasing:
+        """Takes a version's value away, everywhere, or asks founders to. Raises `NotFound`, `Invalid`, `Refused`."""
+        return self._node.ask(records.Erasing, "POST", "/v1/records/erase", records.Erase(id=version, reason=reason))
 
     def conflicts(self, type_name: str | None) -> list[records.Entry]:
         """Entries with several versions side by side, of one type or all."""

@@ -82,13 +82,13 @@ class TypeRules(Struct, kw_only=True, frozen=True):
 
 
 class Decision(Struct, kw_only=True, frozen=True):
-    """An admission, a removal or a type, and who has approved it."""
+    """An admission, a removal, a type or an erasure, and who has approved it."""
 
     id: str
     short_id: str
     kind: str
     subject: str
-    """The id of the member that it is about, or the type's name."""
+    """The id of the member that it is about (of an erasure, who wrote the record), or the type's name."""
     subject_short_id: str
     """The part of that id that tells it from others; empty for a type."""
     name: str
@@ -106,6 +106,11 @@ class Decision(Struct, kw_only=True, frozen=True):
     needed: int
     status: str
     why: str
+    record: str = ""
+    """The id of the record that is to be erased; empty for all others."""
+    record_type: str = ""
+    record_key: str = ""
+    """That record's key; empty where it is not here."""
 
 
 class Requests(Versioned, kw_only=True, frozen=True):
@@ -201,11 +206,11 @@ class Place(Struct, kw_only=True, frozen=True):
 
 
 class Approved(Struct, kw_only=True, frozen=True):
-    """Something that a node has approved: an admission, a removal or a type."""
+    """Something that a node has approved: an admission, a removal, a type or an erasure."""
 
     node: str
     kind: str
-    """`admission`, `removal` or `type`; empty while what it approved is not here."""
+    """`admission`, `removal`, `type` or `erasure`; empty while what it approved is not here."""
     subject: str
     """The member's id, or the type's name."""
     name: str
@@ -219,7 +224,8 @@ class Undone(Struct, kw_only=True, frozen=True):
     """Something that would be otherwise if a node were removed with a cut.
 
     `kind`: `member`, who would be none any more; `roles`, who would have fewer; `again`, who was removed and would be a
-    member again; `removal`, that of somebody who is none anyhow; `type`, which would have another rule.
+    member again; `removal`, that of somebody who is none anyhow; `type`, which would have another rule; `erasure`, of a
+    record of this member's, whose value may come again; its `subject` is the record's id.
     """
 
     kind: str

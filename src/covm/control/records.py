@@ -8,7 +8,7 @@
 | POST /v1/records/put | `Put` | `Written` |
 | POST /v1/records/delete | `OnKey` | `Written` |
 | POST /v1/records/resolve | `Resolve` | `Written` |
-| POST /v1/records/erase | `Erase` | `Written` |
+| POST /v1/records/erase | `Erase` | `Erasing` |
 | POST /v1/records/preview | `Resolve` | `Preview` |
 | GET /v1/conflicts?type=T | | `Entries` |
 | GET /v1/sync?peer=P | | `Replicas` |
@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from covm.control.membership import Decision
 from covm.control.schema import Versioned
 
 
@@ -29,10 +30,12 @@ class Erased(Struct, kw_only=True, frozen=True):
 
     id: str
     author: str
-    """The peer id of the node that wrote the erase."""
+    """The peer id of the node that wrote the erase, or proposed it."""
     name: str
     """What that node is called; empty when it is not known."""
     reason: str
+    approved_by: list[str] = []
+    """The names of the founders who approved it; empty where its own member erased it."""
 
 
 class Version(Struct, kw_only=True, frozen=True):
@@ -138,6 +141,17 @@ class Written(Versioned, kw_only=True, frozen=True):
     type: str
     key: str
     written: Version
+
+
+class Erasing(Versioned, kw_only=True, frozen=True):
+    """What became of an erase: a record that is written, or what founders are to approve."""
+
+    type: str
+    key: str
+    written: Version | None = None
+    """Of what this node's member wrote."""
+    decision: Decision | None = None
+    """Of what another member wrote."""
 
 
 class Partner(Struct, kw_only=True, frozen=True):

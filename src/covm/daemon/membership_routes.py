@@ -33,7 +33,8 @@ async def members(request: Request) -> Response:
 
 
 async def requests(request: Request) -> Response:
-    return answer(said.Requests(requests=[_decision(each) for each in node_of(request).service.members.requests()]))
+    service = node_of(request).service
+    return answer(said.Requests(requests=[await decision(service, each) for each in service.members.requests()]))
 
 
 async def roles(request: Request) -> Response:
@@ -56,8 +57,8 @@ async def invite(request: Request) -> Response:
 
 
 async def approve(request: Request) -> Response:
-    desk, asked = node_of(request).service.members, await read(request, said.Approve)
-    return answer(said.Decided(decision=_decision(await desk.approve(asked.request))))
+    service, asked = node_of(request).service, await read(request, said.Approve)
+    return answer(said.Decided(decision=await decision(service, await service.members.approve(asked.request))))
 
 
 async def remove(request: Request) -> Response:
@@ -66,7 +67,7 @@ async def remove(request: Request) -> Response:
         removed = await desk.remove(asked.member, asked.reason)
     except ValueError as error:
         raise Invalid(str(error), code="bad_removal") from error
-    return answer(said.Decided(decision=_decision(removed)))
+    return answer(said.Decided(decision=told_decision(removed)))
 
 
 async def propose_types(request: Request) -> Response:
@@ -80,7 +81,7 @@ async def propose_types(request: Request) -> Response:
         ) from error
     except ValueError as error:
         raise Invalid(str(error), code="bad_type") from error
-    return answer(said.Requests(requests=[_decision(each) for each in proposed]))
+    return answer(said.Requests(requests=[told_decision(each) for each in proposed]))
 
 
 def whoami(node: RunningNode) -> said.WhoAmI:
@@ -134,7 +135,14 @@ def _member(service: FederationService, view: MemberView) -> said.Member:
     )
 
 
-def _decision(view: RequestView) -> said.Decision:
+async def decision(service: FederationService, view: RequestView) -> said.Decision:
+    """How it stands with a request; of an erasure also what the record is about, where that is here."""
+    found = await service.find_records(view.record, limit=1) if view.record else []
+    return told_decision(view, found[0].key if found else "")
+
+
+def told_decision(view: RequestView, key: str = "") -> said.Decision:
+    """A request as the schema has it; `key` is that of the record to be erased."""
     return said.Decision(
         id=view.id,
         short_id=distinct(view.id)[:8],
@@ -153,6 +161,9 @@ def _decision(view: RequestView) -> said.Decision:
         needed=view.needed,
         status=view.status,
         why=view.why,
+        record=view.record,
+        record_type=view.record_type,
+        record_key=key,
     )
 
 

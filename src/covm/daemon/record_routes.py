@@ -15,6 +15,7 @@ from starlette.routing import Route
 from covm.control import records as said
 from covm.control import schema
 from covm.control.failures import Invalid, NotFound, Refused
+from covm.daemon.membership_routes import told_decision
 from covm.daemon.message_ids import find_id
 from covm.daemon.node import RunningNode
 from covm.daemon.payloads import plain
@@ -116,8 +117,21 @@ async def erase(request: Request) -> Response:
     found = await node.service.find_records(asked.id)
     version = find_id(distinct(asked.id), [distinct(each.id) for each in found], "version", "records history TYPE KEY")
     [one] = [each for each in found if distinct(each.id) == version]
-    notes = _collection(node, one.type)
-    return _written(node, notes.type, await notes.erase(one.id, asked.reason))
+    if not await _is_anothers(node, one.id):
+        written = await _collection(node, one.type).erase(one.id, asked.reason)
+        return answer(said.Erasing(type=one.type, key=one.key, written=_version(node, written)))
+    try:
+        view = await node.service.members.erase(one.type, one.id, asked.reason)
+    except ValueError as error:
+        raise Invalid(str(error), code="bad_reason") from error
+    return answer(said.Erasing(type=one.type, key=one.key, decision=told_decision(view, one.key)))
+
+
+async def _is_anothers(node: RunningNode, record: str) -> bool:
+    """Whether another member wrote a record: its erasing is for founders to approve."""
+    if node.service.config.membership == "open" or (own := node.service.members.own()) is None:
+        return False
+    return await node.service.record_owner(record) not in (None, own.id)
 
 
 async def conflicts(request: Request) -> Response:
@@ -244,7 +258,13 @@ def _version(node: RunningNode, version: Version[Any]) -> said.Version:
 def _erased(node: RunningNode, erased: Erasure | None) -> said.Erased | None:
     if erased is None:
         return None
-    return said.Erased(id=erased.id, author=erased.author, name=node.name_of(erased.author), reason=erased.reason)
+    return said.Erased(
+        id=erased.id,
+        author=erased.author,
+        name=node.name_of(erased.author),
+        reason=erased.reason,
+        approved_by=[node.service.members.show(each).name for each in erased.approved_by],
+    )
 
 
 def _replica(node: RunningNode, replica: Replica, peer: str | None) -> said.Replica:

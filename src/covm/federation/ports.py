@@ -159,6 +159,16 @@ class Written(NamedTuple):
     time_ms: int
 
 
+class Authored(NamedTuple):
+    """A record that is here, and whose it is: a member's id, in `open` mode the peer id of its author."""
+
+    type: str
+    key: str
+    owner: str
+    says_value: bool
+    """Whether it has a body, here or not."""
+
+
 class Replicas(Protocol):
     """What nodes have written, as far as it is held here. (SyncManager)"""
 
@@ -167,6 +177,9 @@ class Replicas(Protocol):
 
     async def written_until(self, nodes: Collection[str], until_ms: int) -> list[Written]:
         """The same at a time by their own clocks: what is behind a later record is later. Raises `StoreError`."""
+
+    async def authored(self, record: Link) -> Authored | None:
+        """What a record is and whose; None where it is not here, or it is not known yet whose. Raises `StoreError`."""
 
 
 class Publication(NamedTuple):

@@ -71,6 +71,18 @@ class SharedData:
             return []
         return await self._node.sync.keeper.store.read(lambda tx: reading.between(tx, *ids, limit))
 
+    async def record_owner(self, record: str) -> str | None:
+        """Whose a record is, by its id: the member whose nodes erase it, in `open` mode the peer id of its author.
+
+        None for what is not here, and while it is not known yet whose it is.
+        """
+        from covm.federation.wire.id_range import link_of
+
+        self._node.require_running()
+        link = link_of(record)
+        found = None if link is None else await self._node.sync.authored(link)
+        return None if found is None else found.owner
+
     async def replicas(self) -> list[Replica]:
         """How this node stands in each type of shared data, and beside each connected peer."""
         self._node.require_running()

@@ -1,10 +1,11 @@
-"""Credentials: what electors approve. An admission lets a member in, a removal ends admissions, a type adds a type.
+"""Credentials: what electors approve. An admission lets a member in, a removal ends admissions, a type adds a type,
+an erasure takes away what a record of a member says.
 
 A credential is a canonical DAG-CBOR map, sealed by the node that proposes it in an envelope of the kind
 `/covm/credential`. Proposing takes no right and has no effect: approvals do (see `approvals` and `standing`).
 
     v           1
-    op          admit, remove or type
+    op          admit, remove, type or erase
     federation  link: the federation's id
     author      text: the peer id of the node that proposes it
     salt        16 random bytes: two that say the same are two
@@ -16,6 +17,7 @@ and by `op`:
                 overrides
     remove      member: link · reason: text · cut: up to where each log of the member's nodes still counts
     type        name: an exact type name · rule: as in a charter
+    erase       type: the record's, an exact type name · record: link · member: link of who wrote it · reason: text
 """
 
 from __future__ import annotations
@@ -80,7 +82,18 @@ class TypeCredential(_Credential, frozen=True, kw_only=True, tag="type"):
     rule: TypeRule
 
 
-Credential = Admission | Removal | TypeCredential
+class ErasureCredential(_Credential, frozen=True, kw_only=True, tag="erase"):
+    """Takes away what a record says, whenever that arrives. Of another type, or member, it takes nothing away."""
+
+    type: Annotated[str, msgspec.Meta(max_length=MAX_TYPE_NAME)]
+    record: _native.Link
+    member: _native.Link
+    """Whose record it is."""
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
+    """Shown through `covm.federation.wire.display.shown`."""
+
+
+Credential = Admission | Removal | TypeCredential | ErasureCredential
 SignedCredential = Signed[Credential]
 
 
@@ -131,6 +144,10 @@ def misfit(credential: Credential, federation: _native.Link, charter: Charter) -
             if name in charter.types:
                 return f"the charter has a rule for {name}, and nothing changes a charter"
             return grants_problem(rule, charter.roles)
+        case ErasureCredential(member=member):
+            if charter.removal_threshold(member) is None:
+                return "it erases what the only founder wrote, which that one does by itself"
+            return None
 
 
 def _contradiction(credential: Credential) -> str | None:
@@ -143,7 +160,7 @@ def _contradiction(credential: Credential) -> str | None:
         case Removal(cut=cut):
             problem = cut_problem(cut)
             return problem and f"has a cut that {problem}"
-        case TypeCredential(name=name):
+        case TypeCredential(name=name) | ErasureCredential(type=name):
             if not is_type_name(name) or is_system_type(name):
                 return "is for what is no type name of an application"
     return None

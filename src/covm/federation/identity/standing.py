@@ -5,13 +5,14 @@ Nothing here depends on the order in which anything came, and nothing waits for 
 1. Identity logs say which approvals an elector's approver nodes wrote (`approvals`).
 2. A *removal* stands when over half of the founders except its subject approve it, founders that were removed
    themselves included. So removals depend on nothing else, and two members can remove each other.
-3. An *admission* stands with the approvals of k electors, a *type* with those of over half of them. Here an elector's
-   approvals count while it is let in by what they were written under: by the charter, or by an admission of its own
-   that stands. The removals that this does not name in `after` bind them: they count within their cuts. (Admissions
-   that rest on each other alone do not stand: this is the least set in which each has its approvals.)
+3. An *admission* stands with the approvals of k electors, a *type* with those of over half of them, an *erasure* with
+   those of as many as would remove who wrote the record, which has no say. Here an elector's approvals count while it
+   is let in by what they were written under: by the charter, or by an admission of its own that stands. The removals
+   that this does not name in `after` bind them: they count within their cuts. (Admissions that rest on each other alone
+   do not stand: this is the least set in which each has its approvals.)
 4. A standing removal *ends* every admission of its member, the charter's too, that does not name it in `after`. A
    member is in while an admission of it stands that is not ended; its roles are those of all of these.
-5. Of several types of one name the one with the lowest id counts.
+5. Of several types of one name the one with the lowest id counts, and of erasures of one record.
 
 A removal without effect now, of somebody who is no member, still ends later admissions that do not name it. An elector
 can take back what its node approved by removing that node from its own identity log, with a cut that says so: everybody
@@ -30,7 +31,13 @@ from covm import _native
 from covm.federation.identity.approvals import ApprovalLogs, judge_approvals
 from covm.federation.identity.authors import Beginning, Written
 from covm.federation.identity.charter import Charter
-from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.credentials import (
+    Admission,
+    ErasureCredential,
+    Removal,
+    SignedCredential,
+    TypeCredential,
+)
 from covm.federation.identity.cuts import Cut, CutIndex, Within
 from covm.federation.identity.identities import Identities
 from covm.federation.identity.roles import EVERY_TYPE, Action, TypeRule, decide, everyone_may_read
@@ -58,6 +65,20 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     """The removals of it that stand: what a re-admission lists in `after`."""
 
 
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential that takes away what a record says, and stands."""
+
+    id: _native.Link
+    type: str
+    member: _native.Link
+    """Whose record of this type it takes away; another's it leaves."""
+    author: str
+    """The peer id of the node that proposed it."""
+    reason: str
+    approved_by: tuple[_native.Link, ...]
+    """The electors whose approvals count, by id."""
+
+
 class Standing:
     """What a set of credentials comes to. A value: `judge` makes one, and another when anything was added."""
 
@@ -74,6 +95,8 @@ class Standing:
         A node that has consented to be of several is that of a member rather than of one who was removed, and of
         several members that of the lowest id.
         """
+        self.erasures: Mapping[_native.Link, Sequence[Erasure]] = self._erasures()
+        """By the records that credentials name to be erased: what stands of these, that with the lowest id first."""
         self._removed_nodes: dict[str, _native.Link] = {}
         self._assign_nodes(identities)
 
@@ -102,6 +125,25 @@ class Standing:
         """What a member is in the federation; also of strangers."""
         known = self.memberships.get(member)
         return known if known is not None else self._membership(member, ())
+
+    def _erasures(self) -> dict[_native.Link, list[Erasure]]:
+        named: dict[_native.Link, list[Erasure]] = {}
+        for each in self._tally.credentials.values():
+            if isinstance(each.body, ErasureCredential):
+                standing = named.setdefault(each.body.record, [])
+                if each.id in self._tally.stands:
+                    standing.append(self._erasure(each, each.body))
+        return {record: sorted(standing, key=lambda each: each.id.bytes) for record, standing in named.items()}
+
+    def _erasure(self, credential: SignedCredential, body: ErasureCredential) -> Erasure:
+        return Erasure(
+            id=credential.id,
+            type=body.type,
+            member=body.member,
+            author=credential.author,
+            reason=body.reason,
+            approved_by=tuple(sorted(self.approvers(credential.id), key=lambda each: each.bytes)),
+        )
 
     def _memberships(self) -> dict[_native.Link, Membership]:
         admitted: dict[_native.Link, list[tuple[_native.Link, Iterable[str]]]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """Approvals counted, credential by credential. `standing` says by which rules, and is what to ask.
 
-Removals are counted first, as they depend on nothing else; then admissions and types, where an approval that rests on
-an admission is counted when that one stands. Each approval is weighed at most twice, so it ends.
+Removals are counted first, as they depend on nothing else; then all others, where an approval that rests on an
+admission is counted when that one stands. Each approval is weighed at most twice, so it ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from covm.federation.identity.charter import Charter
 from covm.federation.identity.credentials import (
     Admission,
     Credential,
+    ErasureCredential,
     Removal,
     SignedCredential,
     TypeCredential,
@@ -98,8 +99,10 @@ class Tally:
                 pending += self._waiting_under.pop(target, ())
 
     def _weighed(self, approval: Approval) -> Verdict:
-        elector, _ = _speaks(approval)
-        under = approval.begun.credential
+        elector, target = _speaks(approval)
+        under, body = approval.begun.credential, self.credentials[target].body
+        if isinstance(body, ErasureCredential) and body.member == elector:
+            return void("its elector wrote that record, and erases it by itself")
         if (problem := self.misuse(elector, under)) is not None:
             return problem
         cuts = self.cuts(elector, under)
@@ -166,7 +169,7 @@ class Tally:
         match credential:
             case Admission():
                 return self._charter.k
-            case Removal(member=member):
+            case Removal(member=member) | ErasureCredential(member=member):
                 return self._charter.removal_threshold(member) or len(self._charter.founders)
             case TypeCredential():
                 return self._charter.type_threshold

@@ -16,7 +16,7 @@ journal    writes what is learned
 exchange   asks connected peers for what is missing, and answers them
 hearing    who knocks and is not known yet: asked, shown, let in or sent away before the gate opens
 own        `Pen`: signs what this node proposes and approves
-desk       what people do: look, invite, approve, remove
+desk       what people do: look, invite, approve, remove, have erased
 members    `Members`: the component, one for each node
 authority  what `sync` asks: by what authors write
 everyone   `Everyone`, its stand-in in `open` mode

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from covm import _native
 from covm.federation.identity.authors import Beginning, First, Written, beginning, judge_author
 from covm.federation.identity.cuts import Cut, Within, place_in
 from covm.federation.identity.roles import DEFAULT_RULE, TypeRule
+from covm.federation.identity.standing import Erasure
 from covm.federation.identity.verdicts import Verdict, valid, void, waiting
 from covm.federation.membership.members import NOT_FOUNDED, Members
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord
@@ -97,6 +98,11 @@ class MembersAuthority:
         member = self.beginning(first).member
         return None if member is None else str(member)
 
+    def erasures(self) -> Mapping[_native.Link, Sequence[Erasure]]:
+        """By the records that members would have erased: the erasures that stand."""
+        standing = self._members.standing
+        return {} if standing is None else standing.erasures
+
 
 def _ends(cuts: Iterable[Cut], first: First) -> list[bytes | None]:
     places = [place_in(cut, first.log) for cut in cuts]
@@ -143,3 +149,7 @@ class EveryonesAuthority:
     def owner(self, first: First) -> str | None:
         """Its author."""
         return first.author
+
+    def erasures(self) -> Mapping[_native.Link, Sequence[Erasure]]:
+        """Nobody approves anything."""
+        return {}

@@ -1,19 +1,18 @@
-"""What people do with a membership: look who is in, invite, approve, remove."""
+"""What people do with a membership: look who is in, invite, approve, remove, have erased."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from covm import _native
 from covm.federation.clock import Clock, Random
-from covm.federation.errors import NotAMember, NotAuthorized, UnknownMember
+from covm.federation.errors import InvalidMessage, NotAMember, NotAuthorized, UnknownEntry
 from covm.federation.identity.charter import SignedCharter, roles_problem
-from covm.federation.identity.credentials import Removal, SignedCredential, misfit
+from covm.federation.identity.credentials import ErasureCredential, Removal, SignedCredential, misfit
 from covm.federation.identity.log import IdentityLog
 from covm.federation.identity.roles import Role, TypeRule
 from covm.federation.identity.standing import Standing
@@ -21,7 +20,7 @@ from covm.federation.identity.update import open_updates
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.membership import tables
 from covm.federation.membership.aside import Item
-from covm.federation.membership.finding import Findable, begins, matching
+from covm.federation.membership.finding import found_member, found_request
 from covm.federation.membership.founding import MEMBER_ROLE
 from covm.federation.membership.invites import (
     MAX_LINK_ADDRESSES,
@@ -37,23 +36,27 @@ from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import log_shown
-from covm.federation.membership.proposals import kept_places, nodes_of, waiting_admission, waiting_removal, waiting_type
+from covm.federation.membership.proposals import (
+    kept_places,
+    nodes_of,
+    waiting_admission,
+    waiting_erasure,
+    waiting_removal,
+    waiting_type,
+)
 from covm.federation.membership.undoing import Writing, writing_of
-from covm.federation.membership.views import MemberView, RequestView, members_of, requests_of
+from covm.federation.membership.views import MemberView, RequestView, members_of, node_names, requests_of
 from covm.federation.ports import Replicas
 from covm.federation.store.interface import Transaction
+from covm.federation.wire.id_range import link_of
 from covm.federation.wire.limits import MAX_REASON, clamped_ms
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.member_id import distinct, is_member_id
 from covm.federation.wire.membership import INVITE_ID_SIZE, SECRET_SIZE, JoinRequest
 
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 
 MAX_EXPIRY: Final = timedelta(days=90)
 """The longest that an invite is good for: who has the link is let in."""
-
-SHOWN_ID: Final = 8
-"""Characters of an id that are shown beside a name."""
 
 
 class MembershipDesk:
@@ -82,7 +85,7 @@ class MembershipDesk:
 
         If several fit by name, it is the one that is in now. Raises `UnknownMember`.
         """
-        return self._found(member)
+        return found_member(self.listed(), member)
 
     def own(self) -> MemberView | None:
         """The member whose node this is; None when it is nobody's here."""
@@ -123,20 +126,8 @@ class MembershipDesk:
         """
         standing = self._members.standing
         if self._names_of is not standing:
-            self._names_of, self._names = standing, self._node_names()
+            self._names_of, self._names = standing, node_names(self.listed())
         return self._names
-
-    def _node_names(self) -> dict[str, str]:
-        views = [each for each in self.listed() if each.is_member]
-        taken = Counter(each.name.casefold() for each in views)
-        names: dict[str, str] = {}
-        for view in views:
-            name = view.name if taken[view.name.casefold()] == 1 else f"{view.name} {distinct(view.id)[:SHOWN_ID]}"
-            for node in view.nodes:
-                names[node.peer_id] = name if len(view.nodes) == 1 else f"{name}/{node.name}"
-        # Somebody may have called itself just so.
-        alike = Counter(name.casefold() for name in names.values())
-        return {peer: name if alike[name.casefold()] == 1 else f"{name} {peer}" for peer, name in names.items()}
 
     # --- deciding
 
@@ -192,6 +183,8 @@ class MembershipDesk:
             if mine not in standing.approvers(credential.id):
                 if isinstance(credential.body, Removal) and credential.body.member == mine:
                     raise NotAuthorized("approving", "nobody has a say in its own removal")
+                if isinstance(credential.body, ErasureCredential) and credential.body.member == mine:
+                    raise NotAuthorized("approving", "this node's own member wrote that, and erases it by itself")
                 await self._members.commit([record])
             return requests_of(ledger, [credential])[0]
 
@@ -203,7 +196,7 @@ class MembershipDesk:
         async with self._acting:
             await self._members.settle()
             ledger, standing = self._ground()
-            found = self._found(member)
+            found = found_member(self.listed(), member)
             self._pen.own(standing)
             if found.is_own:
                 raise NotAuthorized("removing one's own member", "others decide that; ask one of the founders")
@@ -214,14 +207,39 @@ class MembershipDesk:
             subject = _native.Link(found.id)
             nodes = nodes_of(ledger, subject)
             written = self._replicas.written_by(nodes)
-            credential = waiting_removal(ledger, standing, subject, self._pen.peer_id, written)
-            is_new = credential is None
-            if credential is None:
-                places = kept_places(ledger, standing, nodes, written)
-                credential = self._pen.removal(ledger, subject, reason, places)
-                if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
-                    raise NotAuthorized(f"removing {found.name}", why)
-            return await self._put_forward(ledger, standing, credential, is_new=is_new)
+            return await self._put_forward(
+                f"removing {found.name}",
+                waiting_removal(ledger, standing, subject, self._pen.peer_id, written),
+                lambda: self._pen.removal(ledger, subject, reason, kept_places(ledger, standing, nodes, written)),
+            )
+
+    async def erase(self, type_name: str, record: str, reason: str) -> RequestView:
+        """Proposes to take away what another member's record says, on every node, and approves it where this node may.
+
+        It takes as many approvals as removing that member. Raises `UnknownEntry` for what is not here, `InvalidMessage`
+        for what says no value, `NotAuthorized`, also for the own member's (`Collection.erase`) and the only founder's.
+        """
+        async with self._acting:
+            await self._members.settle()
+            ledger, standing = self._ground()
+            own = self._pen.own(standing).member
+            link = link_of(record)
+            found = None if link is None else await self._replicas.authored(link)
+            if link is None or found is None or found.type != type_name:
+                raise UnknownEntry(type_name, record)
+            what = f"erasing {found.key!r}"
+            if not found.says_value:
+                raise InvalidMessage(type_name, "", "that version says no value: there is nothing to erase")
+            if found.owner == str(own):
+                raise NotAuthorized(what, "this node's own member wrote it, and erases it by itself")
+            if len(reason) > MAX_REASON:
+                raise ValueError(f"a reason has at most {MAX_REASON} characters, this has {len(reason):,}")
+            member = _native.Link(found.owner)
+            return await self._put_forward(
+                what,
+                waiting_erasure(ledger, standing, link, type_name, member, self._pen.peer_id),
+                lambda: self._pen.erasure(ledger, link, type_name, member, reason),
+            )
 
     async def propose_type(self, name: str, rule: TypeRule) -> RequestView:
         """Proposes a type with its rule, for good, and approves it where this node may.
@@ -234,18 +252,20 @@ class MembershipDesk:
             self._pen.own(standing)
             if name in standing.type_rules():
                 raise NotAuthorized(f"proposing {name}", "the type has a rule, and nothing changes it")
-            credential = waiting_type(ledger, standing, name, rule)
-            is_new = credential is None
-            if credential is None:
-                credential = self._pen.type_rule(ledger, name, rule)
-                if (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
-                    raise NotAuthorized(f"proposing {name}", why)
-            return await self._put_forward(ledger, standing, credential, is_new=is_new)
+            return await self._put_forward(
+                f"proposing {name}",
+                waiting_type(ledger, standing, name, rule),
+                lambda: self._pen.type_rule(ledger, name, rule),
+            )
 
     async def _put_forward(
-        self, ledger: Ledger, standing: Standing, credential: SignedCredential, *, is_new: bool
+        self, what: str, waiting: SignedCredential | None, draft: Callable[[], SignedCredential]
     ) -> RequestView:
-        items: list[Item] = [credential] if is_new else []
+        ledger, standing = self._ground()
+        credential = waiting or draft()
+        if waiting is None and (why := misfit(credential.body, ledger.federation, ledger.charter.charter)) is not None:
+            raise NotAuthorized(what, why)
+        items: list[Item] = [] if waiting else [credential]
         if self._pen.is_elector(ledger, standing) and self._own() not in standing.approvers(credential.id):
             items.append(self._pen.approval(ledger, standing, credential))
         if items:
@@ -362,27 +382,9 @@ class MembershipDesk:
             raise NotAMember("this node is of no federation yet: found one, or join one with an invite")
         return ledger, standing
 
-    def _found(self, member: str) -> MemberView:
-        everyone = self.listed()
-        found = matching(member, [Findable(each.id, (each.id,), each.name) for each in everyone])
-        if not any(begins(each, member) for each in found):
-            # Who is out has its name no longer, but who is meant by an id is never another.
-            found = [each.id for each in everyone if each.id in found and each.is_member] or found
-        if len(found) != 1:
-            raise UnknownMember(member, tuple(found))
-        return next(each for each in everyone if each.id == found[0])
-
     @staticmethod
     def _request(ledger: Ledger, request: str) -> SignedCredential:
-        # A type's subject is its name.
-        listed = [
-            Findable(each.id, (each.id, each.subject) if is_member_id(each.subject) else (each.id,), each.name)
-            for each in requests_of(ledger)
-        ]
-        found = matching(request, listed)
-        if len(found) != 1:
-            raise UnknownMember(request, tuple(found), what="request")
-        return ledger.credentials[_native.Link(found[0])]
+        return ledger.credentials[_native.Link(found_request(requests_of(ledger), request).id)]
 
 
 def _keep_invite(tx: Transaction, row: tables.InviteRow, now_ms: int) -> None:

@@ -6,10 +6,14 @@ these goes before the others: what fits several is none of them. Who is not foun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from covm.federation.wire.member_id import distinct
+from covm.federation.errors import UnknownMember
+from covm.federation.wire.member_id import distinct, is_member_id
+
+if TYPE_CHECKING:
+    from covm.federation.membership.views import MemberView, RequestView
 
 MIN_PREFIX: Final = 4
 """Characters of an id that may stand for all of it, where no other has the same."""
@@ -25,6 +29,32 @@ class Findable(NamedTuple):
     key: str
     ids: tuple[str, ...]
     name: str
+
+
+def found_member(everyone: Sequence[MemberView], text: str) -> MemberView:
+    """The member that is meant. Raises `UnknownMember`."""
+    found = matching(text, [Findable(each.id, (each.id,), each.name) for each in everyone])
+    if not any(begins(each, text) for each in found):
+        # Who is out has its name no longer, but who is meant by an id is never another.
+        found = [each.id for each in everyone if each.id in found and each.is_member] or found
+    if len(found) != 1:
+        raise UnknownMember(text, tuple(found))
+    return next(each for each in everyone if each.id == found[0])
+
+
+def found_request(requests: Sequence[RequestView], text: str) -> RequestView:
+    """The request that is meant, by its id, that of the member or the record that it is about, or a name.
+
+    Raises `UnknownMember`.
+    """
+    # A type's subject is its name, and what is no erasure names no record.
+    listed = [
+        Findable(each.id, (each.id, *filter(is_member_id, (each.subject, each.record))), each.name) for each in requests
+    ]
+    found = matching(text, listed)
+    if len(found) != 1:
+        raise UnknownMember(text, tuple(found), what="request")
+    return next(each for each in requests if each.id == found[0])
 
 
 def matching(text: str, known: Iterable[Findable]) -> list[str]:

@@ -21,9 +21,9 @@ from covm.federation.identity.approvals import ApprovalLogs
 from covm.federation.identity.charter import SignedCharter, charter_verdict
 from covm.federation.identity.credentials import (
     Admission,
+    Credential,
     Removal,
     SignedCredential,
-    TypeCredential,
     misfit,
     open_credentials,
 )
@@ -196,7 +196,7 @@ class Ledger:
             return None
         if isinstance(item.body, RecordHeader):
             return self._placed_approval(item)
-        if isinstance(item.body, Admission | Removal | TypeCredential):
+        if isinstance(item.body, Credential):
             return self._placed_credential(item)
         return self._placed_update(item)
 
@@ -268,10 +268,10 @@ class Ledger:
                 # It takes no room any more among what nobody has approved.
                 awaited.append(_room(self._nodes[credential.author]))
             self._named.add(body.key)
-        elif isinstance(body, Admission | Removal | TypeCredential):
+        elif isinstance(body, Credential):
             self.credentials[item.id] = item  # type: ignore[assignment]
             released = []
-            if not isinstance(body, TypeCredential):
+            if isinstance(body, Admission | Removal):
                 self._subjects.add(body.member)
                 awaited.append(body.member)
             if str(item.id) in self._named:
@@ -286,7 +286,7 @@ class Ledger:
     def _vouch(self, credential: SignedCredential) -> list[Awaited]:
         """An elector has approved it: whom it names is somebody."""
         body = credential.body
-        if isinstance(body, TypeCredential) or body.member in self._vouched_for:
+        if not isinstance(body, Admission | Removal) or body.member in self._vouched_for:
             return []
         self._vouched_for.add(body.member)
         log = self.identities.log(body.member)
@@ -349,7 +349,7 @@ class Ledger:
         for each in gone:
             del self.credentials[each.id]
             self._aside.put(item_id(each), each, _room(self._nodes[each.author]))
-        left = {each.body.member for each in self.credentials.values() if not isinstance(each.body, TypeCredential)}
+        left = {each.body.member for each in self.credentials.values() if isinstance(each.body, Admission | Removal)}
         nobody = self._subjects - left - self._electors
         self._subjects -= nobody
         self._vouched_for -= nobody
@@ -387,7 +387,7 @@ def give_of(items: Iterable[Item]) -> MembersGive:
     for item in items:
         if isinstance(item.body, RecordHeader):
             approvals.append(item.envelope)
-        elif isinstance(item.body, Admission | Removal | TypeCredential):
+        elif isinstance(item.body, Credential):
             credentials.append(item.envelope)
         else:
             entries.append(item.envelope)

@@ -12,6 +12,7 @@ from covm.federation.identity.approvals import APPROVAL_TYPE, draft_approval
 from covm.federation.identity.credentials import (
     Admission,
     Credential,
+    ErasureCredential,
     Removal,
     SignedCredential,
     TypeCredential,
@@ -81,6 +82,14 @@ class Pen:
     def type_rule(self, ledger: Ledger, name: str, rule: TypeRule) -> SignedCredential:
         """A type with its rule, to be approved. Raises `ValueError` for what can be no such type."""
         return self._sealed(TypeCredential(**self._common(ledger), name=name, rule=rule))
+
+    def erasure(
+        self, ledger: Ledger, record: _native.Link, type_name: str, member: _native.Link, reason: str
+    ) -> SignedCredential:
+        """An erasure of what a member's record of a type says, to be approved."""
+        return self._sealed(
+            ErasureCredential(**self._common(ledger), record=record, type=type_name, member=member, reason=reason)
+        )
 
     def approval(self, ledger: Ledger, standing: Standing, credential: SignedCredential) -> SignedRecord:
         """The record by which this node's member approves a credential. Raises `NotAuthorized`."""

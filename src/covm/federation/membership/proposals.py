@@ -10,7 +10,13 @@ from collections.abc import Collection, Iterable
 
 from covm import _native
 from covm.federation.identity.approvals import approved
-from covm.federation.identity.credentials import Admission, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.credentials import (
+    Admission,
+    ErasureCredential,
+    Removal,
+    SignedCredential,
+    TypeCredential,
+)
 from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.verdicts import Status
@@ -64,6 +70,20 @@ def waiting_type(ledger: Ledger, standing: Standing, name: str, rule: TypeRule) 
         and standing.verdict(each.id).status is Status.WAITING
     ]
     return max(waiting, key=lambda each: len(standing.approvers(each.id)), default=None)
+
+
+def waiting_erasure(
+    ledger: Ledger, standing: Standing, record: _native.Link, type_name: str, member: _native.Link, proposer: str
+) -> SignedCredential | None:
+    """An erasure of a member's record, made by this proposer or approved by a founder, the one with most approvals."""
+    found = [
+        each
+        for each in ledger.credentials.values()
+        if isinstance(each.body, ErasureCredential)
+        and (each.body.record, each.body.type, each.body.member) == (record, type_name, member)
+        and (each.author == proposer or standing.approvers(each.id))
+    ]
+    return max(found, key=lambda each: len(standing.approvers(each.id)), default=None)
 
 
 def keeps(ledger: Ledger, removal: Removal, written: Collection[Written]) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInt
 
 from covm import _native
 from covm.federation.identity.charter import SignedCharter
-from covm.federation.identity.credentials import Admission, Removal, TypeCredential
+from covm.federation.identity.credentials import Credential
 from covm.federation.membership.aside import Item, item_id
 from covm.federation.store.schema import RowId, metadata
 from covm.federation.store.tables import delete_meta, get_meta, put_meta
@@ -228,4 +228,4 @@ def _insert(tx: Transaction, rows: Sequence[tuple[bytes, int, bytes]]) -> None:
 def _kind(item: Item) -> int:
     if isinstance(item.body, RecordHeader):
         return APPROVAL
-    return CREDENTIAL if isinstance(item.body, Admission | Removal | TypeCredential) else ENTRY
+    return CREDENTIAL if isinstance(item.body, Credential) else ENTRY

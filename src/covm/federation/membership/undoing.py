@@ -12,7 +12,7 @@ import msgspec
 
 from covm import _native
 from covm.federation.identity.approvals import approved
-from covm.federation.identity.credentials import Removal, TypeCredential
+from covm.federation.identity.credentials import ErasureCredential, Removal, TypeCredential
 from covm.federation.identity.drafts import trial_removal
 from covm.federation.identity.standing import Standing, judge
 from covm.federation.membership.ledger import Ledger
@@ -27,7 +27,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     kind: str
-    """`admission`, `removal` or `type`; empty while the credential is not here."""
+    """`admission`, `removal`, `type` or `erasure`; empty while the credential is not here."""
     subject: str
     """The member's id, or the type's name."""
     name: str
@@ -41,12 +41,13 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """Something that would be otherwise without what is cut off.
 
     `kind`: `member`, who would be none any more; `roles`, who would have fewer; `again`, who was removed and would be a
-    member again; `removal`, that of somebody who is none anyhow; `type`, which would have another rule.
+    member again; `removal`, that of somebody who is none anyhow; `type`, which would have another rule; `erasure`, of a
+    record of this member's, whose value may come again.
     """
 
     kind: str
     subject: str
-    """The member's id, or the type's name."""
+    """The member's id, or the type's name; of an erasure the record's id."""
     name: str
 
 
@@ -141,6 +142,9 @@ def _credentials(ledger: Ledger, before: Standing, after: Standing) -> list[Undo
             continue
         if isinstance(body, TypeCredential):
             listed["type", body.name] = Undone(kind="type", subject=body.name, name=body.name)
+        elif isinstance(body, ErasureCredential):
+            record = str(body.record)
+            listed["erasure", record] = Undone(kind="erasure", subject=record, name=name_of(ledger, body.member))
         elif isinstance(body, Removal) and after.membership(body.member).verdict.holds == (
             before.membership(body.member).verdict.holds
         ):

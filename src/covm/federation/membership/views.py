@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from covm import _native
-from covm.federation.identity.credentials import Admission, Credential, Removal, SignedCredential, TypeCredential
+from covm.federation.identity.credentials import (
+    Admission,
+    Credential,
+    ErasureCredential,
+    Removal,
+    SignedCredential,
+    TypeCredential,
+)
 from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Standing
 from covm.federation.identity.verdicts import Status
 from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.proposals import takes_back
+from covm.federation.wire.member_id import distinct
+
+SHOWN_ID: Final = 8
+"""Characters of an id that are shown beside a name."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +60,7 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that waits for approvals, or has them: an admission, a removal, a type.
+    """Something that waits for approvals, or has them: an admission, a removal, a type, an erasure.
 
     `roles` are those that an admission gives, `overrides` the reasons of removals that it sets aside; `why` is the
     verdict's reason.
@@ -56,14 +69,14 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """The credential's id."""
     kind: str
-    """`admission`, `removal` or `type`."""
+    """`admission`, `removal`, `type` or `erasure`."""
     subject: str
-    """The member's id, or the type's name."""
+    """The member's id, or the type's name; of an erasure the id of who wrote the record."""
     name: str
     """The member's name, or the type's."""
     roles: tuple[str, ...]
     reason: str
-    """Why it is to be removed, in its proposer's words."""
+    """Why it is to be removed, or erased, in its proposer's words."""
     rule: TypeRule | None
     """What a type's rule is to be."""
     overrides: tuple[str, ...]
@@ -81,6 +94,10 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """`waiting`, `valid`, `ended` or `refused`."""
     why: str
+    record: str = ""
+    """The id of the record that is to be erased; empty for all others."""
+    record_type: str = ""
+    """That one's type."""
 
 
 def members_of(ledger: Ledger, own: _native.Link | None) -> list[MemberView]:
@@ -109,10 +126,25 @@ def members_of(ledger: Ledger, own: _native.Link | None) -> list[MemberView]:
     return sorted(shown, key=lambda view: (not view.is_member, view.name.casefold(), view.id))
 
 
+def node_names(views: Iterable[MemberView]) -> dict[str, str]:
+    """What each member's node is called, by peer id: see `MembershipDesk.node_names`."""
+    members = [each for each in views if each.is_member]
+    taken = Counter(each.name.casefold() for each in members)
+    names: dict[str, str] = {}
+    for view in members:
+        name = view.name if taken[view.name.casefold()] == 1 else f"{view.name} {distinct(view.id)[:SHOWN_ID]}"
+        for node in view.nodes:
+            names[node.peer_id] = name if len(view.nodes) == 1 else f"{name}/{node.name}"
+    # Somebody may have called itself just so.
+    alike = Counter(name.casefold() for name in names.values())
+    return {peer: name if alike[name.casefold()] == 1 else f"{name} {peer}" for peer, name in names.items()}
+
+
 def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None = None) -> list[RequestView]:
     """Credentials that wait for approvals, the oldest first; or these, however they stand.
 
-    What is so already does not wait: the removal of who is no member, the admission of who is one in these roles.
+    What is so already does not wait: the removal of who is no member, the admission of who is one in these roles, an
+    erasure beside another of the same record that stands.
     """
     standing = ledger.standing
     if standing is None:
@@ -140,6 +172,8 @@ def requests_of(ledger: Ledger, credentials: Iterable[SignedCredential] | None =
                 needed=standing.threshold(each.id) or 0,
                 status=verdict.status.value,
                 why=verdict.reason,
+                record=str(each.body.record) if isinstance(each.body, ErasureCredential) else "",
+                record_type=each.body.type if isinstance(each.body, ErasureCredential) else "",
             )
         )
     return sorted(listed, key=lambda view: (view.proposed_at_ms, view.id))
@@ -161,11 +195,16 @@ def subject_of(ledger: Ledger, credential: SignedCredential) -> tuple[str, str, 
             return "removal", str(member), name_of(ledger, member), (), reason
         case TypeCredential(name=name):
             return "type", name, name, (), ""
+        case ErasureCredential(member=member, reason=reason):
+            return "erasure", str(member), name_of(ledger, member), (), reason
 
 
 def _is_so(standing: Standing, body: Credential) -> bool:
     if isinstance(body, TypeCredential):
         return False
+    if isinstance(body, ErasureCredential):
+        same = (body.type, body.member)
+        return any((each.type, each.member) == same for each in standing.erasures.get(body.record, ()))
     membership = standing.membership(body.member)
     if isinstance(body, Removal):
         return not membership.verdict.holds

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from covm import _native
 from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
+from covm.federation.wire.id_range import link_of
 from covm.federation.wire.record import Hlc, Place
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ _NOT_HELD: Final = "its value is not held here"
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A record that took another's value away."""
+    """What took a value away: a record of the member that had written it, or what founders have approved."""
 
     id: str
-    """Its id."""
+    """Its id: the record's, or the credential's."""
     author: str
-    """The peer id of the node that wrote it: of the member that had written the value."""
+    """The peer id of the node that wrote it: of the member that had written the value, or of who proposed it."""
     member: str | None
     """The member whose node that is now."""
     reason: str
     """Why, as its author said; empty where that is not here, or was erased too."""
+    approved_by: tuple[str, ...] = ()
+    """The founders, by id, who approved it; empty for a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +194,16 @@ class Collection(Generic[T]):
         """Takes away what a version says, given by itself or its id, on every node that obeys; returns the erase.
 
         For what should never have been written. Only a node of the member that wrote it may, in `open` mode the node
-        itself. The version stays in its place, and in every history it says who erased it and why. What is erased
-        does not come back, also not from a node that was away. Raises `UnknownEntry`, `NotAMember`, `NotAuthorized`,
+        itself; what others wrote, founders can have erased: see `MembershipDesk.erase`. The version stays in its place,
+        and in every history it says who erased it and why. What is erased does not come back, also not from a node that
+        was away. Raises `UnknownEntry`, `NotAMember`, `NotAuthorized`,
         and `InvalidMessage` for a version without a value, and a reason that is too long.
         """
         self._require_writing(self.type)
         name = version if isinstance(version, str) else version.id
-        try:
-            link = _native.Link(name)
-        except ValueError:
-            raise UnknownEntry(self.type, name) from None
+        link = link_of(name)
+        if link is None:
+            raise UnknownEntry(self.type, name)
         found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link.bytes))
         if found is None:
             raise UnknownEntry(self.type, name)
@@ -323,14 +325,14 @@ class Collection(Generic[T]):
             return None, f"its value does not fit the type here: {error}"
 
     def _version(self, row: reading.Read) -> Version[T]:
-        header, erase = row.record.body, row.erase
+        header, erased = row.record.body, self._erased(row)
         value, misfit = (None, "") if header.op == "erase" else self._fitting(row.value)
         if header.op == "erase" and isinstance(row.value, str):
             misfit = row.value
-        erased = None
-        if erase is not None:
-            erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
-            misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
+        if erased is not None:
+            by = f" by {erased.member or erased.author}"
+            by = f", approved by {', '.join(erased.approved_by)}" if erased.approved_by else by
+            misfit = f"its value was erased{by}" + (erased.reason and f": {erased.reason}")
         elif row.lacks_body:
             misfit = NOT_HERE if row.is_coming else _REPLACED if row.is_replaced else _NOT_HELD
         return Version(
@@ -346,6 +348,20 @@ class Collection(Generic[T]):
             place=Place(header.log, header.seq, row.record.id),
             lacks_value=row.lacks_body,
             erased=erased,
+        )
+
+    def _erased(self, row: reading.Read) -> Erasure | None:
+        if row.erase is not None:
+            return Erasure(str(row.erase.id), row.erase.author, self._member_of(row.erase.author), row.why)
+        if row.erased_by is None:
+            return None
+        approved = self._keeper.authority.erasures().get(row.record.id, ())
+        by = next((each for each in approved if each.id == row.erased_by), None)
+        if by is None:
+            # It counts no more, and what follows from that is not written yet.
+            return Erasure(str(row.erased_by), "", None, "")
+        return Erasure(
+            str(by.id), by.author, self._member_of(by.author), by.reason, tuple(str(each) for each in by.approved_by)
         )
 
 

@@ -15,7 +15,7 @@ from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
+from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, eraser_of, is_one_too_many, judge
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
@@ -149,19 +149,17 @@ class Intake:
     def _tell_erased(self) -> None:
         """What is erased of what was judged, or named by an erase that was: the same whichever came first."""
         named = (row.known.target or row.known.id for row in list(self.plan.rows.values()))
-        for record in dict.fromkeys([*self.plan.rows, *named]):
-            erases = [self._known[each] for each in self._erases.get(record, ())]
-            if erases and (known := self._known.get(record)) is not None:
-                able = [each for each in erases if each.erases and self._may_erase(each, known)]
-                first = min(able, key=lambda each: (each.hlc, each.id.bytes), default=None)
-                self.plan.erased[record] = None if first is None else first.id
+        approved = self._authority.erasures()
+        looked_at = dict.fromkeys([*self.plan.rows, *named])
+        self.plan.erased.update(self.erasers(each for each in looked_at if each in self._erases or each in approved))
 
-    def _may_erase(self, erase: Known, known: Known) -> bool:
-        """Whether a record takes away what another says: of the same key, and in a log of the same owner."""
-        owner = self.owner_of(known)
-        return (
-            (erase.type, erase.key) == (known.type, known.key) and owner is not None and self.owner_of(erase) == owner
-        )
+    def erasers(self, records: Iterable[_native.Link]) -> dict[_native.Link, _native.Link | None]:
+        """What took away what each of these says that are known: the first erase by its owner, else an erasure."""
+        return {each: self._eraser(known) for each in records if (known := self._known.get(each)) is not None}
+
+    def _eraser(self, known: Known) -> _native.Link | None:
+        erases = (self._known[each] for each in self._erases.get(known.id, ()))
+        return eraser_of(known, erases, self._authority.erasures().get(known.id, ()), self.owner_of)
 
     def owner_of_id(self, record: _native.Link) -> str | None:
         """Who may erase a record; None while that is not known, or the record is not."""

@@ -7,7 +7,7 @@ entries that are known, and its parents are here, judged or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from covm import _native
@@ -15,6 +15,7 @@ from covm.federation.identity.authors import Beginning, First, Written
 from covm.federation.identity.branches import Branches, Spot
 from covm.federation.identity.cuts import Within
 from covm.federation.identity.roles import TypeRule
+from covm.federation.identity.standing import Erasure
 from covm.federation.identity.verdicts import Status, Verdict, void, waiting
 from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord
 
@@ -58,6 +59,9 @@ class Authority(Protocol):
         Once it is known it stays the same. Who owns a log may erase what is in it.
         """
 
+    def erasures(self) -> Mapping[_native.Link, Sequence[Erasure]]:
+        """By the records that members would have erased: the erasures that stand, the one with the lowest id first."""
+
     def auth(self, type_name: str) -> Auth | Verdict:
         """By what this node writes records of a type, or why it may not."""
 
@@ -87,6 +91,11 @@ class Known(NamedTuple):
     """What it erases, if it is an erase."""
     erases: bool = False
     """Whether it is a valid erase."""
+
+
+def place_of_known(known: Known) -> Place:
+    """Where a record stands, as parents name it."""
+    return Place(known.log, known.spot.seq, known.id)
 
 
 class Facts(NamedTuple):
@@ -149,6 +158,23 @@ def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:
     if facts.is_aside:
         return f"its log has left {MAX_OPEN} versions of this key side by side already"
     return None
+
+
+def eraser_of(
+    known: Known, erases: Iterable[Known], approved: Iterable[Erasure], owner_of: Callable[[Known], str | None]
+) -> _native.Link | None:
+    """What takes away what a record says: of erases of the same key, by its owner, the first by its clock.
+
+    Where there is none it is the first of the erasures that members have approved for just such a record.
+    """
+    owner = owner_of(known)
+    if owner is None:
+        return None
+    wanted = known.type, known.key, owner
+    able = [each for each in erases if each.erases and (each.type, each.key, owner_of(each)) == wanted]
+    if able:
+        return min(able, key=lambda each: (each.hlc, each.id.bytes)).id
+    return next((each.id for each in approved if (each.type, str(each.member)) == (known.type, owner)), None)
 
 
 def is_one_too_many(header: RecordHeader, at: Spot, branches: Branches, own: Iterable[Known]) -> bool:

@@ -13,22 +13,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from covm import _native
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.offload import Offload
-from covm.federation.store.interface import Store
+from covm.federation.store.interface import Job, Store
 from covm.federation.sync import body_rows, plan_rows, rows
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
-from covm.federation.sync.judging import Authority, Known
+from covm.federation.sync.judging import Authority
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
+from covm.federation.wire.record import RecordHeader, SignedRecord, decode_record_body, open_records
+
+T = TypeVar("T")
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
@@ -88,7 +90,7 @@ class Keeper:
             self._know(await self.store.write(rows.load))
             self._room.clear()
             names = self.logs.types()
-            self._tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
+            self.tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
 
     async def load(self) -> None:
         """Knows again what is on disk. Raises `StoreError`."""
@@ -337,7 +339,7 @@ class Keeper:
             conflicts=tuple(kept.conflicts),
             voided=tuple(plan.rows[each] for each in plan.voided),
         )
-        self._tell(taken)
+        self.tell(taken)
         return taken
 
     async def embody(self, record: SignedRecord, body: bytes) -> None:
@@ -345,22 +347,24 @@ class Keeper:
         async with self.turn:
             await self.settle()
             number = self._judged + 1
-            self._is_uncertain = True
-            try:
-                is_kept = await self.store.write(
-                    partial(body_rows.put_body, record=record.id, body=body, judged=number)
-                )
-            except BaseException:
-                self.on_doubt()
-                raise
-            self._is_uncertain = False
-            if is_kept:
-                self._judged = number
+            if await self.amend(partial(body_rows.put_body, record=record.id, body=body, judged=number), number):
                 header = record.body
                 # Handlers that passed it over are given it now.
-                self._tell(Taken(keys=frozenset([(header.type, header.key)]), recounted=frozenset([header.type])))
+                self.tell(Taken(keys=frozenset([(header.type, header.key)]), recounted=frozenset([header.type])))
 
-    def _tell(self, taken: Taken) -> None:
+    async def amend(self, job: Job[T], judged: int) -> T:
+        """With the turn: writes what changes no log. The numbers of judgements are used up to this one by then."""
+        self._is_uncertain = True
+        try:
+            done = await self.store.write(job)
+        except BaseException:
+            self.on_doubt()
+            raise
+        self._is_uncertain = False
+        self._judged = judged
+        return done
+
+    def tell(self, taken: Taken) -> None:
         for listener in list(self.listeners):
             listener(taken)
 
@@ -393,8 +397,3 @@ def _verified(envelopes: Sequence[bytes], bodies: Sequence[bytes | None], federa
                 continue
         found.append(Arrived(record, body))
     return found
-
-
-def place_of_known(known: Known) -> Place:
-    """Where a record stands, as parents name it."""
-    return Place(known.log, known.spot.seq, known.id)

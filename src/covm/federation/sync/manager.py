@@ -19,14 +19,16 @@ from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from covm._native import Link
 from covm.federation.errors import FederationError, PeerNotConnected
 from covm.federation.identity.roles import Action
-from covm.federation.ports import Membership, Written
+from covm.federation.ports import Authored, Membership, Written
 from covm.federation.supervisor import Supervisor
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync import reading
 from covm.federation.sync.announcing import Announcer
 from covm.federation.sync.bodies import Bodies
+from covm.federation.sync.erasures import Erasures
 from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
@@ -73,6 +75,7 @@ class SyncManager:
         self._around = around
         self._membership = membership
         self._own = own
+        self._erasures = Erasures(keeper)
         self._leases = Leases()
         self._shares = Shares()
         self.streams = SyncStreams(around, self, self._heard_roots, self._left)
@@ -88,6 +91,7 @@ class SyncManager:
         """Knows again what is held. Before the network starts. Raises `StoreError`."""
         await self.keeper.load()
         await self.keeper.reconsider()
+        await self._erasures.obey()
         self._membership.on_change(self._doubt.set)
         self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
@@ -202,6 +206,10 @@ class SyncManager:
         logs = [log for log in self.keeper.logs if log.author in nodes]
         return await self._around.store.read(partial(ends_until, logs=logs, until_ms=until_ms))
 
+    async def authored(self, record: Link) -> Authored | None:
+        """As `Replicas.authored`."""
+        return await self._erasures.authored(record)
+
     # --- serving.Library
 
     def roots(self, peer: str) -> Roots:
@@ -303,6 +311,7 @@ class SyncManager:
             await self._doubt.wait()
             self._doubt.clear()
             await self._trying(self.keeper.reconsider())
+            await self._trying(self._erasures.obey())
             self.bodies.anew()
             self.streams.news()
             for peer, partner in list(self._partners.items()):

@@ -117,6 +117,23 @@ def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -
         tx.execute("UPDATE covm_records SET body = NULL, erased_by = :by WHERE id = :id", fields)
 
 
+def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], judged: int) -> set[_native.Link]:
+    """Drops bodies that are to be dropped by now; returns which records are otherwise erased than before.
+
+    Whoever follows changes sees these anew: their judgements are numbered above `judged`.
+    """
+    changed: set[_native.Link] = set()
+    for number, (record, eraser) in enumerate(erased.items(), judged + 1):
+        query = "SELECT erased_by FROM covm_records WHERE id = :id"
+        by = tx.execute(query, {"id": record.bytes}).scalar()
+        if (None if by is None else bytes(by)) != (None if eraser is None else eraser.bytes):
+            _erase(tx, record, eraser)
+            query = "UPDATE covm_records SET judged = :judged WHERE id = :id AND judged IS NOT NULL"
+            tx.execute(query, {"id": record.bytes, "judged": number})
+            changed.add(record)
+    return changed
+
+
 def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) -> int:
     """Finds the heads of a key anew; how many there are."""
     fields = {"type": type_id, "key": key}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _SELECT: Final = (
     "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded, "  # noqa: S608 - own text
-    f"CASE WHEN {LACKING} THEN 1 ELSE 0 END FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
-    "LEFT JOIN covm_records e ON e.id = r.erased_by WHERE t.name = :type AND "
+    f"CASE WHEN {LACKING} THEN 1 ELSE 0 END, r.erased_by FROM covm_records r "
+    "JOIN covm_record_types t ON t.id = r.type_id LEFT JOIN covm_records e ON e.id = r.erased_by "
+    "WHERE t.name = :type AND "
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
 
@@ -40,6 +41,8 @@ class Read(NamedTuple):
     """What took its body away."""
     why: str = ""
     """The reason that the erase gives."""
+    erased_by: _native.Link | None = None
+    """The id of the erase, or of the erasure that members have approved."""
     is_replaced: bool = False
     """Whether one that counts stands behind it."""
     is_coming: bool = False
@@ -132,6 +135,7 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
                 row[3],
                 lacks_body,
                 *_erased(row[5], row[6]),
+                erased_by=None if row[9] is None else _native.Link(bytes(row[9])),
                 is_replaced=bool(row[7]),
                 is_coming=bool(row[8]),
             )

@@ -13,8 +13,8 @@ from covm.federation.clock import Clock, Random
 from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
 from covm.federation.identity.verdicts import Status, Verdict
 from covm.federation.sync.intake import Intake
-from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
-from covm.federation.sync.keeper import Keeper, place_of_known
+from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open, place_of_known
+from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.logs import First, Log
 from covm.federation.sync.plan import Arrived, Row
 from covm.federation.sync.rows import Found
@@ -172,7 +172,11 @@ class Scribe:
             raise InvalidMessage(header.type, "", "that version says no value: there is nothing to erase")
         own = self._keeper.authority.owner(First(log.link, author, auth))
         if own is None or intake.owner_of_id(target.id) != own:
-            raise NotAuthorized(f"erasing {header.key!r}", "only who wrote a value may erase it: a node of that member")
+            raise NotAuthorized(
+                f"erasing {header.key!r}",
+                "only who wrote a value may erase it, a node of that member; the founders can approve it, see "
+                "`members.erase` and `covm federation records erase`",
+            )
 
     def _unsealed(
         self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None

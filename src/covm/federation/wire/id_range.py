@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from covm import _native
 from covm.federation.wire.member_id import COMMON, distinct
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -32,3 +33,11 @@ def ids_between(beginning: str) -> tuple[bytes, bytes] | None:
     highest = lowest | ((1 << 5 * left) - 1)
     spare = 5 * _CHARACTERS - 8 * _SIZE
     return (lowest >> spare).to_bytes(_SIZE, "big"), (highest >> spare).to_bytes(_SIZE, "big")
+
+
+def link_of(text: str) -> _native.Link | None:
+    """The id that a text is; None for what is none."""
+    try:
+        return _native.Link(text)
+    except ValueError:
+        return None
