@@ -277,6 +277,30 @@ async def test_one_thing_erased_a_thousand_times_is_looked_at_once_for_each_log(
     await shelf.store.close()
 
 
+@pytest.mark.parametrize("defended", [True, False])
+async def test_a_parent_that_is_named_a_thousand_times_has_a_row_no_longer_than_one_named_once_on_each_branch(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not defended:
+        monkeypatch.setattr(intake, "is_open", lambda *_: True)
+    base, first = LIAR.write("key", "base"), list[SignedRecord]()
+    for _ in range(1000):
+        after = first[-1] if first else base
+        first.append(LIAR.write("key", "again", after=after, on={base.id: base, after.id: after}.values()))
+    forks = [LIAR.write("key", f"fork {number}", after=first[500], on=[base, first[500]]) for number in range(3)]
+    shelf = await shelf_with(base, *first[:600])
+    await shelf.take(*first[600:], *forks)
+    told = "SELECT closers FROM covm_records WHERE id = :id"
+    closers = {
+        each.id: await shelf.store.read(lambda tx, each=each: tx.execute(told, {"id": each.id.bytes}).scalar())  # type: ignore[misc]
+        for each in (base, first[500])
+    }
+    assert (closers[base.id] == "0:2") is defended
+    assert (len(closers[base.id]) > 4000) is not defended
+    assert sorted(closers[first[500].id].split()) == ["0:503", "1:503", "2:503", "3:503"]
+    await shelf.store.close()
+
+
 @pytest.mark.parametrize("order", ["as written", "the last first", "what waits last"])
 async def test_what_waits_or_is_void_is_as_open_as_what_counts_and_the_seventeenth_is_void_in_every_order(
     order: str,

@@ -15,7 +15,7 @@ from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, eraser_of, is_one_too_many, judge
+from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, eraser, is_one_too_many, is_open, judge
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
@@ -159,7 +159,7 @@ class Intake:
 
     def _eraser(self, known: Known) -> _native.Link | None:
         erases = (self._known[each] for each in self._erases.get(known.id, ()))
-        return eraser_of(known, erases, self._authority.erasures().get(known.id, ()), self.owner_of)
+        return eraser(known, erases, self._authority.erasures().get(known.id, ()), self.owner_of)
 
     def owner_of_id(self, record: _native.Link) -> str | None:
         """Who may erase a record; None while that is not known, or the record is not."""
@@ -316,10 +316,14 @@ class Intake:
         return begun
 
     def _close(self, known: Known) -> None:
-        """What a record of its log names as parents is closed by it, if it ever was open."""
+        """What a record of its log names as parents is closed by it, if it is open there.
+
+        So of each branch the first is noted alone, and a log has few: whatever it names again and again, no row grows.
+        """
+        branches = self.plan.logs[known.log].branches
         for parent in () if known.is_aside else known.parents:
             there = self._known.get(parent)
-            if there is not None and there.log == known.log and not there.is_aside:
+            if there is not None and there.log == known.log and is_open(there, known.spot, branches):
                 self.plan.closed[parent] = (*there.closers, known.spot)
                 self._change(there._replace(closers=self.plan.closed[parent]))
 

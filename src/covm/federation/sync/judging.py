@@ -84,7 +84,7 @@ class Known(NamedTuple):
     identity_seq: int | None = None
     """The highest number of an identity entry that its log has named up to it; None while one of them is not here."""
     closers: tuple[Spot, ...] = ()
-    """Where in its log records name it as a parent, whatever became of them."""
+    """Where in its log records name it as a parent, whatever became of them: the first of each branch."""
     is_aside: bool = False
     """Whether it never was open and closes nothing: an erase, or one version too many."""
     target: _native.Link | None = None
@@ -160,7 +160,7 @@ def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:
     return None
 
 
-def eraser_of(
+def eraser(
     known: Known, erases: Iterable[Known], approved: Iterable[Erasure], owner_of: Callable[[Known], str | None]
 ) -> _native.Link | None:
     """What takes away what a record says: of erases of the same key, by its owner, the first by its clock.

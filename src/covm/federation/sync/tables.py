@@ -117,8 +117,8 @@ last that it saw. It is null for what is held, and new where another judgement h
 `told` is the number of the judgement by which a put counted first, and stays: its place among what handlers are given.
 
 `parents` are their binary CIDs, one behind the other. `superseded`: whether a record that counts reaches it. `closers`:
-where in its own log records name it as a parent, as `branch:seq` separated by blanks; empty while none does, and `-`
-for what never was open (see `judging.is_one_too_many`).
+where in its own log records name it as a parent, of each branch the first, as `branch:seq` separated by blanks; empty
+while none does, and `-` for what never was open (see `judging.is_one_too_many`).
 
 `target` is what an erase names, `erased_by` the erase that took this record's body away, the first by its clock.
 `replaced_ms` and `replaced_at` say since when a record is superseded, by this node's clock and by the number of the
