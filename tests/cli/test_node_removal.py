@@ -91,6 +91,8 @@ def test_what_it_wrote_up_to_a_time_counts_and_nothing_later(
         mill = start("mill")
     until(lambda: names(mill) == ["Hill Farm", "Mill Bakery"])
     until(lambda: [each["key"] for each in mill.ask("records", "list", NOTE)["entries"]] == ["honest"])
+    assert mill.ask("status")["void"] == {NOTE: 1}
+    assert f"void         1 of {NOTE}; `covm federation records history` says why" in mill.run("status").out
 
 
 def test_a_home_without_its_node_keeps_the_records_of_the_node_that_goes(folder: Path, start: NodeStarter) -> None:

@@ -13,7 +13,7 @@ from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm._native import Link, cid
 from covm.federation.identity.standing import Erasure
-from covm.federation.sync import judging
+from covm.federation.sync import judging, tables
 from covm.federation.sync.erasures import Erasures
 from covm.federation.wire.record import Hlc, SignedRecord
 
@@ -96,7 +96,9 @@ async def come_to(
         await change(shelf, outlaws)
     assert bool(authority.banned) == banned
     told = await shelf.states(), shelf.root(), shelf.keeper.held, await shelf.conflicts(), await shelf.erased()
+    void = sum(state == tables.VOID for state, _ in told[0].values())
     again = await Shelf(authority, shelf.store).reopened()
+    assert shelf.keeper.logs.void.total() == again.keeper.logs.void.total() == void
     assert (again.root(), again.keeper.held) == told[1:3]
     await shelf.store.close()
     return told

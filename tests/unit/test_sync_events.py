@@ -64,6 +64,10 @@ async def test_a_record_that_counted_and_does_no_more_is_told_with_its_author_an
         assert (voided.type, voided.key, voided.record_id) == (NOTE, "shelf", written.id)
         assert (voided.author, voided.count) == (v["shop"].peer_id, 1)
         assert voided.reason
+        assert v["farm"].service.status()["void"] == {NOTE: 1}
+        await v["farm"].stop()
+        await v["farm"].start()
+        assert v["farm"].service.status()["void"] == {NOTE: 1}, "also after a restart"
 
 
 @virtually

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHOWN_FORKERS = 3
 """Nodes that have forked a log, in one line of a status."""
 
+SHOWN_VOID = 3
+"""Types of which there are void records, in one line of a status."""
+
 
 class Ready(schema.Versioned, kw_only=True, frozen=True):
     """The line that `start --json` prints once everything answers."""
@@ -133,6 +136,7 @@ def status(*, common: Common = DEFAULT) -> None:
         ("process", f"{answer.pid}, up for {duration(answer.uptime_ms)}, {answer.software}"),
         *(("notice", _notice(notice)) for notice in answer.notices),
         ("forks", _forks_told(answer.forkers)),
+        ("void", _void_told(answer.void)),
         *([("note", answer.warning)] if answer.warning else []),
     ]
     facts(told)
@@ -154,6 +158,16 @@ def _forks_told(forkers: list[schema.Forker]) -> str:
     more = f" and {len(forkers) - SHOWN_FORKERS} more" if len(forkers) > SHOWN_FORKERS else ""
     count = sum(each.forks for each in forkers)
     return f"{count:,}, by {', '.join(told)}{more}; `covm federation forks` shows them"
+
+
+def _void_told(void: dict[str, int]) -> str:
+    """Records that do not count, of the types that have most of them."""
+    if not void:
+        return ""
+    most = sorted(void.items(), key=lambda each: (-each[1], each[0]))
+    told = [f"{count:,} of {name}" for name, count in most[:SHOWN_VOID]]
+    more = f" and of {len(most) - SHOWN_VOID} more types" if len(most) > SHOWN_VOID else ""
+    return f"{', '.join(told)}{more}; `covm federation records history` says why"
 
 
 def _store_told(store: schema.StoreStatus) -> str:

@@ -46,6 +46,7 @@ def status(node: RunningNode) -> schema.Status:
             schema.Forker(peer_id=peer, name=node.name_of(peer), forks=count)
             for peer, count in sorted(said["forks"].items())
         ],
+        void=said["void"],
     )
 
 

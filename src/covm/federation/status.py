@@ -61,6 +61,7 @@ def status(node: Node) -> dict[str, Any]:
         "incarnation": str(node.post.incarnation) if node.post.incarnation is not None else None,
         "store": _store(node),
         "forks": node.forks.by_author(),
+        "void": {name: count for name, count in sorted(node.sync.keeper.logs.void.items()) if count},
     }
 
 

@@ -94,6 +94,7 @@ class Intake:
             if changed == known:
                 continue
             self.plan.rows[known.id] = row
+            self.plan.void[known.type] += changed.is_void - known.is_void
             self._change(changed)
             if log.branches[known.spot.branch].tip == known.id:
                 log.ends[known.spot.branch] = Ended(known.hlc, seq)
@@ -286,6 +287,7 @@ class Intake:
                 self._await(each.arrived.record)
             else:
                 self.plan.judged.append(known.id)
+                self.plan.void[known.type] += known.is_void - was.is_void
             if counts:
                 self._supersede(known.parents, known)
             if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):

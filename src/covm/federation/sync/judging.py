@@ -92,6 +92,11 @@ class Known(NamedTuple):
     erases: bool = False
     """Whether it is a valid erase."""
 
+    @property
+    def is_void(self) -> bool:
+        """Whether it was judged, and does not hold."""
+        return self.is_judged and not (self.counts or self.erases)
+
 
 def place_of_known(known: Known) -> Place:
     """Where a record stands, as parents name it."""

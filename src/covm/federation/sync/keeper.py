@@ -97,7 +97,7 @@ class Keeper:
         self._know(await self.store.read(rows.load))
 
     def _know(self, loaded: rows.Loaded) -> None:
-        self.logs = Logs(loaded.logs)
+        self.logs = Logs(loaded.logs, loaded.void)
         self._judged = loaded.judged
         self._held = Held()
         for arrived, known in loaded.held:
@@ -321,7 +321,7 @@ class Keeper:
         self._judged += len(plan.judged)
         for link, log in plan.logs.items():
             log.number = kept.logs[link]
-        self.logs.commit(plan.logs.values())
+        self.logs.commit(plan.logs.values(), plan.void)
         self._take_over(plan)
         self._is_uncertain = False
         keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)

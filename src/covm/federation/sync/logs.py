@@ -7,8 +7,9 @@ As much as there are logs, not as there are records. Rules: no I/O. What is plan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from covm import _native
@@ -114,9 +115,9 @@ class First(NamedTuple):
 
 
 class Logs:
-    """Every log, and the frontier of each type."""
+    """Every log, the frontier of each type, and how many of its records are void."""
 
-    def __init__(self, logs: Iterable[Log] = ()) -> None:
+    def __init__(self, logs: Iterable[Log] = (), void: Mapping[str, int] = MappingProxyType({})) -> None:
         self._logs: dict[_native.Link, Log] = {log.link: log for log in logs}
         by_type: dict[str, dict[_native.Link, tuple[Tip, ...]]] = {}
         for link, log in self._logs.items():
@@ -125,6 +126,8 @@ class Logs:
         self._count_of: Counter[tuple[str, str]] = Counter((log.type, log.author) for log in self)
         self.length = sum(map(_length, self))
         """Records of all logs, but for the shorter branches of forked ones."""
+        self.void: Counter[str] = Counter(void)
+        """Records that are void, by type."""
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -148,8 +151,9 @@ class Logs:
         """What is held of a type. A value: it stays as it is while records come in."""
         return self._frontiers.get(type_name, _NOTHING)
 
-    def commit(self, changed: Iterable[Log]) -> None:
-        """Takes over what is on disk now."""
+    def commit(self, changed: Iterable[Log], void: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Takes over what is on disk now; `void` says by how many the void ones of a type are more, or fewer."""
+        self.void.update(void)
         by_type: dict[str, dict[_native.Link, tuple[Tip, ...]]] = {}
         for log in changed:
             before = self._logs.get(log.link)

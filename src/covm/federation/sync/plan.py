@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -72,6 +73,8 @@ class Plan:
     """Types and keys of which it changed whether they have several heads."""
     voided: list[_native.Link] = field(default_factory=list)
     """Records that had counted and are void now."""
+    void: Counter[str] = field(default_factory=Counter)
+    """By how many the void records of a type are more by now, or fewer."""
     recount: set[tuple[str, str]] = field(default_factory=set)
     """Types and keys whose heads are to be found anew from all their records."""
     erased: dict[_native.Link, _native.Link | None] = field(default_factory=dict)

@@ -29,6 +29,11 @@ _KNOWN: Final = (
     "JOIN covm_record_types t ON t.id = r.type_id "
 )
 
+_VOID: Final = (
+    "SELECT t.name, count(*) FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE r.state = 2 "
+    "GROUP BY t.name"
+)
+
 _COUNTED: Final = (
     "SELECT r.key, count(*) FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id {} "
     "r.state = 1 AND r.op < 2 AND r.superseded = 0 GROUP BY r.key"
@@ -53,6 +58,8 @@ class Loaded(NamedTuple):
     held: list[tuple[Arrived, Known]]
     judged: int
     """The highest number of a judgement."""
+    void: dict[str, int]
+    """By type, how many records are void."""
 
 
 def load(tx: Transaction) -> Loaded:
@@ -62,7 +69,8 @@ def load(tx: Transaction) -> Loaded:
     told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
     # A number that an agreement has, no other judgement may get: what has it was there by then.
     agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
-    return Loaded(load_logs(tx), load_held(tx), max(judged, told, agreed))
+    void = dict(tx.execute(_VOID).all())
+    return Loaded(load_logs(tx), load_held(tx), max(judged, told, agreed), void)
 
 
 def load_logs(tx: Transaction) -> list[Log]:
