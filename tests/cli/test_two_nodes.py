@@ -182,6 +182,7 @@ def test_types_show_what_a_proposal_needs(shop: Node) -> None:
     [line] = [line for line in shop.run("types").out.splitlines() if line.startswith("governance.proposal")]
     for field in ("id", "title", "author", "created_at"):
         assert field in line
+    assert (proposal["durable"], line.split()[4]) == (False, "no"), line
 
 
 def test_a_follower_of_the_gossip_log_sees_what_comes_and_ends_with_the_node(pair: tuple[Node, Node]) -> None:

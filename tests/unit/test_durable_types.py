@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.members_world import valley
+from tests.unit.membership_world import plain_rule
 from tests.unit.outbox_world import in_time, sees, virtually
 
 from covm.federation import FederationService, Message
@@ -227,3 +229,17 @@ async def test_the_key_of_a_type_is_the_text_of_its_field() -> None:
 def test_a_key_is_a_field_with_text(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="key"):
         message_type("notes.other", **given)(Price)
+
+
+@virtually
+async def test_types_say_which_are_durable_by_the_members_word_before_the_programs() -> None:
+    rules = {"notes.price": plain_rule(durable=False), "notes.list": plain_rule(durable=True)}
+    async with valley(("mill",), (), types=rules) as v:
+        registry = v["mill"].service._node.registry
+        for struct in (News, Price):
+            registry.register(struct)
+        for name in ("notes.list", "notes.loan"):
+            registry.register(msgspec.defstruct(name.title().replace(".", ""), [("text", str)]), name)
+        told = {each.name: each.durable for each in v["mill"].service.types()}
+        told = {name: durable for name, durable in told.items() if name.startswith("notes.")}
+        assert told == {"notes.list": True, "notes.loan": False, "notes.news": True, "notes.price": False}

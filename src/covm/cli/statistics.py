@@ -60,11 +60,12 @@ def types(*, common: Common = DEFAULT) -> None:
             each.name,
             each.version,
             "-" if each.size_limit_bytes is None else size(each.size_limit_bytes),
+            "yes" if each.durable else "no",
             ", ".join(required_fields(each.schema)),
         )
         for each in answer.types
     ]
-    table(("TYPE", "VERSION", "SIZE LIMIT", "REQUIRED FIELDS"), rows, empty="no type is registered")
+    table(("TYPE", "VERSION", "SIZE LIMIT", "DURABLE", "REQUIRED FIELDS"), rows, empty="no type is registered")
     say(f"held for `covm federation messages`: {safe(', '.join(answer.received))}")
 
 

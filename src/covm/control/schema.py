@@ -368,6 +368,8 @@ class TypeInfo(Struct, kw_only=True, frozen=True):
     version: int
     size_limit_bytes: int | None
     schema: dict[str, Any]
+    durable: bool = False
+    """Whether what is published of it is kept, and reaches who was away."""
 
 
 class Types(Versioned, kw_only=True, frozen=True):

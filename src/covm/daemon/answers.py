@@ -86,7 +86,13 @@ async def gossip_lines(node: RunningNode, type_name: str | None, limit: int) -> 
 def types(node: RunningNode) -> schema.Types:
     """The registered types, and those whose messages are held."""
     registered = [
-        schema.TypeInfo(name=each.name, version=each.version, size_limit_bytes=each.size_limit, schema=each.json_schema)
+        schema.TypeInfo(
+            name=each.name,
+            version=each.version,
+            size_limit_bytes=each.size_limit,
+            schema=each.json_schema,
+            durable=each.durable,
+        )
         for each in node.service.types()
     ]
     return schema.Types(types=registered, received=list(node.received_types))

@@ -263,8 +263,8 @@ class FederationService(SharedData):
         return self._node.dispatcher.unsubscribe(what)
 
     def types(self) -> list[TypeInfo]:
-        """The registered types, with their limits and JSON Schemas."""
-        return status.types(self._node.registry)
+        """The registered types, with their limits and JSON Schemas, and which of them are durable."""
+        return status.types(self._node)
 
     # --- peers ---
 

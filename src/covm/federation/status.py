@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from covm.federation.version import software_version
-from covm.federation.wire.registry import TypeRegistry
 from covm.federation.wire.system import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -32,12 +31,15 @@ class TypeInfo:
     """Bytes of the largest encoded payload; gossip has 64 KiB besides."""
     json_schema: dict[str, Any]
     """The form of a payload, for programs in other languages."""
+    durable: bool = False
+    """Whether what is published of it is kept, and reaches who was away: as members have agreed, else as registered."""
 
 
-def types(registry: TypeRegistry) -> list[TypeInfo]:
+def types(node: Node) -> list[TypeInfo]:
+    schema, is_durable = node.registry.json_schema, node.recorder.is_durable
     return [
-        TypeInfo(each.name, each.version, each.size_limit_bytes, registry.json_schema(each.name))
-        for each in registry.types()
+        TypeInfo(each.name, each.version, each.size_limit_bytes, schema(each.name), is_durable(each.name))
+        for each in node.registry.types()
     ]
 
 
