@@ -8,7 +8,10 @@ import pytest
 from tests.adversarial.knocker import ledger_of
 from tests.unit.members_world import Valley, headed, in_time, signed, valley
 from tests.unit.outbox_world import virtually
+from tests.unit.test_erasure import is_gone
+from tests.unit.test_sync_stories import NOTE, all_have, eventually, notes
 
+from covm.cli.node_removal import undone_sentences
 from covm.federation.identity.drafts import draft_remove_node
 from covm.federation.identity.roles import DEFAULT_RULE
 from covm.federation.membership.undoing import Writing
@@ -74,6 +77,34 @@ async def test_removals_and_types_are_told_and_whom_a_newcomer_let_in_stays() ->
         await in_time(lambda: v.agree("mill", "farm"))
         told = await written(v, "farm", "farm", -1)
         assert undone(told) == [("again", "Shop"), ("type", "notes.note")]
+
+
+@virtually
+async def test_what_would_not_be_erased_any_more_is_told() -> None:
+    founders = ("mill", "farm", "bank")
+    async with valley(founders, others=("shop",)) as v:
+        await v.joined("shop", by="mill")
+        await in_time(lambda: v.agree(*founders, "shop"))
+        said = await notes(v["shop"]).put("flour", "it is mouldy")
+        await eventually(lambda: all_have([v["farm"], v["mill"]], "flour", "it is mouldy"))
+        asked = await v.desk("farm").erase(NOTE, said.id, "slander")
+        await in_time(lambda: v.desk("mill").requests() != [])
+        await v.desk("mill").approve(asked.id)
+        await eventually(lambda: is_gone(said.id, v["farm"], v["shop"]))
+        told = await written(v, "farm", "farm", -1)
+        assert [(each.kind, each.name) for each in told.approved] == [("erasure", "Shop")]
+        assert undone(told) == [("erasure", "Shop")]
+        assert undone_sentences(told.undone) == [f"1 erased value might come again: Shop ({said.id[7:15]})"]
+        await take_away(v, "farm", told)
+        await in_time(lambda: [each.id for each in v.desk("bank").requests()] == [asked.id])
+
+        async def is_erased() -> bool:
+            [put] = await notes(v["bank"]).history("flour")
+            return put.erased is not None
+
+        assert not await is_erased()
+        assert (await v.desk("bank").approve(asked.id)).status == "valid"
+        await eventually(is_erased)
 
 
 def _type(node: Any, ledger: Any) -> Any:
