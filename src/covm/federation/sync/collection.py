@@ -353,13 +353,10 @@ class Collection(Generic[T]):
     def _erased(self, row: reading.Read) -> Erasure | None:
         if row.erase is not None:
             return Erasure(str(row.erase.id), row.erase.author, self._member_of(row.erase.author), row.why)
-        if row.erased_by is None:
-            return None
         approved = self._keeper.authority.erasures().get(row.record.id, ())
         by = next((each for each in approved if each.id == row.erased_by), None)
         if by is None:
-            # It counts no more, and what follows from that is not written yet.
-            return Erasure(str(row.erased_by), "", None, "")
+            return None
         return Erasure(
             str(by.id), by.author, self._member_of(by.author), by.reason, tuple(str(each) for each in by.approved_by)
         )
