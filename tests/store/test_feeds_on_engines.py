@@ -25,7 +25,7 @@ class Story:
     def __init__(self, place: Place) -> None:
         self.authority = Anybody()
         self.shelf = Shelf(self.authority, place.store())
-        self.published = Published(self.shelf.keeper, ASH.key.peer_id)
+        self.published = Published(self.shelf.keeper, ASH.key.peer_id, lambda _types: None)
         self.records: list[SignedRecord] = []
         self.feed = Opened(0, 0, 0, is_new=True, has_passed=False)
 

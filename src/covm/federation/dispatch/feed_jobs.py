@@ -73,6 +73,11 @@ class Advance:
         )
 
 
+def fed_types(tx: Transaction) -> list[str]:
+    """The types that handlers were ever given."""
+    return tx.execute("SELECT DISTINCT type FROM covm_feeds").scalars()
+
+
 def open_feed(tx: Transaction, type_name: str, name: str) -> Opened:
     """A named handler's feed; a new one begins before everything that is held."""
     fields = {"type": type_name, "name": name}

@@ -30,6 +30,7 @@ PAGE: Final = 500
 
 NOT_HERE: Final = "its body is not here yet"
 _REPLACED: Final = "it was replaced, and its value is not kept any longer"
+_NEVER_CAME: Final = "it was replaced before its value came"
 _NOT_HELD: Final = "its value is not held here"
 
 
@@ -332,7 +333,7 @@ class Collection(Generic[T]):
             erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
             misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
         elif row.lacks_body:
-            misfit = NOT_HERE if row.is_coming else _REPLACED if row.is_replaced else _NOT_HELD
+            misfit = NOT_HERE if row.is_coming else _why_not_here(row)
         return Version(
             id=str(row.record.id),
             key=header.key,
@@ -347,6 +348,10 @@ class Collection(Generic[T]):
             lacks_value=row.lacks_body,
             erased=erased,
         )
+
+
+def _why_not_here(row: reading.Read) -> str:
+    return _NEVER_CAME if row.never_came else _REPLACED if row.is_replaced else _NOT_HELD
 
 
 def _by_clock(row: reading.Read) -> tuple[Hlc, bytes]:
