@@ -34,8 +34,6 @@ class Feeds:
         self._feeds: dict[str, dict[Subscription, Feed]] = {}
         """By type."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._names: set[tuple[str, str]] = set()
-        """Those that were fed in this life of the node."""
         self._types: set[str] = set()
         """Those of which a handler was ever fed: it may be away for now."""
         self._is_running = False
@@ -85,9 +83,7 @@ class Feeds:
         self._around.publications.hand_out([name for name in sorted(self._types) if self._is_durable(name)])
 
     def _begin(self, subscription: Subscription) -> Feed:
-        name = (subscription.type, subscription.name)
-        feed = Feed(subscription, self._around, is_first=name not in self._names)
-        self._names.add(name)
+        feed = Feed(subscription, self._around)
         self._go_on(feed)
         return feed
 
