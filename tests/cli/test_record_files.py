@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import pysqlite3
 from tests.cli.conftest import NodeStarter
 from tests.cli.processes import covm
 from tests.cli.test_shared_data import NOTE, home, value
@@ -30,6 +32,23 @@ def test_what_one_node_has_is_carried_to_another_that_it_never_met(folder: Path,
     farm.run("records", "put", NOTE, "shelf", "2")
     assert farm.ask("export", NOTE, folder / "more.car")["records"] == 4
     assert covm("federation", "export", NOTE, folder / "x.car", "--home", folder / "mill").code == 3
+
+
+def test_values_that_were_lost_come_again_from_a_file(folder: Path, start: NodeStarter) -> None:
+    home(folder, "mill")
+    mill = start("mill")
+    for key in ("oven", "bread"):
+        assert mill.run("records", "put", NOTE, key, "1").code == 0
+    assert mill.run("export", NOTE, folder / "notes.car").code == 0
+    assert mill.run("stop").code == 0
+    with closing(pysqlite3.connect(str(folder / "mill" / "store.db"))) as store:
+        store.execute("UPDATE covm_records SET body = NULL WHERE key = 'oven'")
+        store.commit()
+    mill = start("mill")
+    read = mill.run("import", folder / "notes.car")
+    assert "all 2 records were here already\n1 record that was here without a value has it now\n" in read.out
+    assert value(mill, "oven") == 1
+    assert mill.ask("import", folder / "notes.car")["completed"] == 0
 
 
 def test_what_cannot_be_exported_or_imported_is_said_with_an_exit_code(folder: Path, start: NodeStarter) -> None:

@@ -1,1 +1,1 @@
-"""Real crashes: two nodes as processes under load, killed at random moments, put back in time, left without room."""
+"""Real crashes: nodes as processes under load, killed at random moments, put back in time, left without room."""

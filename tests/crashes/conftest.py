@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def make_pair(place: Path) -> Iterator[PairMaker]:
     """Makes pairs: `make_pair(mill={"filling_bytes": 4096})`."""
     pairs: list[Pair] = []
 
-    def make(**changes: Mapping[str, Any]) -> Pair:
+    def make(**changes: Any) -> Pair:
         pairs.append(Pair.make(place, **changes))
         return pairs[-1]
 

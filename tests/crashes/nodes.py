@@ -30,13 +30,19 @@ PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.01
 
 
+Life = Callable[[Path, socket.socket], None]
+"""What a process does, given its settings and the test's end of a socket."""
+
+
 class Node:
     """A program over all its lives. Its folder keeps its home, its notes and what it wrote to standard error."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, life: Life = live) -> None:
         self.settings = settings
+        self._live = life
         self.folder, self.home = Path(settings.folder), Path(settings.home)
         self.process: BaseProcess | None = None
+        self.lives = 0
         self._socket: socket.socket | None = None
         self._said = b""
 
@@ -50,11 +56,12 @@ class Node:
 
     def launch(self) -> None:
         """Begins a life; `wait_ready` tells when it takes part."""
+        self.lives += 1
         path = self.folder / "settings.json"
         path.write_bytes(msgspec.json.encode(self.settings))
         self._said = b""
         self._socket, theirs = socket.socketpair()
-        self.process = PROCESSES.Process(target=live, args=(path, theirs))
+        self.process = PROCESSES.Process(target=self._live, args=(path, theirs))
         self.process.start()
         theirs.close()
 
@@ -148,7 +155,7 @@ class Pair:
     farm: Node
 
     @classmethod
-    def make(cls, place: Path, **changes: Mapping[str, Any]) -> Pair:
+    def make(cls, place: Path, life: Life = live, **changes: Mapping[str, Any]) -> Pair:
         """Two nodes that have not lived yet; `changes` are settings by the node's name."""
         names = ("mill", "farm")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -169,7 +176,7 @@ class Pair:
                 "peer": ids[other],
                 "peer_address": f"/ip4/127.0.0.1/tcp/{ports[other]}/p2p/{ids[other]}",
             }
-            nodes.append(Node(Settings(**fields | dict(changes.get(name, {})))))
+            nodes.append(Node(Settings(**fields | dict(changes.get(name, {}))), life))
         return cls(*nodes)
 
     @property

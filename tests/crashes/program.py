@@ -1,4 +1,4 @@
-"""A node of these tests, as a process: `live(SETTINGS, SOCKET)`.
+"""A node of these tests, as a process: `live(SETTINGS, SOCKET)`. `news` has another that publishes what is durable.
 
 It answers each line on the socket (a JSON object with `do`) with another. What it sends and sees it notes in its folder
 (see ledger.py); the effects of its transactional handlers go through `tx` into the node's store.
@@ -70,12 +70,13 @@ TYPE_NAMES = {Plain: "crash.plain", Exact: "crash.exact"}
 class Program:
     """One life of a node."""
 
+    types: tuple[type[msgspec.Struct], ...] = (Plain, Exact, Answer)
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         folder = Path(settings.folder)
         self._sent, self._plain, self._events = (Notes(folder / name) for name in (SENT, PLAIN, EVENTS))
         self._next = max(Sent.read(folder).begun, default=0) + 1
-        self._kinds = itertools.cycle(KINDS)
         self._tasks: set[asyncio.Task[object]] = set()
         self._may_send = asyncio.Event()
         self._under_way = asyncio.Semaphore(settings.window)
@@ -94,7 +95,10 @@ class Program:
             ),
         )
         identity = Identity.load_or_create(Path(settings.home, "identity.key"))
-        self.service = FederationService(identity, config, types=[Plain, Exact, Answer])
+        self.service = FederationService(identity, config, types=self.types)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
         self.service.subscribe(Plain, self._on_plain)
         self.service.subscribe(Exact, self._on_exact, name="exact", transactional=True)
         self.service.subscribe(Answer, self._on_answer, name="answer", transactional=True)
@@ -128,10 +132,14 @@ class Program:
 
     async def _load(self, group: asyncio.TaskGroup) -> None:
         """Sends without end, `window` messages under way, in the order of their numbers."""
+        kinds = itertools.cycle(KINDS)
         while True:
             await self._may_send.wait()
             await self._under_way.acquire()
-            self._begin(group, self._send(self._kinds), self._under_way.release)
+            self._begin(group, self._say_one(kinds), self._under_way.release)
+
+    async def _say_one(self, kinds: Iterator[type[Plain | Exact]]) -> object:
+        return await self._send(kinds)
 
     async def _send(self, kinds: Iterator[type[Plain | Exact]], until: str = "stored") -> int:
         number, self._next, kind = self._next, self._next + 1, next(kinds)
@@ -211,7 +219,7 @@ def as_line(what: dict[str, Any]) -> bytes:
     return json.dumps(what, default=str).encode() + b"\n"
 
 
-def live(path: Path, connection: socket.socket) -> None:
+def live(path: Path, connection: socket.socket, program: type[Program] = Program) -> None:
     """A process's life; what it writes goes to the folder's `log`."""
     settings = msgspec.json.decode(path.read_bytes(), type=Settings)
     with Path(settings.folder, "log").open("ab") as log:
@@ -219,4 +227,4 @@ def live(path: Path, connection: socket.socket) -> None:
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
     logging.basicConfig()
-    asyncio.run(Program(settings).run(connection))
+    asyncio.run(program(settings).run(connection))

@@ -15,6 +15,10 @@ SHOWN = 10
 """Numbers named in a problem: the first ones tell where to look."""
 
 
+MAY_COME_AGAIN = 64
+"""Records of a durable type that a plain handler may be given again after a crash."""
+
+
 @dataclass
 class Way:
     """One direction at rest: everything has been said, nothing is under way."""
@@ -34,7 +38,14 @@ class Way:
 
 def problems(way: Way) -> list[str]:
     """Every promise that does not hold, in words."""
-    return [*_lost(way), *_doubled(way), *_out_of_order(way), *_untold(way), *_answers(way), *_invented(way)]
+    return [
+        *_lost(way),
+        *_doubled(way),
+        *_out_of_order(way),
+        *_untold(way),
+        *_answers(way),
+        *_invented(way),
+    ]
 
 
 def _lost(way: Way) -> Iterator[str]:
@@ -45,8 +56,7 @@ def _lost(way: Way) -> Iterator[str]:
 
 
 def _doubled(way: Way) -> Iterator[str]:
-    counts = Counter(number for number, _ in way.exact)
-    yield from _named("a transactional effect twice", (number for number, count in counts.items() if count > 1))
+    yield from _named("a transactional effect twice", _repeated(number for number, _ in way.exact))
 
 
 def _out_of_order(way: Way) -> Iterator[str]:
@@ -79,6 +89,51 @@ def _answers(way: Way) -> Iterator[str]:
 def _invented(way: Way) -> Iterator[str]:
     numbers = {number for number, _ in [*way.plain, *way.exact]}
     yield from _named("an effect of what was never sent", numbers - set(way.sent.begun))
+
+
+@dataclass
+class News:
+    """What one node's handlers were given of the records that both have published, at rest."""
+
+    begun: Container[int]
+    """Numbers that somebody began to publish."""
+    published: Sequence[int]
+    """Numbers that were acknowledged, or committed."""
+    large: Container[int]
+    """Numbers that do not travel beside their records: they come when they come."""
+    plain: Sequence[tuple[int, int]]
+    """Number and attempt of each run of the plain handler."""
+    ledger: Sequence[int]
+    """Numbers that the transactional handler was given, in the order of its commits."""
+    archive: Sequence[int]
+    """The same of one that began when all had been published."""
+    held: Sequence[int]
+    """Numbers of all records, also of those that were replaced."""
+    crashes: int
+
+
+def news_problems(news: News) -> list[str]:
+    """Every promise about durable publications that does not hold, in words."""
+    runs = list(dict.fromkeys(number for number, _ in news.plain))
+    handlers = {"plain": runs, "transactional": news.ledger, "late": news.archive}
+    small = {name: [each for each in given if each not in news.large] for name, given in handlers.items()}
+    found = [*_named("published, but in no collection", set(news.published) - set(news.held))]
+    found += _named("a record twice", _repeated(news.held))
+    found += _named("a record of what nobody published", (each for each in news.held if each not in news.begun))
+    for name, given in handlers.items():
+        found += _named(f"not given to the {name} handler", set(news.held) - set(given))
+        found += _named(f"given to the {name} handler, and no record", set(given) - set(news.held))
+        found += _named(f"twice given to the {name} handler", _repeated(given))
+        if not found and small[name] != small["plain"]:
+            found.append(f"the {name} handler was given them in another order than the plain one")
+    found += _named("run again, and told to be the first time", _repeated(each for each, nth in news.plain if nth == 1))
+    if (again := len(news.plain) - len(runs)) > MAY_COME_AGAIN * news.crashes:
+        found.append(f"{again} were given again to the plain handler, over {news.crashes} crashes")
+    return found
+
+
+def _repeated(numbers: Iterable[int]) -> Iterator[int]:
+    return (number for number, count in Counter(numbers).items() if count > 1)
 
 
 def _descents(numbers: Sequence[int]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.crashes.ledger import Sent
-from tests.crashes.promises import EXACT_TYPE, PLAIN_TYPE, Way, problems
+from tests.crashes.promises import EXACT_TYPE, MAY_COME_AGAIN, PLAIN_TYPE, News, Way, news_problems, problems
 
 KEPT = Way(
     sent=Sent(
@@ -48,3 +48,43 @@ def test_what_a_backup_cost_is_missing_without_being_a_problem_and_never_happens
     assert problems(dataclasses.replace(restored, plain=[(1, 1)], exact=[(2, 1)], answers=[2, 4])) == []
     twice = dataclasses.replace(restored, exact=[(2, 1), (4, 1), (4, 1)])
     assert problems(twice) == ["a transactional effect twice: 4"]
+
+
+NEWS = News(
+    begun={1, 2, 3, 4},
+    published=[1, 2, 3],
+    large={2},
+    plain=[(1, 1), (3, 1), (3, 2), (2, 2)],
+    ledger=[1, 2, 3],
+    archive=[2, 1, 3],
+    held=[1, 2, 3],
+    crashes=1,
+)
+
+
+def test_promises_about_publications_that_are_kept_have_no_problems() -> None:
+    assert news_problems(NEWS) == []
+    unheard = dataclasses.replace(NEWS, plain=[*NEWS.plain, (4, 1)], ledger=[1, 2, 3, 4], archive=[2, 1, 3, 4])
+    assert news_problems(dataclasses.replace(unheard, held=[1, 2, 3, 4])) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"published": [1, 2, 3, 4]}, "published, but in no collection: 4"),
+        ({"held": [1, 2, 3, 3]}, "a record twice: 3"),
+        ({"begun": {1, 2}}, "a record of what nobody published: 3"),
+        ({"plain": [(1, 1), (3, 1)]}, "not given to the plain handler: 2"),
+        ({"ledger": [1, 2]}, "not given to the transactional handler: 3"),
+        ({"ledger": [1, 2, 3, 3]}, "twice given to the transactional handler: 3"),
+        ({"archive": [1, 2, 3, 4]}, "given to the late handler, and no record: 4"),
+        ({"ledger": [3, 2, 1]}, "the transactional handler was given them in another order than the plain one"),
+        ({"plain": [(1, 1), (2, 1), (3, 1), (3, 1)]}, "run again, and told to be the first time: 3"),
+        (
+            {"plain": [*NEWS.plain, *[(3, 2)] * MAY_COME_AGAIN]},
+            "65 were given again to the plain handler, over 1 crashes",
+        ),
+    ],
+)
+def test_a_broken_promise_about_publications_is_named(broken: dict[str, Any], told: str) -> None:
+    assert news_problems(dataclasses.replace(NEWS, **broken)) == [told]

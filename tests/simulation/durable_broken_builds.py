@@ -15,6 +15,7 @@ from covm.federation.dispatch.feed import Feed
 from covm.federation.dispatch.feed_jobs import Advance
 from covm.federation.dispatch.settlement_jobs import Settlements
 from covm.federation.sync import plan_rows
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.scribe import Write
 
 
@@ -86,11 +87,15 @@ def publishes_what_a_transaction_left_before_it_forgets_it(patch: pytest.MonkeyP
 def does_not_tell_what_may_come_again(patch: pytest.MonkeyPatch) -> None:
     honest = Feed._expect
 
-    def quiet(self: Feed, fed: Any, number: int) -> None:
-        honest(self, fed, number)
+    def quiet(self: Feed, fed: Any) -> None:
+        honest(self, fed)
         fed.attempts = 0
 
     patch.setattr(Feed, "_expect", quiet)
+
+
+def fetches_nothing_that_was_replaced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Bodies, "hand_out", lambda self, types: None)
 
 
 _SEEDS = (0, 1, 2)
@@ -102,5 +107,6 @@ BROKEN = (
     Broken(forgets_what_did_not_count, "the latest handler of .* lacks", _SEEDS),
     Broken(forgets_what_a_transaction_published_before_it_is_written, "nobody has it", _SEEDS),
     Broken(publishes_what_a_transaction_left_before_it_forgets_it, "was published 2 times", (3, 4, 5, 6, 7, 8)),
+    Broken(fetches_nothing_that_was_replaced, "do not hold the same", _SEEDS),
     Broken(does_not_tell_what_may_come_again, "not told so", _SEEDS),
 )

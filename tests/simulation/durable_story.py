@@ -1,6 +1,7 @@
 """A story of durable types: three nodes publish to each other; they crash, disks lie, and records stop counting.
 
-In the end each handler was given each record: a transactional one once, a plain one again only where it was told so.
+Now and then one draws its plan anew, which is large and replaces the one before. In the end each handler was given each
+record, also what was replaced: a transactional one once, a plain one again only where it was told so.
 """
 
 from __future__ import annotations
@@ -30,12 +31,20 @@ from covm.testing.world import World
 NAMES = ("mill", "farm", "shop")
 LASTS_S = 30.0
 
+PLANS = 0.1
+"""How often what is published is a plan."""
 
-@message_type("notes.news", durable=True)
+DRAWING = "x" * 70_000
+"""It does not travel beside its record."""
+
+
+@message_type("notes.news", durable=True, key="about")
 class News(msgspec.Struct, frozen=True):
     """What everybody is to hear."""
 
+    about: str
     text: str
+    drawing: str = ""
 
 
 class Wavering:
@@ -65,7 +74,7 @@ class Wavering:
 class Villager:
     """The program on one machine, through all lives of its node."""
 
-    def __init__(self, machine: Machine, chance: random.Random) -> None:
+    def __init__(self, machine: Machine, chance: random.Random, draws: random.Random) -> None:
         self.machine = machine
         self.wavering = Wavering(machine)
         self.published: list[str] = []
@@ -77,6 +86,7 @@ class Villager:
         self.broken: list[str] = []
         self.fails = True
         self._chance = chance
+        self._draws = draws
         self._count = 0
         machine.application = self.begin
 
@@ -134,11 +144,14 @@ class Villager:
     async def _say(self, service: FederationService) -> None:
         self._count += 1
         text = f"{self.machine.name} {self._count}{' asks' if self._chance.random() < 0.1 else ''}"
+        news = News(text, text)
+        if self._draws.random() < PLANS:
+            news = News(_plan_of(self.machine), text, DRAWING)
         try:
             if self._chance.random() < 0.5:
-                await service.publish(News(text))
+                await service.publish(news)
             else:
-                await service.transaction(lambda tx: _say_in(tx, text))
+                await service.transaction(lambda tx: _say_in(tx, news))
         except FederationError:
             return
         self.published.append(text)
@@ -156,14 +169,19 @@ class Villager:
         text = message.payload.text
         tx.execute("INSERT INTO told VALUES (:text)", {"text": text})
         if text.endswith(" asks"):
-            _say_in(tx, f"{self.machine.name} answers {text[:-5]}")
+            answer = f"{self.machine.name} answers {text[:-5]}"
+            _say_in(tx, News(answer, answer))
         if self.fails and self._chance.random() < 0.02:
             raise RuntimeError(text)
 
 
-def _say_in(tx: Tx, text: str) -> None:
-    tx.execute("INSERT INTO said VALUES (:text)", {"text": text})
-    tx.publish("notes.news", News(text))
+def _say_in(tx: Tx, news: News) -> None:
+    tx.execute("INSERT INTO said VALUES (:text)", {"text": news.text})
+    tx.publish("notes.news", news)
+
+
+def _plan_of(machine: Machine) -> str:
+    return f"the plan of {machine.name}"
 
 
 def _peers(machine: Machine) -> list[str]:
@@ -179,7 +197,7 @@ async def _story(seed: int) -> list[str]:
     chance = random.Random(f"durable/{seed}")
     links = LinkFaults(latency=timedelta(milliseconds=20), jitter=timedelta(milliseconds=20), loss=0.02)
     async with World(seed=seed, names=NAMES, types=[News], faults=links) as world:
-        villagers = [Villager(each, world.chance(f"villager/{each.name}")) for each in world.machines]
+        villagers = [Villager(each, *_chances(world, each.name)) for each in world.machines]
         await world.start_all()
         await asyncio.sleep(2)
         for machine in world.machines:
@@ -203,6 +221,10 @@ async def _story(seed: int) -> list[str]:
             if not found or any(" times" in each for each in found):
                 break
         return [*found, *(line for each in villagers for line in each.broken)]
+
+
+def _chances(world: World, name: str) -> tuple[random.Random, random.Random]:
+    return world.chance(f"villager/{name}"), world.chance(f"draws/{name}")
 
 
 async def _strike(machine: Machine, chance: random.Random) -> None:
@@ -232,7 +254,8 @@ async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
 async def _compare(villagers: list[Villager]) -> list[str]:
     """What is not as it is promised."""
     found: list[str] = []
-    held = [sorted([entry.value.text for entry in await _all_of(each.machine.service)]) for each in villagers]
+    plans = [_plan_of(each.machine) for each in villagers]
+    held = [await _all_of(each.machine.service, plans) for each in villagers]
     if any(each != held[0] for each in held):
         return ["they do not hold the same yet"]
     count = Counter(held[0])
@@ -259,8 +282,12 @@ async def _compare(villagers: list[Villager]) -> list[str]:
     return found
 
 
-async def _all_of(service: FederationService) -> Any:
-    return await service.collection(News).list(limit=10_000)
+async def _all_of(service: FederationService, plans: Sequence[str]) -> list[str]:
+    """What there is of news, and of plans all that there ever was."""
+    news = service.collection(News)
+    found = [entry.value for entry in await news.list(limit=10_000) if entry.key not in plans]
+    found += [version.value for plan in plans for version in await news.history(plan)]
+    return sorted(each.text if each is not None else "(not here)" for each in found)
 
 
 async def _given_up(service: FederationService) -> dict[str, set[str]]:

@@ -8,6 +8,7 @@ import pytest
 from tests.simulation.broken_builds import Broken
 
 from covm.federation.sync import collection, plan_rows
+from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.manager import SyncManager
@@ -95,7 +96,14 @@ def holds_what_is_early_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def shows_what_was_erased_and_keeps_it(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan_rows, "_erase", lambda tx, record, eraser: None)
+    patch.setattr(plan_rows, "_erase", lambda tx, record, eraser: 0)
+
+
+def fetches_no_large_values(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Bodies, lacking: Any, *, is_asked: bool) -> str:
+        return "no"
+
+    patch.setattr(Bodies, "_fetch", nothing)
 
 
 BROKEN = (
@@ -112,6 +120,7 @@ BROKEN = (
     Broken(keeps_a_lease_for_ever, "lacks|hold other records|sessions of", (0, 1)),
     Broken(fetches_the_same_from_several, "was sent", (36, 27, 18)),
     Broken(holds_what_is_early_for_ever, "held on", (5, 14)),
+    Broken(fetches_no_large_values, "have no value", (7, 8, 12)),
     Broken(shows_what_was_erased_and_keeps_it, "erased other values|lacks|no value", (1, 2, 3)),
 )
 """Several seeds each: a change of ours that has nothing to do with it may change a story."""

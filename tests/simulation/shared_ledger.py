@@ -10,6 +10,8 @@ from covm import _native
 from covm.federation.sync import rows, tables
 from covm.federation.sync.heads import Node, heads_of
 from covm.federation.sync.logs import Logs
+from covm.federation.wire.envelope import parts_of
+from covm.federation.wire.sync_frames import MAX_CARRIED_BODY
 from covm.testing import Disk, Ledger, Machine
 
 NOTE = "shared.note"
@@ -34,6 +36,8 @@ class Stored:
     has_body: bool
     erased_by: bytes | None
     target: bytes | None
+    is_late: bool
+    """Whether its value is not here, and does not come with it: it is large."""
 
 
 def stored(disk: Disk) -> dict[bytes, Stored]:
@@ -42,16 +46,44 @@ def stored(disk: Disk) -> dict[bytes, Stored]:
         return {}
     query = (
         "SELECT r.id, t.name, l.author, r.key, r.op, r.state, r.reason, r.superseded, r.body IS NOT NULL, r.parents, "
-        "r.erased_by, r.target "
+        "r.erased_by, r.target, CASE WHEN r.body IS NULL THEN r.envelope END "
         "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id JOIN covm_record_logs l ON l.id = r.log_id"
     )
     found: dict[bytes, Stored] = {}
-    for link, name, author, key, op, state, reason, superseded, body, parents, erased, target in disk.query(query):
+    for row in disk.query(query):
+        link, name, author, key, op, state, reason, superseded, body, parents, erased, target, bare = row
         split = tuple(parents[start : start + CID_SIZE] for start in range(0, len(parents), CID_SIZE))
         found[link] = Stored(
-            link, name, author, key, op, state, reason, bool(superseded), split, bool(body), erased, target
+            link,
+            name,
+            author,
+            key,
+            op,
+            state,
+            reason,
+            bool(superseded),
+            split,
+            bool(body),
+            erased,
+            target,
+            _is_large(bare),
         )
     return found
+
+
+def _is_large(envelope: bytes | None) -> bool:
+    return envelope is not None and _native.decode(parts_of(envelope).payload)["size"] > MAX_CARRIED_BODY
+
+
+def is_lost(record: Stored, everywhere: Iterable[Mapping[bytes, Stored]]) -> bool:
+    """Whether a value may be lacking for ever: it is large, and nobody fetches it or has it.
+
+    What is void, or has been replaced, is not fetched; what its author alone had is lost with the author's disk.
+    """
+    if not record.is_late:
+        return False
+    has_it = any(record.id in records and records[record.id].has_body for records in everywhere)
+    return record.is_superseded or record.state == tables.VOID or not has_it
 
 
 def stored_notes(machine: Machine) -> dict[bytes, Stored]:
@@ -155,8 +187,8 @@ class SharedLedger(Ledger):
         self.look()
         first, *others = machines
         records = stored_notes(first)
-        for machine in machines:
-            mine = stored(machine.disk)
+        everywhere = [stored(machine.disk) for machine in machines]
+        for machine, mine in zip(machines, everywhere, strict=True):
             if lost := sum(each not in mine for each in self._due(machine)):
                 self.complain(None, f"{machine.name} lacks {lost} acknowledged writes")
             if held := sum(each.state == tables.HELD and not self.may_wait(each, mine) for each in mine.values()):
@@ -164,7 +196,11 @@ class SharedLedger(Ledger):
             # An erase that counts no more, of somebody who was removed, has taken the value all the same.
             erased = {each.target for each in mine.values() if each.op == tables.ERASE}
             if bare := sum(
-                each.op != tables.DELETE and not each.has_body and each.id not in erased for each in mine.values()
+                each.op != tables.DELETE
+                and not each.has_body
+                and each.id not in erased
+                and not is_lost(each, everywhere)
+                for each in mine.values()
             ):
                 self.complain(None, f"{bare} records on {machine.name} have no value")
             real = sorted(key for key, ids in heads(mine).items() if len(ids) > 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.simulation.plan import NAMES, Plan, plan_for
 from tests.simulation.scenario import Faults, Told, watched_log
-from tests.simulation.shared_ledger import NOTE, SharedLedger, stored, stored_notes
+from tests.simulation.shared_ledger import NOTE, SharedLedger, is_lost, stored, stored_notes
 from tests.simulation.shared_writer import Writer
 from tests.simulation.weather import Weather
 
@@ -175,11 +175,16 @@ class SharedStory:
             for records in held
             for each in records.values()
         )
+        has_come = all(
+            not each.is_late or each.erased_by is not None or is_lost(each, held)
+            for records in held
+            for each in records.values()
+        )
         managers = [machine.service._node.sync for machine in machines]
         roots = {sync.keeper.logs.frontier(NOTE).root for sync in managers}
         is_met = all(len(sync.standings(NOTE)) == len(managers) - 1 for sync in managers) or not any(held)
         is_same = len(roots) == 1 and all(records.keys() == held[0].keys() for records in held)
-        return is_judged and is_met and is_same
+        return is_judged and has_come and is_met and is_same
 
     async def _stay_quiet(self, machines: Sequence[Machine]) -> None:
         """Nothing changes any more, so nothing is asked, and nothing waits."""

@@ -21,6 +21,11 @@ KEYS = ("mill", "oven", "plan", "shelf")
 REGRETS = 0.1
 """How often somebody erases what it has written."""
 
+LARGE = 0.05
+"""How often a value does not travel beside its record."""
+
+FILLING = " and so on" * 7_000
+
 
 class Writer:
     """What runs on one machine, through all its lives. `base` outlives them, as a form that somebody left open."""
@@ -31,6 +36,7 @@ class Writer:
         self._ledger = ledger
         self._chance = world.chance(f"writer/{machine.name}")
         self._regrets = world.chance(f"regrets/{machine.name}")
+        self._sizes = world.chance(f"sizes/{machine.name}")
         self._base: dict[str, Entry[Any]] = {}
         self._count = 0
         self._followed: tuple[int, set[tuple[str, str]]] = (0, set())
@@ -76,12 +82,12 @@ class Writer:
         notes: Collection[Any] = service.collection(type_name)
         deed = self._chance.random()
         self._count += 1
-        value = f"{self.machine.name} {self._count}"
+        value = f"{self.machine.name} {self._count}" + (FILLING if self._sizes.random() < LARGE else "")
         try:
             if deed < 0.2:
                 if (entry := await notes.get(key)) is not None:
                     self._base[key] = entry
-                    self.machine.note("reads", key, entry.value, len(entry.heads))
+                    self.machine.note("reads", key, _short(entry.value), len(entry.heads))
                 return
             if deed < 0.5:
                 version = await notes.put(key, value, based_on=await notes.get(key))
@@ -127,7 +133,7 @@ class Writer:
         self._ledger.complain(None, f"{self.machine.name} may not write: {error!r}")
 
     def _take_down(self, version: Version[Any]) -> None:
-        self.machine.note("writes", version.key, version.op, version.value, version.state)
+        self.machine.note("writes", version.key, version.op, _short(version.value), version.state)
         self._ledger.acknowledge(self.machine.name, _native.Link(version.id).bytes)
 
     async def _follow(self, service: FederationService) -> None:
@@ -147,3 +153,8 @@ class Writer:
         async for event in service.events():
             if type(event).__name__ == "NodeFailed":
                 self._ledger.complain(None, f"the node on {self.machine.name} failed: {event}")
+
+
+def _short(value: Any) -> Any:
+    """As much of a value as tells it from all others."""
+    return value.removesuffix(FILLING) if isinstance(value, str) else value

@@ -45,8 +45,8 @@ def ends_all_that_a_removed_one_wrote(patch: pytest.MonkeyPatch) -> None:
 def asks_only_about_reading_when_it_is_told(patch: pytest.MonkeyPatch) -> None:
     honest = SyncManager._heard_roots
 
-    def hasty(self: SyncManager, peer: str, roots: Any) -> None:
-        honest(self, peer, [(name, root) for name, root in roots if self._may_read(name)])
+    def hasty(self: SyncManager, peer: str, roots: Any, owed: Any) -> None:
+        honest(self, peer, [(name, root) for name, root in roots if self._may_read(name)], owed)
 
     patch.setattr(SyncManager, "_heard_roots", hasty)
 

@@ -9,7 +9,7 @@ from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm.federation.dispatch import feed_jobs, inbox_queries, tables
 from covm.federation.dispatch.durable import quarantined_body
-from covm.federation.dispatch.feed_jobs import Advance, Opened, Quarantined
+from covm.federation.dispatch.feed_jobs import Advance, Late, Opened, Quarantined
 from covm.federation.ports import LOCAL, SYNC, Publication, PublicationPage
 from covm.federation.sync.published import Published
 from covm.federation.wire.message import encode_body
@@ -25,7 +25,7 @@ class Story:
     def __init__(self, place: Place) -> None:
         self.authority = Anybody()
         self.shelf = Shelf(self.authority, place.store())
-        self.published = Published(self.shelf.keeper, ASH.key.peer_id)
+        self.published = Published(self.shelf.keeper, ASH.key.peer_id, lambda _types: None)
         self.records: list[SignedRecord] = []
         self.feed = Opened(0, 0, 0, is_new=True, has_passed=False)
 
@@ -48,6 +48,9 @@ class Story:
         return await self.shelf.store.read(lambda tx: self.published.behind(tx, TYPE, after, limit, limit_bytes))
 
     async def late(self) -> list[Publication]:
+        return (await self.late_page()).publications
+
+    async def late_page(self) -> Late:
         return await self.shelf.store.read(
             lambda tx: feed_jobs.late_page(tx, self.published, TYPE, self.feed.id, 10_000)
         )
@@ -103,6 +106,28 @@ async def test_what_is_void_is_passed_over_and_comes_late_should_it_count_again(
     assert not await story.shelf.store.read(is_open)
     assert values(await story.late()) == [5]
     assert (await story.page(8)).publications == [], "a judgement anew is no new place"
+    await story.shelf.store.close()
+
+
+async def test_what_a_handler_may_have_been_given_before_it_was_passed_over_is_known_when_it_comes_late(
+    place: Place,
+) -> None:
+    story = await Story(place).begin()
+    await story.ban(BIRCH)
+    await story.advance(Advance(8, passed=[2, -4, 6, -8]))
+    await story.ban()
+    doubted = await story.late_page()
+    assert ([each.position for each in doubted.publications], doubted.may_come_again) == ([4, 8], True)
+    await story.advance(Advance(8, late=[4, 8]))
+    rest = await story.late_page()
+    assert ([each.position for each in rest.publications], rest.may_come_again) == ([2, 6], False)
+    await story.advance(Advance(8, late=[2], failed=[6]))
+    is_open = partial(feed_jobs.is_open, feed_id=story.feed.id, position=6, is_late=True)
+    assert await story.shelf.store.read(is_open)
+    failed = await story.late_page()
+    assert ([each.position for each in failed.publications], failed.may_come_again) == ([6], True)
+    await story.advance(Advance(8, late=[6]))
+    assert not await story.late()
     await story.shelf.store.close()
 
 

@@ -18,6 +18,7 @@ from covm.federation.sync import body_rows, reading, retention, rows
 from covm.federation.sync.erasures import Erasures
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
+from covm.federation.sync.plan import Arrived
 from covm.federation.sync.written import ends_until
 from covm.federation.wire.record import Hlc, SignedRecord
 
@@ -148,7 +149,7 @@ async def test_old_bodies_go_once_all_readers_have_what_replaced_them_and_come_a
     assert await shelf.heads("proposal") == {mine.id}
     found = await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, ()))
     assert {name: [each.record for each in page] for name, page in found.items()} == {TYPE: [mine]}
-    await shelf.keeper.embody(mine, bodies[mine.id] or b"")
+    await shelf.keeper.embody([Arrived(mine, bodies[mine.id] or b"")])
     assert shelf.told[-1].keys == {(TYPE, "proposal")}
     assert await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, ())) == {}
     assert await kept(shelf) == {mine.id, both.id}
@@ -257,7 +258,7 @@ async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: P
     assert await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 10)) is None
     [read] = await shelf.store.read(lambda tx: reading.heads(tx, TYPE, ["map"]))
     assert (read.value, read.lacks_body) == (None, True)
-    await shelf.keeper.embody(record, body)
+    await shelf.keeper.embody([Arrived(record, body)])
     assert await shelf.store.read(lambda tx: body_rows.lacks(tx, record.id)) is None
     assert await shelf.store.read(lambda tx: body_rows.type_of(tx, record.id.bytes)) == TYPE
     first = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 2**18))
@@ -270,4 +271,54 @@ async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: P
     assert log.number is not None
     number = log.number
     assert await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 0, 1, 10)) == [(record.envelope, None)]
+    await shelf.store.close()
+
+
+async def test_a_large_value_that_was_replaced_before_it_came_is_wanted_by_handlers_until_it_comes_or_is_given_up(
+    place: Place,
+) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    first = ASH.write("map", "x" * 70_000)
+    small = ASH.write("map", "small", after=first, on=[first])
+    second = ASH.write("map", "y" * 70_000, after=small, on=[small])
+    third = ASH.write("map", "z" * 70_000, after=second, on=[second])
+    last = ASH.write("map", "small", after=third, on=[third])
+    await shelf.take(first, small, second)
+    await shelf.take(third, last, bodies=[None, ASH.bodies[last.id]])
+
+    async def wanted(*handed: str) -> list[Link]:
+        pages = await shelf.store.read(lambda tx: body_rows.pages(tx, {}, 10, handed=handed))
+        owed = await shelf.store.read(lambda tx: body_rows.owed(tx, handed))
+        assert owed == pages.keys()
+        return [each.record.id for each in pages.get(TYPE, [])]
+
+    assert await wanted() == []
+    assert await wanted("other.type") == []
+    assert await wanted(TYPE, "other.type") == [first.id, second.id, third.id], "who sent the small one has dropped it"
+    erase = ASH.write("map", "it names a child", after=last, op="erase", target=third.id)
+    await shelf.take(erase, bodies=[ASH.bodies[erase.id]])
+    await shelf.keeper.embody([Arrived(each, ASH.bodies[each.id]) for each in (first, small, third)])
+    assert await wanted(TYPE) == [second.id]
+    assert await kept(shelf) == {first.id, last.id, erase.id}
+    before_ms = shelf.clock.now
+    numbers = await shelf.store.read(lambda tx: retention.overdue(tx, TYPE, before_ms - 1))
+    assert numbers == []
+    numbers = await shelf.store.read(lambda tx: retention.overdue(tx, TYPE, before_ms))
+    assert await shelf.store.write(lambda tx: retention.give_up(tx, numbers)) == 1, "nobody waits for what is erased"
+    assert await wanted(TYPE) == []
+    assert await kept(shelf) == {first.id, last.id, erase.id}
+    [old] = await shelf.store.read(lambda tx: retention.ripe(tx, TYPE, [], before_ms))
+    await shelf.store.write(lambda tx: retention.drop(tx, [old]))
+    assert await kept(shelf) == {last.id, erase.id}
+    await shelf.store.close()
+
+
+async def test_what_is_wanted_for_handlers_is_found_by_an_index_however_much_is_kept(place: Place) -> None:
+    if place.kind == "postgresql":
+        return
+    shelf = await Shelf(store=place.store()).open()
+    for condition, index in ((body_rows.REPLACED, "ageing"), (body_rows.LACKING, "lacking")):
+        query = f"EXPLAIN QUERY PLAN SELECT 1 FROM covm_records r WHERE r.type_id = 1 AND {condition}"
+        plan = await shelf.store.read(lambda tx, query=query: tx.execute(query).all())  # type: ignore[misc]
+        assert any(f"covm_records_{index}" in row[3] for row in plan), plan
     await shelf.store.close()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 from tests.unit.membership_world import key_of, salt
 from tests.unit.outbox_world import in_time, sees
 
@@ -129,6 +130,7 @@ async def valley(
     *,
     k: int = 1,
     settings: Mapping[str, Any] | None = None,
+    registered: Sequence[type[msgspec.Struct]] = (),
     **charter: Any,
 ) -> AsyncIterator[Valley]:
     """Founders that are up and connected; the others are off."""
@@ -144,7 +146,7 @@ async def valley(
     draft = draft_charter("The valley", [head for head in heads if head], salt=salt("valley"), k=k, **charter)
     signed = found(draft, [coops[name].key for name in founders], logs)
     config = {"membership": "members", "federation": str(signed.id), **(settings or {})}
-    async with World(seed=seed, names=names, config=config) as world:
+    async with World(seed=seed, names=names, config=config, types=registered) as world:
         story = Valley(world, coops, signed, founders)
         await story.found()
         yield story

@@ -16,6 +16,7 @@ from covm.federation.sync import body_rows
 from covm.federation.sync.bodies import PEERS_A_BODY
 from covm.federation.sync.body_rows import Lacking
 from covm.federation.sync.collection import NOT_HERE
+from covm.federation.sync.plan import Arrived
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
@@ -156,18 +157,18 @@ async def test_a_body_of_what_is_erased_replaced_or_void_is_not_taken_and_none_i
     assert await lacking() == [first.id, fourth.id]
     told = len(shelf.told)
     for record in (second, third):
-        await shelf.keeper.embody(record, ASH.bodies[record.id] or b"")
+        await shelf.keeper.embody([Arrived(record, ASH.bodies[record.id] or b"")])
     assert len(shelf.told) == told
-    await shelf.keeper.embody(first, ASH.bodies[first.id] or b"")
+    await shelf.keeper.embody([Arrived(first, ASH.bodies[first.id] or b"")])
     assert shelf.told[-1].keys == {(TYPE, "oven")}
     assert shelf.told[-1].recounted == {TYPE}
     told = len(shelf.told)
-    await shelf.keeper.embody(first, ASH.bodies[first.id] or b"")
+    await shelf.keeper.embody([Arrived(first, ASH.bodies[first.id] or b"")])
     assert len(shelf.told) == told, "it is here"
     shelf.authority.banned = {ASH.key.peer_id}
     await shelf.keeper.reconsider()
     assert await lacking() == []
-    await shelf.keeper.embody(fourth, ASH.bodies[fourth.id] or b"")
+    await shelf.keeper.embody([Arrived(fourth, ASH.bodies[fourth.id] or b"")])
     assert fourth.id not in await held_bodies(shelf)
     await shelf.store.close()
 
@@ -178,7 +179,7 @@ async def test_a_held_record_gets_its_body_and_keeps_it_when_it_counts() -> None
     waits = ASH.write("oven", "hot", on=[missing])
     await shelf.take(waits)
     assert shelf.keeper.held == 1
-    await shelf.keeper.embody(waits, ASH.bodies[waits.id] or b"")
+    await shelf.keeper.embody([Arrived(waits, ASH.bodies[waits.id] or b"")])
     await shelf.take(missing, bodies=[BIRCH.bodies[missing.id]])
     assert shelf.keeper.held == 0
     assert await held_bodies(shelf) == {waits.id} | {missing.id}

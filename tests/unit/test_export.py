@@ -22,10 +22,10 @@ from tests.unit.outbox_world import virtually
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 from tests.unit.test_sync_stories import NOTE, agree, eventually, notes, value_of
 
-from covm._native import cid
+from covm._native import Link, cid
 from covm.federation.errors import FileUnusable, NotAuthorized, NothingHeld, StoreError
 from covm.federation.identity.roles import Role
-from covm.federation.sync import export, held, intake
+from covm.federation.sync import export, held, intake, retention
 from covm.federation.wire.envelope import EnvelopeParts, envelope_of, parts_of
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Auth, Hlc, SignedRecord
@@ -154,6 +154,37 @@ async def test_a_value_that_is_not_held_is_left_out_and_counted(tmp_path: Path) 
     assert (read.new, read.left_out) == (3, 1)
     await shelf.store.close()
     await other.store.close()
+
+
+async def test_records_that_are_here_without_their_values_get_them_from_a_file_but_for_what_is_erased(
+    tmp_path: Path,
+) -> None:
+    first, second, third, last = records = chain(ASH, 4, value=lambda number: f"draft {number}")
+    alone = BIRCH.write("mill", "turns")
+    bodies = {**ASH.bodies, **BIRCH.bodies}
+    (tmp_path / "notes.car").write_bytes(file_of([*records, alone], bodies))
+    shelf = await Shelf().open()
+    await shelf.take(first, third, second, last, alone, bodies=[None, None, bodies[second.id], None, None])
+    erase = ASH.write("oven", "it names a child", after=last, op="erase", target=third.id)
+    await shelf.take(erase, bodies=[ASH.bodies[erase.id]])
+    told = len(shelf.told)
+    read = await imported(shelf, tmp_path / "notes.car")
+    assert (read.records, read.new, read.completed, read.left_out) == (5, 0, 3, 0)
+    rows = await shelf.store.read(lambda tx: tx.execute("SELECT id, body FROM covm_records").all())
+    here = {Link(bytes(link)): body for link, body in rows}
+    assert {link for link, body in here.items() if body is None} == {third.id}
+    assert all(here[each.id] == bodies[each.id] for each in (first, second, last, alone))
+    [news] = shelf.told[told:]
+    assert news.keys == {(TYPE, "oven"), (TYPE, "mill")}
+    old, *_ = await shelf.store.read(lambda tx: retention.ripe(tx, TYPE, [], shelf.clock.now))
+    again = await imported(shelf, tmp_path / "notes.car")
+    assert (again.new, again.completed) == (0, 0)
+    await shelf.store.write(lambda tx: retention.drop(tx, [old]))
+    back = await imported(shelf, tmp_path / "notes.car")
+    assert (back.new, back.completed) == (0, 1), "what is not kept any longer is kept for another time"
+    assert await shelf.store.read(lambda tx: retention.ripe(tx, TYPE, [], shelf.clock.now - 1)) == []
+    assert old in await shelf.store.read(lambda tx: retention.ripe(tx, TYPE, [], shelf.clock.now))
+    await shelf.store.close()
 
 
 async def test_what_builds_on_too_much_that_comes_later_is_taken_by_and_by(

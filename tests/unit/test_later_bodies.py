@@ -20,6 +20,7 @@ from covm.federation.blobs.chunks import Place
 from covm.federation.blobs.serving import NotHeld
 from covm.federation.errors import BodyUnavailable, UnknownEntry
 from covm.federation.sync.collection import NOT_HERE
+from covm.federation.sync.plan import Arrived
 from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World
@@ -124,7 +125,7 @@ async def test_what_is_erased_before_its_body_came_is_handed_to_nobody_and_not_f
         closed.open()
         # The body that was under way when the erase came.
         body = await _record_and_body(mill, LARGE)
-        await farm.service._node.sync.keeper.embody(*body)
+        await farm.service._node.sync.keeper.embody([Arrived(*body)])
         await mill.service.publish(Report("after"))
         await in_time(lambda: got == ["after"])
         await world.sleep(timedelta(hours=2))

@@ -39,7 +39,8 @@ def export(type: str, file: Path, /, *, common: Common = DEFAULT) -> None:
 def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
     """Take the records in such a file, as if they came from a peer. All of it is verified before anything is taken.
 
-    A second time changes nothing; what was interrupted goes on when it is done again.
+    Records that are here without their values are given them, but for what was erased. A second time changes nothing;
+    what was interrupted goes on when it is done again.
 
     Parameters
     ----------
@@ -58,6 +59,9 @@ def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
     if taken.new and not here:
         told = "all of them new"
     say(f"imported {_records(taken.records)} of {safe(taken.type)} from {safe(taken.path)}, {told}")
+    if taken.completed:
+        were = "was here without a value has" if taken.completed == 1 else "were here without a value have"
+        say(f"{_records(taken.completed)} that {were} it now")
     if taken.left_out:
         note(f"{_records(taken.left_out)} came without a value: it was not held where the file was made")
     if taken.refused:

@@ -52,6 +52,8 @@ class Imported(Versioned, kw_only=True, frozen=True):
     records: int
     new: int
     """Records that were not here."""
+    completed: int
+    """Records that were here without their value, and have it now."""
     refused: int
     """Records that have no place here."""
     left_out: int

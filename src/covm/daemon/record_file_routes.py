@@ -38,6 +38,7 @@ async def import_(request: Request) -> Response:
             root=taken.root,
             records=taken.records,
             new=taken.new,
+            completed=taken.completed,
             refused=taken.refused,
             left_out=taken.left_out,
             postponed=taken.postponed,

@@ -78,7 +78,7 @@ class AnsweringStream(ABC, Generic[Q]):
         except TimeoutError:
             self._around.close_stream(self.stream)
             return
-        is_open = await self._send(self._hello())
+        is_open = await self._send(await self._hello())
         while is_open:
             await self._wake.wait()
             self._wake.clear()
@@ -89,7 +89,7 @@ class AnsweringStream(ABC, Generic[Q]):
                 is_open = await self._volunteer()
 
     @abstractmethod
-    def _hello(self) -> object:
+    async def _hello(self) -> object:
         """Our HELLO."""
 
     @abstractmethod

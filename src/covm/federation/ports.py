@@ -221,6 +221,10 @@ class Publications(Protocol):
     def follow(self, listener: Callable[[Collection[str], Collection[str]], None]) -> None:
         """Has somebody called with the types of which there is more, and those of which some may count again."""
 
+    @property
+    def hand_out(self) -> Callable[[Collection[str]], None]:
+        """Told of which types handlers are given everything, those that are away for now among them."""
+
 
 class Hearing(Protocol):
     """Hears who knocks and is not known, before the gate opens. (Hearings)"""

@@ -136,6 +136,8 @@ class SharedData:
     async def import_records(self, path: str | os.PathLike[str]) -> Imported:
         """Takes the records in such a file, as if they came from a peer; a second time changes nothing.
 
+        Records that are here without their values are given them, but for what was erased.
+
         All of it is verified before: each block, each signature, the federation, the type. Raises `FileUnusable`;
         `BrokenExport` with nothing taken, `NotAMember` and `NotAuthorized` where this node may not read the type;
         `StoreError`, and then a second import goes on where this one stopped.

@@ -54,7 +54,6 @@ from covm.federation.sync.feed import Retry
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
-from covm.federation.sync.published import Published
 from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
 from covm.federation.sync.sync_types import SyncTypes, refuse_writing
@@ -129,7 +128,7 @@ class Parts:
         composer.meet(self.peers, lambda: self.post.own_incarnation, self.direct.reserve, self.recorder)
         self.peers.meet(self.direct)
         self.dispatcher.meet(self.publishing, self.direct.take_staged, self.peers.clock_is_doubtful, self.recorder.look)
-        self.dispatcher.feed_from(Published(self.sync.keeper, identity.peer_id), self.recorder.is_durable)
+        self.dispatcher.feed_from(self.sync.published, self.recorder.is_durable)
         self.membership.on_change(self.dispatcher.durable_types_changed)
         self.desk: MembershipDesk | None = None
         self.hearings: Hearings | None = None

@@ -46,7 +46,7 @@ class Server(AnsweringStream[Want]):
         super().__init__(stream, peer, around, _LANGUAGE, MAX_WANTS, "too_many_wants")
         self._shelf = shelf
 
-    def _hello(self) -> BlobHello:
+    async def _hello(self) -> BlobHello:
         return BlobHello(PROTOCOL_VERSION)
 
     async def _answer(self, question: Want) -> Chunk | NoChunk:

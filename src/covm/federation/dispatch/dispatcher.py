@@ -169,7 +169,7 @@ class MessageDispatcher:
         for type_name in {each.lane[1] for each in waiting if self.subscriptions.get(each.lane[1]) is not None}:
             self.revive(type_name)
         if self._feeds is not None:
-            self._feeds.start()
+            await self._feeds.start()
         self._supervisor.keep(self._watch.run, "watch over handlers")
         sweeper = Sweeper(
             self.journal,

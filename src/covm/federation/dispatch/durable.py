@@ -55,11 +55,11 @@ class Fed(Arrival):
 
     __slots__ = ("attempts", "is_late", "passed", "publication")
 
-    def __init__(self, publication: Publication, *, is_late: bool = False) -> None:
+    def __init__(self, publication: Publication, *, attempts: int = 0, is_late: bool = False) -> None:
         super().__init__(publication.body, publication.via, publication.size_bytes)
         self.publication = publication
         self.is_late = is_late
-        self.attempts = 0
+        self.attempts = attempts
         """How often the handler was given it, or may have been, before now."""
         self.passed: list[int] = []
         """The positions of what is before it and does not count."""

@@ -19,7 +19,7 @@ from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
 from covm.federation.dispatch import feed_jobs
 from covm.federation.dispatch.durable import Fed, quarantined_body
-from covm.federation.dispatch.feed_jobs import Advance, Opened, Quarantined
+from covm.federation.dispatch.feed_jobs import Advance, Late, Opened, Quarantined
 from covm.federation.dispatch.handling import FAILED, Attempt, Handling
 from covm.federation.dispatch.inbox import retry_bound_s, short_reason
 from covm.federation.dispatch.inbox_journal import FIRST_PAUSE_S, InboxJournal
@@ -31,7 +31,7 @@ from covm.federation.dispatch.transactional import HandlerRaised, Report, Transa
 from covm.federation.dispatch.watch import HandlerWatch
 from covm.federation.errors import StoreError
 from covm.federation.events import EventHub, MessageQuarantined
-from covm.federation.ports import HANDLED, Publication, PublicationPage, Publications
+from covm.federation.ports import HANDLED, PublicationPage, Publications
 from covm.federation.supervisor import attempt, attempt_async, is_cancelled
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD
 from covm.federation.wire.message import encode_body
@@ -85,18 +85,20 @@ class _Failing(NamedTuple):
 class Feed:
     """One handler's. `run` it as a task."""
 
-    def __init__(self, subscription: Subscription, around: Surroundings, *, is_first: bool) -> None:
-        """`is_first`: it is the first of its name in this life of the node."""
+    def __init__(self, subscription: Subscription, around: Surroundings) -> None:
         self.subscription = subscription
         self.is_over = False
         """Nothing more is handed over."""
         self._around = around
-        self._is_first = is_first
         self._opened: Opened | None = None
         self._position = 0
         self._attempts = 0
         self._suspects = 0
-        """Records that the handler may have been given before the node crashed: so many that come next."""
+        """How many of the records that come next the handler may have been given before the node crashed."""
+        self._suspected: set[int] = set()
+        """Their positions, at most `PAGE`: also of those that do not count now."""
+        self._suspects_late = False
+        """Whether it may also have been given what was passed over once, and counts already."""
         self._has_late = False
         self._failing = _Failing(0, 0)
         self._news = asyncio.Event()
@@ -128,29 +130,37 @@ class Feed:
         job = partial(feed_jobs.open_feed, type_name=self.subscription.type, name=self.subscription.name)
         opened = self._opened = await journal.insist(job)
         self._position, self._attempts, self._has_late = opened.position, opened.attempts, opened.has_passed
-        if self._is_first and not opened.is_new and not journal.was_clean:
-            self._suspects = PAGE
+        if opened.id in journal.suspects:
+            self._suspects, self._suspects_late = PAGE, True
 
     async def _turn(self) -> bool:
         """Hands over a page; whether there is nothing behind it for now."""
         if self._has_late:
             self._has_late = False
-            if late := await self._read(self._late_page()):
+            late = await self._read(self._late_page())
+            if late.publications:
                 self._has_late = True
-                await self._give([Fed(each, is_late=True) for each in late])
+                again = int(late.may_come_again)
+                await self._give([Fed(each, attempts=again, is_late=True) for each in late.publications[:PAGE]])
                 return False
+            self._suspects_late = False
         page = await self._read(self._next_page())
-        if await self._give(_with_what_was_passed(page)) and page.upto > self._position:
+        self._suspect(page)
+        is_given = await self._give(_with_what_was_passed(page))
+        if is_given and page.upto > self._position:
             void = [each for each in page.void if each > self._position]
-            self._note(Advance(page.upto, passed=void))
+            self._note(Advance(page.upto, passed=self._passed(void)))
         await self._around.journal.flushed()
+        if is_given and (page.is_all or not self._suspects):
+            self._suspects = 0
+            self._around.journal.suspects.discard(self._id)
         return page.is_all
 
     def _next_page(self) -> Job[PublicationPage]:
         publications, name, position = self._around.publications, self.subscription.type, self._position
         return lambda tx: publications.behind(tx, name, position, PAGE, PAGE_BYTES)
 
-    def _late_page(self) -> Job[list[Publication]]:
+    def _late_page(self) -> Job[Late]:
         publications, name, feed_id = self._around.publications, self.subscription.type, self._id
         return lambda tx: feed_jobs.late_page(tx, publications, name, feed_id, PAGE_BYTES)
 
@@ -171,8 +181,8 @@ class Feed:
     async def _give(self, page: Sequence[Fed]) -> bool:
         """Hands records over; whether all are dealt with."""
         at = 0
-        for number, fed in enumerate(page):
-            self._expect(fed, number)
+        for fed in page:
+            self._expect(fed)
         while at < len(page):
             if self.is_over or is_cancelled():
                 return False
@@ -184,22 +194,32 @@ class Feed:
             else:
                 return False
             at += count
-            self._suspects = max(0, self._suspects - count)
         await self._around.journal.flushed()
         return True
 
-    def _expect(self, fed: Fed, number: int) -> None:
+    def _suspect(self, page: PublicationPage) -> None:
+        positions = sorted([*page.void, *(each.position for each in page.publications)])[: self._suspects]
+        self._suspected.update(positions)
+        self._suspects -= len(positions)
+
+    def _expect(self, fed: Fed) -> None:
         """How often the handler may have been given a record before."""
         if not fed.is_late:
             fed.attempts, self._attempts = self._attempts, 0
-        if number < self._suspects:
+        if fed.is_late:
+            fed.attempts = max(fed.attempts, int(self._suspects_late))
+        elif fed.publication.position in self._suspected:
             fed.attempts += 1
 
     def _done_with(self, fed: Fed) -> Advance:
         position = fed.publication.position
         if fed.is_late:
             return Advance(self._position, self._attempts, late=[position])
-        return Advance(position, passed=fed.passed)
+        return Advance(position, passed=self._passed(fed.passed))
+
+    def _passed(self, positions: Sequence[int]) -> list[int]:
+        """As `Advance` has them."""
+        return [-each if each in self._suspected else each for each in positions]
 
     def _note(self, by: Advance) -> None:
         """To be written soon."""
@@ -312,7 +332,9 @@ class Feed:
                 self._quarantine(fed, reason)
                 return True
             self._around.counters.handlers["retried"] += 1
-        if not fed.is_late:
+        if fed.is_late:
+            self._note(Advance(self._position, self._attempts, failed=[fed.publication.position]))
+        else:
             self._note(Advance(self._position, fed.attempts))
         return False
 

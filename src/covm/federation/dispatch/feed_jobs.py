@@ -24,6 +24,12 @@ LATE_AT_ONCE: Final = 256
 """Positions of passed records that are looked at in one query."""
 
 
+_BEHIND: Final = "position > :after ORDER BY position"
+_DOUBTED_BEHIND: Final = "position < -:after ORDER BY position DESC"
+
+_ONE_PASSED: Final = "feed_id = :id AND (position = :position OR position = -:position)"
+
+
 class Opened(NamedTuple):
     """A feed as it is found."""
 
@@ -57,9 +63,11 @@ class Advance:
     attempts: int = 0
     """How often what comes next was given to the handler."""
     passed: list[int] = field(default_factory=list)
-    """Records that did not count."""
+    """Records that did not count; the position is negative where the handler may have been given one before."""
     late: list[int] = field(default_factory=list)
     """Records that were passed over once, and are dealt with now."""
+    failed: list[int] = field(default_factory=list)
+    """Records that were passed over once, and on which the handler failed now."""
     quarantined: list[Quarantined] = field(default_factory=list)
 
     def and_(self, after: Advance) -> Advance:
@@ -69,8 +77,14 @@ class Advance:
             after.attempts,
             self.passed + after.passed,
             self.late + after.late,
+            self.failed + after.failed,
             self.quarantined + after.quarantined,
         )
+
+
+def fed_types(tx: Transaction) -> list[str]:
+    """The types that handlers were ever given."""
+    return tx.execute("SELECT DISTINCT type FROM covm_feeds").scalars()
 
 
 def open_feed(tx: Transaction, type_name: str, name: str) -> Opened:
@@ -86,26 +100,35 @@ def open_feed(tx: Transaction, type_name: str, name: str) -> Opened:
     return Opened(feed_id, position, attempts, is_new=False, has_passed=passed is not None)
 
 
-def late_page(
-    tx: Transaction, publications: Publications, type_name: str, feed_id: int, limit_bytes: int
-) -> list[Publication]:
-    """The first of the records that a feed passed over and that count now, in order; none once there are none left."""
-    after = 0
-    while True:
-        positions = tx.execute(
-            "SELECT position FROM covm_passed WHERE feed_id = :id AND position > :after ORDER BY position LIMIT :limit",
-            {"id": feed_id, "after": after, "limit": LATE_AT_ONCE},
-        ).scalars()
-        found = publications.counting(tx, type_name, positions, limit_bytes)
-        if found or len(positions) < LATE_AT_ONCE:
-            return found
-        after = positions[-1]
+class Late(NamedTuple):
+    """Records that a feed passed over and that count now."""
+
+    publications: list[Publication]
+    may_come_again: bool
+    """Whether the handler may have been given them before."""
+
+
+def late_page(tx: Transaction, publications: Publications, type_name: str, feed_id: int, limit_bytes: int) -> Late:
+    """The first of them, in order; none once there are none left. Those come first that may come again."""
+    for may_come_again, behind in ((True, _DOUBTED_BEHIND), (False, _BEHIND)):
+        after = 0
+        while True:
+            positions = tx.execute(
+                f"SELECT abs(position) FROM covm_passed WHERE feed_id = :id AND {behind} LIMIT :limit",  # noqa: S608
+                {"id": feed_id, "after": after, "limit": LATE_AT_ONCE},
+            ).scalars()
+            if found := publications.counting(tx, type_name, positions, limit_bytes):
+                return Late(found, may_come_again)
+            if len(positions) < LATE_AT_ONCE:
+                break
+            after = positions[-1]
+    return Late([], may_come_again=False)
 
 
 def is_open(tx: Transaction, feed_id: int, position: int, *, is_late: bool) -> bool:
     """Whether a record has not been dealt with by a feed."""
     if is_late:
-        query = "SELECT 1 FROM covm_passed WHERE feed_id = :id AND position = :position"
+        query = f"SELECT 1 FROM covm_passed WHERE {_ONE_PASSED}"  # noqa: S608 - own text
         return tx.execute(query, {"id": feed_id, "position": position}).first() is not None
     at = tx.execute("SELECT position FROM covm_feeds WHERE id = :id", {"id": feed_id}).scalar()
     return at is not None and at < position
@@ -119,8 +142,11 @@ def advance(tx: Transaction, feed_id: int, by: Advance) -> None:
     if by.passed:
         rows = [(feed_id, position) for position in by.passed]
         tx.insert(tables.passed, ("feed_id", "position"), rows, or_ignore=True)
+    for position in by.failed:
+        query = "UPDATE covm_passed SET position = -position WHERE feed_id = :id AND position = :position"
+        tx.execute(query, {"id": feed_id, "position": position})
     for position in by.late:
-        query = "DELETE FROM covm_passed WHERE feed_id = :id AND position = :position"
+        query = f"DELETE FROM covm_passed WHERE {_ONE_PASSED}"  # noqa: S608 - own text
         tx.execute(query, {"id": feed_id, "position": position})
     tx.execute(
         "UPDATE covm_feeds SET position = :position, attempts = :attempts WHERE id = :id AND position <= :position",

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Collection
 from typing import Final
 
+from covm.federation.dispatch import feed_jobs
 from covm.federation.dispatch.feed import Feed, Surroundings
 from covm.federation.dispatch.subscriptions import Subscription, Subscriptions
 from covm.federation.errors import NotStarted
@@ -33,13 +34,14 @@ class Feeds:
         self._feeds: dict[str, dict[Subscription, Feed]] = {}
         """By type."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._names: set[tuple[str, str]] = set()
-        """Those that were fed in this life of the node."""
+        self._types: set[str] = set()
+        """Those of which a handler was ever fed: it may be away for now."""
         self._is_running = False
         around.publications.follow(self._heard)
 
-    def start(self) -> None:
-        """Begins to feed those that have subscribed."""
+    async def start(self) -> None:
+        """Begins to feed those that have subscribed. Raises `StoreError`."""
+        self._types.update(await self._around.journal.store.read(feed_jobs.fed_types))
         self._is_running = True
         self.look()
 
@@ -54,6 +56,7 @@ class Feeds:
         """It may have changed which types are durable."""
         for name in sorted(self._feeds.keys() | self._subscriptions.names().keys()):
             self.look_at(name)
+        self._hand_out()
 
     def handlers_gone(self) -> None:
         """Some may not be subscribed any more."""
@@ -70,13 +73,17 @@ class Feeds:
         now = {each: before.pop(each) if each in before else self._begin(each) for each in wanted}
         if now:
             self._feeds[type_name] = now
+            if type_name not in self._types:
+                self._types.add(type_name)
+                self._hand_out()
         for feed in before.values():
             feed.end()
 
+    def _hand_out(self) -> None:
+        self._around.publications.hand_out([name for name in sorted(self._types) if self._is_durable(name)])
+
     def _begin(self, subscription: Subscription) -> Feed:
-        name = (subscription.type, subscription.name)
-        feed = Feed(subscription, self._around, is_first=name not in self._names)
-        self._names.add(name)
+        feed = Feed(subscription, self._around)
         self._go_on(feed)
         return feed
 

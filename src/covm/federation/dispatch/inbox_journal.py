@@ -60,8 +60,8 @@ class InboxJournal:
 
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
-        self.was_clean = True
-        """Whether no handler can have been in the middle of a message when the node ended the last time."""
+        self.suspects: set[int] = set()
+        """Feeds whose handlers may have been given, before a crash, what comes next; each takes itself out."""
         self.holdings = Holdings()
         """What waits for handlers: while it is full, nothing more is read."""
         self.quarantine = Holdings(QUARANTINE_MAX_MESSAGES, QUARANTINE_MAX_BYTES)
@@ -81,7 +81,7 @@ class InboxJournal:
         """Looks what is there, and begins to write. Raises `StoreError`."""
         found = await self.store.write(inbox_queries.open_inbox)
         self._last_id = max(self._last_id, found.last_id)
-        self.was_clean = found.was_clean
+        self.suspects = found.suspects
         for waiting in found.waiting:
             if waiting.state == tables.PENDING:
                 self.holdings.add(waiting.lane[0], waiting.size_bytes, waiting.messages)
@@ -98,7 +98,7 @@ class InboxJournal:
             for settlements in (self._taken, self._next):
                 if settlements:
                     await self.store.write(partial(settle, settlements=settlements))
-            await self.store.write(inbox_queries.mark_clean)
+            await self.store.write(partial(inbox_queries.mark_clean, suspects=self.suspects))
         except (StoreError, NotStarted) as error:
             logger.warning("what became of the last messages could not be written: %s", error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
 
 CLEAN: Final = "inbox_clean"
-"""Present while no handler can be in the middle of a message: the last stop was an orderly one."""
+"""Present while no handler can be in the middle of a message: the last stop was an orderly one.
+
+It names the feeds, as JSON, of which the handlers may all the same have been given what comes next: before a crash, and
+in the life after that the feed did not get so far.
+"""
 
 STATES: Final = {tables.PENDING: "pending", tables.QUARANTINE: "quarantined", tables.UNHANDLED: "unhandled"}
 
@@ -44,7 +49,8 @@ class Found(NamedTuple):
 
     last_id: int
     waiting: list[Waiting]
-    was_clean: bool
+    suspects: set[int]
+    """Feeds whose handlers may have been given what comes next when the node crashed."""
 
 
 class Damaged(NamedTuple):
@@ -95,10 +101,12 @@ class InboxEntry(NamedTuple):
 
 def open_inbox(tx: Transaction) -> Found:
     """What is there when a node starts. What a handler may have had when it died counts one attempt more."""
-    was_clean = get_meta(tx, CLEAN) is not None
-    if was_clean:
+    clean = get_meta(tx, CLEAN)
+    if clean is not None:
         delete_meta(tx, CLEAN)
+        suspects = json.loads(clean) if clean != b"1" else []  # as it was before there were feeds in it
     else:
+        suspects = tx.execute("SELECT id FROM covm_feeds").scalars()
         tx.execute("UPDATE covm_inbox SET attempts = attempts + 1 WHERE state = :state", {"state": tables.PENDING})
     last_id = tx.execute("SELECT max(id) FROM covm_inbox").scalar() or 0
     rows = tx.execute(
@@ -106,12 +114,12 @@ def open_inbox(tx: Transaction) -> Found:
         "JOIN covm_peers p ON p.id = i.author_id GROUP BY p.peer, i.type, i.state"
     ).all()
     waiting = [Waiting((peer, kind), state, count, int(size), top) for peer, kind, state, count, size, top in rows]
-    return Found(int(last_id), waiting, was_clean)
+    return Found(int(last_id), waiting, set(suspects))
 
 
-def mark_clean(tx: Transaction) -> None:
-    """The node stops in order: what is pending has been tried as often as its row says."""
-    put_meta(tx, CLEAN, b"1")
+def mark_clean(tx: Transaction, suspects: Iterable[int]) -> None:
+    """The node stops in order: what is pending has been tried as often as its row says, but for these feeds."""
+    put_meta(tx, CLEAN, json.dumps(sorted(suspects)).encode())
 
 
 def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: int) -> Loaded:

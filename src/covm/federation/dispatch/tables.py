@@ -173,7 +173,10 @@ passed: Final = Table(
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
-"""Records that did not count when a feed came by: should they ever count again, they are handed over then."""
+"""Records that did not count when a feed came by: should they ever count again, they are handed over then.
+
+The position is negative where the handler may have been given the record all the same: before a crash, or it failed.
+"""
 
 PENDING: Final = 0
 QUARANTINE: Final = 1

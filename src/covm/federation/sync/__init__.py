@@ -23,6 +23,7 @@
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
     erasures   obeys what members approved to be erased
+    verifying  whether what comes is what was signed
 
-The first ten, `leases`, `shares` and `export` are rules: no I/O.
+The first ten, `leases`, `shares`, `export` and `verifying` are rules: no I/O.
 """

@@ -16,6 +16,7 @@ from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.sync_frames import (
     KnownSyncFrame,
     NoSync,
+    Owed,
     Roots,
     SyncHello,
     SyncNews,
@@ -34,9 +35,9 @@ REOPEN_S: Final = 5.0
 
 
 class Asker:
-    """One peer, while it is admitted. `on_roots` hears which roots it has."""
+    """One peer, while it is admitted. `on_roots` hears which roots it has, and of which types it is owed bodies."""
 
-    def __init__(self, peer: str, around: Surroundings, on_roots: Callable[[Roots], None]) -> None:
+    def __init__(self, peer: str, around: Surroundings, on_roots: Callable[[Roots, Owed], None]) -> None:
         self.peer = peer
         self.stream: int | None = None
         self._around = around
@@ -122,11 +123,11 @@ class Asker:
             if frame.v[0] != PROTOCOL_VERSION[0]:
                 raise Violation("unknown_version")
             self._greeted.set()
-            self._on_roots(frame.roots)
+            self._on_roots(frame.roots, frame.owed)
         elif not self._greeted.is_set():
             raise Violation("frame_before_hello")
         elif isinstance(frame, SyncNews):
-            self._on_roots(frame.roots)
+            self._on_roots(frame.roots, frame.owed)
         elif isinstance(frame, SyncResponse | NoSync):
             answer = self._asked.get(frame.number)
             if answer is None or answer.done():

@@ -3,7 +3,8 @@
     lacking, from the store ──> peers that hold the type, one after the other ──verified chunks──> Keeper.embody
 
 What came without its body has its place, and counts: where chains end, and what replaces what, does not depend on
-bodies. So a peer that keeps bodies back, or has dropped them, keeps nobody from getting them elsewhere.
+bodies. So a peer that keeps bodies back, or has dropped them, keeps nobody from getting them elsewhere. What was
+replaced meanwhile is fetched for handlers alone, which are to be given everything that was published.
 
 What is lacking stands in the store, so a restart goes on where the last run ended. It is gone through in rounds, a page
 of each type at a time: what comes new at once, what came lately again after pauses that double, and all of it after
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -29,9 +32,12 @@ from covm.federation.surroundings import Surroundings
 from covm.federation.sync import body_rows
 from covm.federation.sync.body_rows import Lacking
 from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.plan import Arrived
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import decode_record_body
+
+logger = logging.getLogger("covm.federation.sync")
 
 AT_ONCE: Final = 4
 """Bodies under way in rounds, 4 MiB; as many more may be that somebody asked for."""
@@ -87,6 +93,10 @@ class Bodies:
         self._on_demand = on_demand
         self._wanted: set[str] = set()
         """Types of which all bodies are fetched, whatever they were registered with."""
+        self._handed: frozenset[str] = frozenset()
+        """Types of which handlers are given everything, also what was replaced."""
+        self._owed: tuple[int, set[str]] | None = None
+        """Those of them of which something is still to come, as of a judgement."""
         self._peers: Callable[[str], Iterable[str]] = lambda _type: ()
         self._bringers: OrderedDict[_native.Link, str] = OrderedDict()
         self._under_way: dict[_native.Link, asyncio.Future[str]] = {}
@@ -114,6 +124,33 @@ class Bodies:
         """Somebody looks at everything of these types."""
         self._wanted.update(types)
         self.anew()
+
+    def hand_out(self, types: Iterable[str]) -> None:
+        """Handlers are given everything that was published of these types, and of no others."""
+        if (handed := frozenset(types)) != self._handed:
+            self._handed, self._owed = handed, None
+            self.anew()
+
+    async def owed(self) -> set[str]:
+        """Types of which something that was replaced is still to come, for handlers: nobody should drop it yet."""
+        at, handed = self._keeper.judged, self._handed
+        if self._owed is None or self._owed[0] != at:
+            try:
+                found = await self._keeper.store.read(lambda tx: body_rows.owed(tx, handed))
+            except StoreError:
+                return set(handed)
+            if handed is self._handed:
+                self._owed = at, found
+            return found
+        return self._owed[1]
+
+    def gave_up(self, type_name: str, count: int) -> None:
+        """So many bodies that were replaced are not asked for any more."""
+        self._owed = None
+        if count and type_name in self._handed:
+            self._around.counters.drop("record_value_gone", count)
+            told = "handlers of %s are not given %d records: they were replaced, and their values were not to be had"
+            logger.warning(told, type_name, count)
 
     def brought(self, peer: str, logs: Iterable[_native.Link]) -> None:
         """A peer has brought records of these logs."""
@@ -201,9 +238,15 @@ class Bodies:
         """Fetches what is lacking behind what was looked at; whether something came, and whether some did not."""
         got = missed = False
         while True:
-            after, left_out = self._after, set(self._on_demand()) - self._wanted
+            find = partial(
+                body_rows.pages,
+                after=self._after,
+                limit=PAGE,
+                left_out=set(self._on_demand()) - self._wanted,
+                handed=self._handed,
+            )
             try:
-                pages = await self._keeper.store.read(lambda tx: body_rows.pages(tx, after, PAGE, left_out))  # noqa: B023
+                pages = await self._keeper.store.read(find)
             except StoreError:
                 return got, True
             if not pages:
@@ -257,7 +300,7 @@ class Bodies:
                 self._aside.add(peer)
                 why = malformed.reason
             else:
-                await self._keeper.embody(lacking.record, body)
+                await self._keeper.embody([Arrived(lacking.record, body)])
                 return ""
             finally:
                 self._spent_s[peer] += 0.0 if is_asked else self._now_s() - began_s

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from covm import _native
 from covm.federation.sync import tables
+from covm.federation.sync.plan import Arrived
+from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import SignedRecord, open_records
 
@@ -22,10 +24,16 @@ LACKING: Final = (
 What is erased lacks none, nor what was replaced: others may have dropped that already. What waits to be judged may.
 """
 
-_FOUND: Final = (
-    "SELECT r.number, r.envelope FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608 - own text
-    f"WHERE {LACKING} AND "
-)
+REPLACED: Final = f"r.replaced_at < 0 AND r.body IS NULL AND r.erased_by IS NULL AND r.state <> {tables.VOID}"
+"""Of a row `r`: whether it was replaced before its body came, and others may have that still.
+
+Who hands everything to handlers lacks it (see `tables.records`).
+"""
+
+BARE: Final = f"r.body IS NULL AND r.erased_by IS NULL AND r.op <> {tables.DELETE}"
+"""Of a row `r`: whether it has a body that is not here, and may be."""
+
+_FOUND: Final = "SELECT r.number, r.envelope FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id WHERE "
 
 
 class Lacking(NamedTuple):
@@ -35,26 +43,48 @@ class Lacking(NamedTuple):
     record: SignedRecord
 
 
-def pages(tx: Transaction, after: Mapping[str, int], limit: int, left_out: Collection[str]) -> dict[str, list[Lacking]]:
+def pages(
+    tx: Transaction,
+    after: Mapping[str, int],
+    limit: int,
+    left_out: Collection[str] = (),
+    handed: Collection[str] = (),
+) -> dict[str, list[Lacking]]:
     """By type, records whose bodies are not here, behind a number each, in that order; some types left out.
 
-    Each type has its part of the limit.
+    Of types that are `handed` to handlers also those that were replaced. Each type has its part of the limit.
     """
-    some = f"SELECT 1 FROM covm_records r WHERE r.type_id = t.id AND {LACKING}"  # noqa: S608 - own text
-    names = tx.execute(f"SELECT t.name FROM covm_record_types t WHERE EXISTS ({some}) ORDER BY t.name").scalars()  # noqa: S608
-    wanted = [name for name in names if name not in left_out]
-    found = {name: _page(tx, name, after.get(name, 0), max(1, limit // len(wanted))) for name in wanted}
+    names = _types_with(tx, LACKING).difference(left_out) | owed(tx, handed)
+    most = max(1, limit // max(1, len(names)))
+    found = {
+        name: _page(tx, name, after.get(name, 0), most, [LACKING, REPLACED] if name in handed else [LACKING])
+        for name in sorted(names)
+    }
     return {name: page for name, page in found.items() if page}
 
 
-def _page(tx: Transaction, type_name: str, after: int, limit: int) -> list[Lacking]:
-    query = _FOUND + "t.name = :type AND r.number > :after ORDER BY r.number LIMIT :limit"
-    return _lacking(tx.execute(query, {"type": type_name, "after": after, "limit": limit}).all())
+def owed(tx: Transaction, handed: Collection[str]) -> set[str]:
+    """Those of these types of which handlers are still to be given bodies that were replaced."""
+    return _types_with(tx, REPLACED).intersection(handed) if handed else set()
+
+
+def _types_with(tx: Transaction, condition: str) -> set[str]:
+    some = f"SELECT 1 FROM covm_records r WHERE r.type_id = t.id AND {condition}"  # noqa: S608 - own text
+    return set(tx.execute(f"SELECT t.name FROM covm_record_types t WHERE EXISTS ({some})").scalars())  # noqa: S608
+
+
+def _page(tx: Transaction, type_name: str, after: int, limit: int, conditions: Sequence[str]) -> list[Lacking]:
+    fields = {"type": type_name, "after": after, "limit": limit}
+    rows: list[tuple[int, bytes]] = []
+    for condition in conditions:  # one after the other: each has an index of its own
+        query = f"{_FOUND}{condition} AND t.name = :type AND r.number > :after ORDER BY r.number LIMIT :limit"
+        rows += tx.execute(query, fields).all()
+    return _lacking(sorted(rows)[:limit])
 
 
 def lacks(tx: Transaction, record: _native.Link) -> Lacking | None:
     """A record, if its body is not here and is to be."""
-    found = _lacking(tx.execute(_FOUND + "r.id = :id", {"id": record.bytes}).all())
+    found = _lacking(tx.execute(f"{_FOUND}{LACKING} AND r.id = :id", {"id": record.bytes}).all())
     return found[0] if found else None
 
 
@@ -72,17 +102,36 @@ def piece(tx: Transaction, record: bytes, begin: int, count: int) -> bytes | Non
     return None if data is None else bytes(data)
 
 
-def put_body(tx: Transaction, record: _native.Link, body: bytes, judged: int) -> bool:
-    """Keeps a body that has come, unless it is not lacking any more; whether it did.
+def put_bodies(
+    tx: Transaction, arrived: Sequence[Arrived], judged: int, now_ms: int, *, is_given: bool
+) -> list[SignedRecord]:
+    """Keeps bodies that have come, as far as they are lacking still; of which records.
 
-    Whoever follows changes sees the record anew: its judgement gets this number.
+    Where somebody has `given` them, also those that were dropped, and those of what is void. Whoever follows changes
+    sees the records anew: their judgements get numbers above `judged`. What was replaced is kept for a time from now.
     """
-    done = tx.execute(
-        "UPDATE covm_records AS r SET body = :body, "  # noqa: S608 - own text
-        f"judged = CASE WHEN r.judged IS NULL THEN NULL ELSE :judged END WHERE r.id = :id AND {LACKING}",
-        {"id": record.bytes, "body": body, "judged": judged},
-    )
-    return done.rowcount > 0
+    condition = BARE if is_given else f"({LACKING} OR {REPLACED})"
+    kept: list[SignedRecord] = []
+    for each in arrived:
+        done = tx.execute(
+            "UPDATE covm_records AS r SET body = :body, "  # noqa: S608 - own text
+            "judged = CASE WHEN r.judged IS NULL THEN NULL ELSE :judged END, "
+            "replaced_ms = CASE WHEN r.superseded = 1 THEN :now END, "
+            f"replaced_at = CASE WHEN r.superseded = 1 THEN :judged END WHERE r.id = :id AND {condition}",
+            {"id": each.record.id.bytes, "body": each.body, "judged": judged + len(kept) + 1, "now": now_ms},
+        )
+        if done.rowcount:
+            kept.append(each.record)
+    return kept
+
+
+def bare(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:
+    """Those of these records that are here without the bodies that they have."""
+    found: set[_native.Link] = set()
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT r.id FROM covm_records r WHERE r.id IN ({names}) AND {BARE}"  # noqa: S608 - own text
+        found.update(_native.Link(bytes(each)) for each in tx.execute(query, values).scalars())
+    return found
 
 
 def _lacking(rows: Sequence[tuple[int, bytes]]) -> list[Lacking]:

@@ -30,6 +30,7 @@ PAGE: Final = 500
 
 NOT_HERE: Final = "its body is not here yet"
 _REPLACED: Final = "it was replaced, and its value is not kept any longer"
+_NEVER_CAME: Final = "it was replaced before its value came"
 _NOT_HELD: Final = "its value is not held here"
 
 
@@ -334,7 +335,7 @@ class Collection(Generic[T]):
             by = f", approved by {', '.join(erased.approved_by)}" if erased.approved_by else by
             misfit = f"its value was erased{by}" + (erased.reason and f": {erased.reason}")
         elif row.lacks_body:
-            misfit = NOT_HERE if row.is_coming else _REPLACED if row.is_replaced else _NOT_HELD
+            misfit = NOT_HERE if row.is_coming else _why_not_here(row)
         return Version(
             id=str(row.record.id),
             key=header.key,
@@ -360,6 +361,10 @@ class Collection(Generic[T]):
         return Erasure(
             str(by.id), by.author, self._member_of(by.author), by.reason, tuple(str(each) for each in by.approved_by)
         )
+
+
+def _why_not_here(row: reading.Read) -> str:
+    return _NEVER_CAME if row.never_came else _REPLACED if row.is_replaced else _NOT_HELD
 
 
 def _by_clock(row: reading.Read) -> tuple[Hlc, bytes]:

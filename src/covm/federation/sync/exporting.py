@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import IO, Final, NamedTuple, TypeVar
 from covm import _native
 from covm.federation.errors import BrokenExport, FileUnusable, NothingHeld
 from covm.federation.offload import Offload
-from covm.federation.sync import export_rows
+from covm.federation.sync import body_rows, export_rows
 from covm.federation.sync.export import PAGE_BYTES, Carried, ExportReader, ExportWriter, is_export
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.taken import Taken
+from covm.federation.sync.verifying import sound_ones
 from covm.federation.wire.car import MalformedFile
 
 T = TypeVar("T")
@@ -32,6 +33,9 @@ FILE_MODE: Final = 0o600
 
 BATCH_RECORDS: Final = 2048
 """Records that are taken in one go: while some are judged and written, the next are verified."""
+
+COMPLETED_AT_ONCE: Final = 64
+"""Values that are written in one commit to records that are here without them."""
 
 _BUFFER: Final = 1024 * 1024
 
@@ -68,6 +72,8 @@ class Imported:
     """Records in it."""
     new: int
     """Records of them that were not here."""
+    completed: int
+    """Records of them that were here without their value, and have it now."""
     refused: int
     """Records of them that have no place here: their author forked a log too often, or began too many."""
     left_out: int
@@ -120,10 +126,10 @@ class Carrier:
             records = left_out = 0
             async for found in self._each(_verified(reader), path):
                 records, left_out = records + found.records, left_out + found.left_out
-            new, taken = 0, Taken()
+            new, completed, taken = 0, 0, Taken()
             while True:
-                taken = await self._take(file, path)
-                new += taken.placed
+                taken, filled = await self._take(file, path)
+                new, completed = new + taken.placed, completed + filled
                 if not taken.placed or not taken.postponed:
                     break  # otherwise there is room now for some of those that found none
         finally:
@@ -134,23 +140,41 @@ class Carrier:
             str(reader.root_id),
             records,
             new,
+            completed,
             taken.refused,
             left_out,
             len(taken.postponed),
         )
 
-    async def _take(self, file: IO[bytes], path: Path) -> Taken:
-        """Takes what is in the file and not here. Each record is verified anew: the file may have been changed."""
+    async def _take(self, file: IO[bytes], path: Path) -> tuple[Taken, int]:
+        """Takes what is in the file and not here, and how many records were given their values.
+
+        Each record is verified anew: the file may have been changed.
+        """
         reader = await self._begun(file, path)
-        type_name, total = reader.root.type, Taken()
+        type_name, total, completed = reader.root.type, Taken(), 0
         async for some in self._each(_batches(reader), path):
             taken = await self._keeper.take(
-                [each.envelope for each in some],
-                [each.body for each in some],
+                [each.envelope for _, each in some],
+                [each.body for _, each in some],
                 accepts=lambda header: header.type == type_name,
             )
             total = total.and_(taken)._replace(keys=frozenset(), forks=())
-        return total
+            completed += await self._complete([line for line in some if line[1].body is not None], type_name)
+        return total, completed
+
+    async def _complete(self, some: Sequence[tuple[_native.Link, Carried]], type_name: str) -> int:
+        """Gives those of these records their values that are here without them; how many."""
+        keeper, completed = self._keeper, 0
+        lacking = await keeper.store.read(partial(body_rows.bare, ids=[link for link, _ in some]))
+        wanted = [each for link, each in some if link in lacking]
+        for at in range(0, len(wanted), COMPLETED_AT_ONCE):
+            part = wanted[at : at + COMPLETED_AT_ONCE]
+            envelopes, bodies = [each.envelope for each in part], [each.body for each in part]
+            sound = await self._offload.run(partial(sound_ones, envelopes, bodies, keeper.federation))
+            fitting = [each for each in sound if each.record.body.type == type_name]
+            completed += await keeper.embody(fitting, is_given=True)
+        return completed
 
     async def _begun(self, file: IO[bytes], path: Path) -> ExportReader:
         def begun() -> ExportReader:
@@ -193,12 +217,12 @@ def _verified(reader: ExportReader) -> Iterator[_Counted]:
         yield _Counted(len(records), left_out)
 
 
-def _batches(reader: ExportReader) -> Iterator[list[Carried]]:
-    """Pages together, as many as are worth judging at once."""
-    found: list[Carried] = []
+def _batches(reader: ExportReader) -> Iterator[list[tuple[_native.Link, Carried]]]:
+    """Pages together, as many as are worth judging at once: records and their ids."""
+    found: list[tuple[_native.Link, Carried]] = []
     size_bytes = 0
     for page in reader.pages():
-        found += page.carried()
+        found += zip((line.header for line in page.lines), page.carried(), strict=True)
         size_bytes += sum(len(block.data) for block in page.blocks.values())
         if len(found) >= BATCH_RECORDS or size_bytes >= PAGE_BYTES:
             yield found

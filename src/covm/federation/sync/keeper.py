@@ -27,8 +27,8 @@ from covm.federation.sync.judging import Authority
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
-from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import RecordHeader, SignedRecord, decode_record_body, open_records
+from covm.federation.sync.verifying import sound_ones
+from covm.federation.wire.record import RecordHeader
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Keeper:
     async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
         """Those of one batch whose signature and form hold."""
         some, theirs = envelopes[start : start + MAX_BATCH], bodies[start : start + MAX_BATCH]
-        return await self._offload.run(lambda: _verified(some, theirs, self.federation)) if some else []
+        return await self._offload.run(lambda: sound_ones(some, theirs, self.federation)) if some else []
 
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
@@ -324,7 +324,9 @@ class Keeper:
         self.logs.commit(plan.logs.values(), plan.void)
         self._take_over(plan)
         self._is_uncertain = False
-        keys = frozenset((plan.rows[each].known.type, plan.rows[each].known.key) for each in plan.judged)
+        if kept.unseen:
+            self._counters.drop("record_value_erased", kept.unseen)
+        keys = frozenset((row.known.type, row.known.key) for row in map(plan.rows.__getitem__, plan.judged))
         placed = sum(row.is_new for row in plan.rows.values())
         recounted = frozenset(row.known.type for row in plan.rows.values() if not row.is_new and not row.is_held)
         lacks = any(row.lacks_body and plan.erased.get(link) is None for link, row in plan.rows.items())
@@ -342,15 +344,19 @@ class Keeper:
         self.tell(taken)
         return taken
 
-    async def embody(self, record: SignedRecord, body: bytes) -> None:
-        """Keeps the body of a record that came without it, if it is lacking still. Raises `StoreError`."""
+    async def embody(self, arrived: Sequence[Arrived], *, is_given: bool = False) -> int:
+        """Keeps bodies of records that are here without them, see `body_rows.put_bodies`. Raises `StoreError`.
+
+        Handlers that passed these over are given them now.
+        """
+        put = partial(body_rows.put_bodies, arrived=arrived, now_ms=self._clock.now_ms(), is_given=is_given)
         async with self.turn:
             await self.settle()
-            number = self._judged + 1
-            if await self.amend(partial(body_rows.put_body, record=record.id, body=body, judged=number), number):
-                header = record.body
-                # Handlers that passed it over are given it now.
-                self.tell(Taken(keys=frozenset([(header.type, header.key)]), recounted=frozenset([header.type])))
+            kept = await self.amend(partial(put, judged=self._judged), self._judged + len(arrived))
+            if kept:
+                keys = frozenset((each.body.type, each.body.key) for each in kept)
+                self.tell(Taken(keys=keys, recounted=frozenset(name for name, _ in keys)))
+        return len(kept)
 
     async def amend(self, job: Job[T], judged: int) -> T:
         """With the turn: writes what changes no log. The numbers of judgements are used up to this one by then."""
@@ -382,18 +388,3 @@ class Keeper:
             known[link] = known[link]._replace(superseded=True)
         for link in plan.closed.keys() & known.keys():
             known[link] = known[link]._replace(closers=plan.closed[link])
-
-
-def _verified(envelopes: Sequence[bytes], bodies: Sequence[bytes | None], federation: _native.Link) -> list[Arrived]:
-    """Those whose signature and form hold, with the bodies that are theirs."""
-    found: list[Arrived] = []
-    for record, body in zip(open_records(envelopes), bodies, strict=True):
-        if isinstance(record, Malformed) or record.body.federation != federation:
-            continue
-        if body is not None:
-            try:
-                decode_record_body(body, record.body)
-            except Malformed:
-                continue
-        found.append(Arrived(record, body))
-    return found

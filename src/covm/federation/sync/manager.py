@@ -34,6 +34,7 @@ from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.partners import Partner, Standing
+from covm.federation.sync.published import Published
 from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH
 from covm.federation.sync.session import Session
@@ -43,7 +44,7 @@ from covm.federation.sync.streams import SyncStreams
 from covm.federation.sync.taken import Taken
 from covm.federation.sync.written import ends_of, ends_until
 from covm.federation.wire.limits import MAX_TYPES
-from covm.federation.wire.sync_frames import NoSync, Roots, SyncRequest, SyncResponse
+from covm.federation.wire.sync_frames import NoSync, Owed, Roots, SyncRequest, SyncResponse
 
 logger = logging.getLogger("covm.federation")
 
@@ -72,6 +73,7 @@ class SyncManager:
         self.keeper = keeper
         self.bodies = bodies
         bodies.meet(self.standings)
+        self.published = Published(keeper, own, bodies.hand_out)
         self._around = around
         self._membership = membership
         self._own = own
@@ -83,7 +85,7 @@ class SyncManager:
         self._announcer = Announcer(around.hub)
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
-        self._retention = Retention(keeper, membership, own, around.clock, keep_for_s)
+        self._retention = Retention(keeper, membership, own, around.clock, keep_for_s, bodies.gave_up)
         self._look_again: asyncio.TimerHandle | None = None
         self._is_stopped = False
 
@@ -218,6 +220,10 @@ class SyncManager:
         able = [name for name in logs.types() if self._membership.may(peer, Action.READ, name).holds]
         return [(name, logs.frontier(name).root) for name in able[:MAX_TYPES]]
 
+    async def owed(self) -> set[str]:
+        """As `Library.owed`."""
+        return await self.bodies.owed()
+
     async def answer(self, peer: str, request: SyncRequest) -> SyncResponse | NoSync:
         """As `Library.answer`."""
         if not self._membership.may(peer, Action.READ, request.type).holds:
@@ -236,17 +242,19 @@ class SyncManager:
     def _left(self) -> None:
         self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
 
-    def _heard_roots(self, peer: str, roots: Roots) -> None:
+    def _heard_roots(self, peer: str, roots: Roots, owed: Owed) -> None:
         partner = self._partners.get(peer)
         if partner is None:
             return
+        for name, standing in partner.types.items():
+            standing.is_owed = name in owed
         for name, root in roots:
             if name in partner.types or len(partner.types) < MAX_TYPES:
                 if name not in partner.types:
                     self.bodies.anew()
                 # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
                 standing = partner.types.setdefault(name, Standing(root))
-                standing.root = root
+                standing.root, standing.is_owed = root, name in owed
                 self._compare(peer, name, standing)
                 self._begin(peer, name)
 
@@ -263,10 +271,11 @@ class SyncManager:
         return standing.running
 
     def _compare(self, peer: str, name: str, standing: Standing) -> None:
-        """Notes where a peer holds just what is here, and since when it does not."""
+        """Notes where a peer holds just what is here and needs no more, and since when it does not."""
         if standing.root == self.keeper.logs.frontier(name).root:
             standing.differs_s = None
-            self._retention.note(peer, name)
+            if not standing.is_owed:
+                self._retention.note(peer, name)
         else:
             self._differs(standing)
 
@@ -337,6 +346,7 @@ class SyncManager:
                     self._compare(peer, name, standing)
             try:
                 await self._retention.run()
+                self.streams.news()  # what was given up is owed no more
             except FederationError as error:
                 logger.warning("old values could not be dropped: %s", error)
 

@@ -32,6 +32,8 @@ class Standing:
     """The root of which it was asked to the end last."""
     differs_s: float | None = None
     """Since when the roots differ, by the monotonic clock."""
+    is_owed: bool = False
+    """Whether handlers at the peer are still to be given bodies that nobody should drop yet."""
     declined: dict[_native.Link, Tips] = field(default_factory=dict)
 
 

@@ -8,11 +8,13 @@ from covm import _native
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync import tables
+from covm.federation.sync.body_rows import LACKING, REPLACED
 from covm.federation.sync.heads import Node, reached_in
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Log
 from covm.federation.sync.plan import Plan, Row
 from covm.federation.sync.rows import ASIDE, all_of, in_lists, parents_in
+from covm.federation.wire.sync_frames import MAX_CARRIED_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,8 +50,8 @@ _COLUMNS: Final = (
 )
 
 _REPLACED: Final = (
-    "UPDATE covm_records SET superseded = 1, replaced_ms = CASE WHEN body IS NULL THEN NULL ELSE :now END, "
-    "replaced_at = CASE WHEN body IS NULL THEN NULL ELSE :at END WHERE id = :id"
+    "UPDATE covm_records SET superseded = 1, replaced_ms = CASE WHEN op = 0 THEN :now END, "
+    "replaced_at = CASE WHEN op = 0 THEN CASE WHEN body IS NULL THEN :bare_at ELSE :at END END WHERE id = :id"
 )
 _NOT_REPLACED: Final = "UPDATE covm_records SET superseded = 0, replaced_ms = NULL, replaced_at = NULL WHERE id = :id"
 
@@ -61,6 +63,8 @@ class Kept(NamedTuple):
     """The rows of its logs."""
     conflicts: list[tuple[str, str, bool]]
     """Types and keys that have several heads from now on, or have them no more."""
+    unseen: int
+    """Records that were erased before their bodies were here."""
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
@@ -69,7 +73,7 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     numbers = _save_logs(tx, plan, types)
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
-    since = {"now": now_ms, "at": judged + len(plan.judged)}
+    since = {"now": now_ms, "at": judged + len(plan.judged), "bare_at": -(judged + len(plan.judged))}
     tx.insert(
         tables.records,
         _COLUMNS,
@@ -93,9 +97,10 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
                 {"id": link.bytes, "closers": _spots_text(closers)},
             )
+    unseen = sum(plan.erased.get(row.known.id) is not None for row in fresh)
     for link, eraser in plan.erased.items():
         if (mine := plan.rows.get(link)) is None or not mine.is_new:
-            _erase(tx, link, eraser)
+            unseen += _erase(tx, link, eraser)
     conflicts = dict(plan.conflicts)
     conflicts.update(((name, key), _recount(tx, types[name], key, since) > 1) for name, key in sorted(plan.recount))
     changed = [
@@ -105,16 +110,23 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     ]
     for job in plan.also:
         job(tx)
-    return Kept(numbers, changed)
+    return Kept(numbers, changed, unseen)
 
 
-def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> None:
-    """Drops a record's body. Where no erase is valid any more, it may come again from whoever has it still."""
+def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> int:
+    """Drops a record's body. Where no erase is valid any more, it may come again from whoever has it still.
+
+    Returns whether the body was never here.
+    """
     fields = {"id": record.bytes, "by": None if eraser is None else eraser.bytes}
     if eraser is None:
         tx.execute("UPDATE covm_records SET erased_by = NULL WHERE id = :id AND erased_by IS NOT NULL", fields)
-    else:
-        tx.execute("UPDATE covm_records SET body = NULL, erased_by = :by WHERE id = :id", fields)
+        return 0
+    query = f"SELECT count(*) FROM covm_records r WHERE r.id = :id AND ({LACKING} OR {REPLACED})"  # noqa: S608 - own text
+    unseen = int(tx.execute(query, fields).scalar_one())
+    erased = "body = NULL, erased_by = :by, replaced_at = -abs(replaced_at)"
+    tx.execute(f"UPDATE covm_records SET {erased} WHERE id = :id", fields)  # noqa: S608 - own text
+    return unseen
 
 
 def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], judged: int) -> set[_native.Link]:
@@ -248,13 +260,14 @@ def _kept(
     """Its body, what it erases and what erased it, and since when it is replaced while that is here."""
     target, eraser = row.arrived.record.body.target, erased.get(row.known.id)
     body = row.arrived.body if eraser is None else None
-    is_ageing = row.known.superseded and body is not None
+    # A small one that came without its body has been dropped by others; a large one never comes with it.
+    is_ageing = row.known.superseded and (body is not None or row.arrived.record.body.size > MAX_CARRIED_BODY)
     return (
         body,
         None if target is None else target.bytes,
         None if eraser is None else eraser.bytes,
         since["now"] if is_ageing else None,
-        since["at"] if is_ageing else None,
+        (since["at"] if body is not None else since["bare_at"]) if is_ageing else None,
     )
 
 

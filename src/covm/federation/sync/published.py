@@ -32,9 +32,11 @@ _OF_TYPE: Final = "FROM covm_records r JOIN covm_record_types t ON t.id = r.type
 class Published:
     """The `Publications` of a node."""
 
-    def __init__(self, keeper: Keeper, own: str) -> None:
+    def __init__(self, keeper: Keeper, own: str, hand_out: Callable[[Collection[str]], None]) -> None:
+        """`hand_out` hears of which types handlers are given everything."""
         self._keeper = keeper
         self._own = own
+        self.hand_out = hand_out
 
     def behind(self, tx: Transaction, type_name: str, position: int, limit: int, limit_bytes: int) -> PublicationPage:
         """The next ones behind a position, in order: at least one if there is any."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _SELECT: Final = (
     "SELECT r.envelope, r.body, r.state, r.reason, r.judged, e.envelope, e.body, r.superseded, "  # noqa: S608 - own text
-    f"CASE WHEN {LACKING} THEN 1 ELSE 0 END, r.erased_by FROM covm_records r "
-    "JOIN covm_record_types t ON t.id = r.type_id LEFT JOIN covm_records e ON e.id = r.erased_by "
-    "WHERE t.name = :type AND "
+    f"CASE WHEN {LACKING} THEN 1 ELSE 0 END, r.erased_by, CASE WHEN r.replaced_at < 0 THEN 1 ELSE 0 END "
+    "FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
+    "LEFT JOIN covm_records e ON e.id = r.erased_by WHERE t.name = :type AND "
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
 
@@ -47,6 +47,8 @@ class Read(NamedTuple):
     """Whether one that counts stands behind it."""
     is_coming: bool = False
     """Whether its body is lacking, and fetched, at once or when somebody looks."""
+    never_came: bool = False
+    """Whether it was replaced before its body came."""
 
 
 def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
@@ -138,6 +140,7 @@ def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:
                 erased_by=None if row[9] is None else _native.Link(bytes(row[9])),
                 is_replaced=bool(row[7]),
                 is_coming=bool(row[8]),
+                never_came=bool(row[10]),
             )
         )
     return found

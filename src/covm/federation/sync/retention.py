@@ -2,20 +2,25 @@
 
 What was replaced or deleted may go once that is longer ago than the retention time, by this node's own clock, and
 every node of a current member that may read the type holds what replaced it: then none of them can ask for the old
-value. Of a peer this is known when its root was the same as this node's: it holds all that was judged here by then,
-and nothing is ever taken away from what somebody holds. A member's node that never comes keeps everything, so one that
-is gone for good has to be removed. In `open` mode nobody knows who takes part, so nothing is dropped.
+value. Of a peer this is known when its root was the same as this node's, and it said that its handlers are owed no body
+of the type: it holds all that was judged here by then, and nothing is ever taken away from what somebody holds. A
+member's node that never comes keeps everything, so one that is gone for good has to be removed. In `open` mode nobody
+knows who takes part, so nothing is dropped.
+
+What was replaced before its body came is asked for as long (see `Bodies`). Then it is given up: it may be that nobody
+has it any more, and whoever waited for it would have the others keep everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from covm.federation.clock import Clock
 from covm.federation.ports import Membership
 from covm.federation.sync import tables
+from covm.federation.sync.body_rows import REPLACED
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.rows import in_lists
 
@@ -33,13 +38,21 @@ class Retention:
     """Drops bodies. Without a time to keep them for, none."""
 
     def __init__(
-        self, keeper: Keeper, membership: Membership, own: str, clock: Clock, keep_for_s: float | None
+        self,
+        keeper: Keeper,
+        membership: Membership,
+        own: str,
+        clock: Clock,
+        keep_for_s: float | None,
+        gave_up: Callable[[str, int], None],
     ) -> None:
+        """`gave_up` hears of which type how many bodies are not waited for any more."""
         self._keeper = keeper
         self._membership = membership
         self._own = own
         self._clock = clock
         self._keep_for_s = keep_for_s
+        self._gave_up = gave_up
         self._noted: dict[tuple[str, str], int] = {}
 
     def note(self, peer: str, type_name: str) -> None:
@@ -61,6 +74,8 @@ class Retention:
             while numbers := await store.read(find):
                 await store.write(partial(drop, numbers=numbers))
                 dropped += len(numbers)
+            while numbers := await store.read(partial(overdue, type_name=name, before_ms=before_ms)):
+                self._gave_up(name, await store.write(partial(give_up, numbers=numbers)))
         return dropped
 
 
@@ -91,7 +106,7 @@ def ripe(tx: Transaction, type_name: str, readers: Sequence[str], before_ms: int
         passed = "AND replaced_at <= :at "
     # In the order in which they were replaced: where the first are too young, the others are too.
     found = tx.execute(
-        "SELECT number, replaced_ms FROM covm_records WHERE type_id = :type AND replaced_at IS NOT NULL "  # noqa: S608 - own text
+        "SELECT number, replaced_ms FROM covm_records WHERE type_id = :type AND replaced_at > 0 "  # noqa: S608 - own text
         f"{passed}ORDER BY replaced_at LIMIT :limit",
         fields,
     )
@@ -106,3 +121,27 @@ def drop(tx: Transaction, numbers: Sequence[int]) -> None:
             f"WHERE number IN ({names}) AND superseded = 1",
             values,
         )
+
+
+def overdue(tx: Transaction, type_name: str, before_ms: int) -> list[int]:
+    """The numbers of some records of a type that were replaced before their bodies came, and long ago."""
+    number = tx.execute("SELECT id FROM covm_record_types WHERE name = :name", {"name": type_name}).scalar()
+    return tx.execute(
+        "SELECT number FROM covm_records WHERE type_id = :type AND replaced_at < 0 AND replaced_ms <= :before "
+        "LIMIT :limit",
+        {"type": number, "before": before_ms, "limit": MAX_DROPPED},
+    ).scalars()
+
+
+def give_up(tx: Transaction, numbers: Sequence[int]) -> int:
+    """Asks no longer for the bodies of these, unless they have come; how many were lacking."""
+    lacking = 0
+    for names, values in in_lists("n", numbers):
+        query = f"SELECT count(*) FROM covm_records r WHERE r.number IN ({names}) AND {REPLACED}"  # noqa: S608 - own names
+        lacking += int(tx.execute(query, values).scalar_one())
+        tx.execute(
+            "UPDATE covm_records SET replaced_ms = NULL, replaced_at = NULL "  # noqa: S608 - own names
+            f"WHERE number IN ({names}) AND replaced_at < 0",
+            values,
+        )
+    return lacking

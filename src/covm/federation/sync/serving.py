@@ -12,6 +12,7 @@ from covm.federation.errors import FederationError
 from covm.federation.surroundings import Surroundings
 from covm.federation.wire.sync_frames import (
     NoSync,
+    Owed,
     Roots,
     SyncHello,
     SyncNews,
@@ -39,6 +40,9 @@ class Library(Protocol):
     def roots(self, peer: str) -> Roots:
         """Of all types that the peer may read."""
 
+    async def owed(self) -> set[str]:
+        """Types of which handlers here are still to be given bodies that others should not drop yet."""
+
     async def answer(self, peer: str, request: SyncRequest) -> SyncResponse | NoSync:
         """What a peer asked for, as much as one frame takes. Raises `StoreError`."""
 
@@ -50,6 +54,7 @@ class Server(AnsweringStream[SyncRequest]):
         super().__init__(stream, peer, around, _LANGUAGE, MAX_QUESTIONS, "too_many_questions")
         self._library = library
         self._told: dict[str, bytes] = {}
+        self._owed: Owed = []
         self._has_news = False
         self._refused = 0
 
@@ -58,19 +63,26 @@ class Server(AnsweringStream[SyncRequest]):
         self._has_news = True
         self._wake.set()
 
-    def _hello(self) -> SyncHello:
-        roots = self._library.roots(self.peer)
+    async def _hello(self) -> SyncHello:
+        roots, self._owed = await self._held()
         self._told = dict(roots)
-        return SyncHello(PROTOCOL_VERSION, roots)
+        return SyncHello(PROTOCOL_VERSION, roots, self._owed)
 
     async def _volunteer(self) -> bool:
         if not self._has_news:
             return True
         self._has_news = False
-        roots = self._library.roots(self.peer)
+        before, (roots, self._owed) = self._owed, await self._held()
         fresh = [(name, root) for name, root in roots if self._told.get(name) != root]
         self._told = dict(roots)
-        return not fresh or await self._send(SyncNews(fresh))
+        is_news = bool(fresh) or self._owed != before
+        return not is_news or await self._send(SyncNews(fresh, self._owed))
+
+    async def _held(self) -> tuple[Roots, Owed]:
+        """What there is, and what is still owed of it: looked up behind it, so that nothing of it is left out."""
+        roots = self._library.roots(self.peer)
+        owed = await self._library.owed()
+        return roots, [name for name, _ in roots if name in owed]
 
     async def _answer(self, question: SyncRequest) -> SyncResponse | NoSync:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from covm.federation.network.interface import (
@@ -19,7 +20,7 @@ from covm.federation.surroundings import BREACHES, Surroundings
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.partners import Partner
 from covm.federation.sync.serving import Library, Server
-from covm.federation.wire.sync_frames import Roots
+from covm.federation.wire.sync_frames import Owed, Roots
 
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
@@ -32,7 +33,7 @@ class SyncStreams:
         self,
         around: Surroundings,
         library: Library,
-        heard: Callable[[str, Roots], None],
+        heard: Callable[[str, Roots, Owed], None],
         left: Callable[[], None],
     ) -> None:
         self.partners: dict[str, Partner] = {}
@@ -56,7 +57,7 @@ class SyncStreams:
     def on_admitted(self, event: PeerAdmitted) -> None:
         if event.peer in self.partners:
             return
-        asker = Asker(event.peer, self._around, lambda roots: self._heard(event.peer, roots))
+        asker = Asker(event.peer, self._around, partial(self._heard, event.peer))
         partner = self.partners[event.peer] = Partner(asker, asyncio.Semaphore(AT_ONCE))
 
         def opened(stream: int) -> None:

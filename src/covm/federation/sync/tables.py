@@ -121,8 +121,9 @@ where in its own log records name it as a parent, of each branch the first, as `
 while none does, and `-` for what never was open (see `judging.is_one_too_many`).
 
 `target` is what an erase names, `erased_by` the erase that took this record's body away, the first by its clock.
-`replaced_ms` and `replaced_at` say since when a record is superseded, by this node's clock and by the number of the
-last judgement then, while its body is here.
+`replaced_ms` and `replaced_at` say since when a put is superseded, by this node's clock and by the number of the last
+judgement then, until it is not kept any longer. While the body is not here, and may come, `replaced_at` is negative: so
+its index finds these too.
 """
 
 agreements: Final = Table(

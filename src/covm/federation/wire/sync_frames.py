@@ -3,7 +3,8 @@
 A frame is a canonical DAG-CBOR map with its kind under `t`:
 
     hello      both      v [major, minor] · roots: of the acceptor's types that the opener may read, [type, root]
-    news       acceptor  roots: of types of which something has come since
+                         · owed: those of these types of which its handlers are still to be given bodies
+    news       acceptor  roots: of types of which something has come since · owed: as in hello, all of them again
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
                          (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
                          two
@@ -82,6 +83,7 @@ _Digests = Annotated[bytes, Meta(max_length=FANOUT * SHORT)]
 Root = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
 _TypeName = Annotated[str, Meta(max_length=MAX_TYPE_NAME)]
 Roots = Annotated[list[tuple[_TypeName, Root]], Meta(max_length=MAX_TYPES)]
+Owed = Annotated[list[_TypeName], Meta(max_length=MAX_TYPES)]
 Have = tuple[Count, _native.Link]
 
 
@@ -90,12 +92,14 @@ class SyncHello(Struct, frozen=True):
 
     v: Version
     roots: Roots = []
+    owed: Owed = []
 
 
 class SyncNews(Struct, frozen=True):
     """Something of these types has come."""
 
     roots: Roots
+    owed: Owed = []
 
 
 class Tip(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
