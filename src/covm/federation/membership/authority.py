@@ -97,6 +97,13 @@ class MembersAuthority:
         member = self.beginning(first).member
         return None if member is None else str(member)
 
+    def payer(self, first: First) -> str | None:
+        """The member whose node its author is by the entry that it begins with; None for a node of nobody's."""
+        ledger = self._members.ledger
+        log = ledger.identities.log_of(first.auth.identity) if ledger is not None else None
+        state = log.at(first.auth.identity) if log is not None else None
+        return str(state.member) if state is not None and first.author in state.nodes else None
+
 
 def _ends(cuts: Iterable[Cut], first: First) -> list[bytes | None]:
     places = [place_in(cut, first.log) for cut in cuts]
@@ -141,5 +148,9 @@ class EveryonesAuthority:
         return ()
 
     def owner(self, first: First) -> str | None:
+        """Its author."""
+        return first.author
+
+    def payer(self, first: First) -> str | None:
         """Its author."""
         return first.author

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from covm import _native
-from covm.federation.sync import tables
+from covm.federation.sync import tables, usage_rows
+from covm.federation.sync.quotas import Usage
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import SignedRecord, open_records
 
@@ -72,7 +73,7 @@ def piece(tx: Transaction, record: bytes, begin: int, count: int) -> bytes | Non
     return None if data is None else bytes(data)
 
 
-def put_body(tx: Transaction, record: _native.Link, body: bytes, judged: int) -> bool:
+def put_body(tx: Transaction, record: SignedRecord, body: bytes, judged: int) -> bool:
     """Keeps a body that has come, unless it is not lacking any more; whether it did.
 
     Whoever follows changes sees the record anew: its judgement gets this number.
@@ -80,8 +81,10 @@ def put_body(tx: Transaction, record: _native.Link, body: bytes, judged: int) ->
     done = tx.execute(
         "UPDATE covm_records AS r SET body = :body, "  # noqa: S608 - own text
         f"judged = CASE WHEN r.judged IS NULL THEN NULL ELSE :judged END WHERE r.id = :id AND {LACKING}",
-        {"id": record.bytes, "body": body, "judged": judged},
+        {"id": record.id.bytes, "body": body, "judged": judged},
     )
+    if done.rowcount > 0:
+        usage_rows.count(tx, {record.body.log: Usage(0, len(body))})
     return done.rowcount > 0
 
 

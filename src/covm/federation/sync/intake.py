@@ -16,8 +16,9 @@ from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
 from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
-from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
+from covm.federation.sync.logs import Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
+from covm.federation.sync.quotas import BEHIND, Batch
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
 from covm.federation.wire.sync_frames import MAX_TIPS
@@ -34,10 +35,12 @@ class Intake:
         heads: Mapping[tuple[str, str], int],
         reach: Reach,
         authority: Authority,
+        quota: Batch,
         now_ms: int,
     ) -> None:
         """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
-        self.plan = Plan()
+        self.plan = Plan(declined=quota.declined, unfit=quota.unfit)
+        self.quota = quota
         self._logs = logs
         self._held = held
         self._reach = reach
@@ -68,7 +71,9 @@ class Intake:
             if each.record.id in self._known:
                 continue
             found = self._before(each.record.body)
-            if found is None:
+            if found is None and self.quota.is_behind_declined(each.record.body):
+                self.plan.refused.append((each, BEHIND))
+            elif found is None:
                 unplaced.setdefault(each.record.body.prev, []).append(each)  # type: ignore[arg-type]
             elif (placed := self._place(each, found)) is not None:
                 self._judge(placed)
@@ -181,9 +186,6 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
-        if not len(log.branches) and self._has_too_many_logs(header):
-            self.plan.refused.append((arrived, "its author has begun too many logs"))
-            return None
         if not self._has_room(header, before):
             self.plan.postponed.add(header.log)
             return None
@@ -192,6 +194,11 @@ class Intake:
         if is_fork and len(log.branches) >= MAX_TIPS:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
+        if why := self.quota.refuses(record, begins=not len(log.branches)):
+            self.plan.refused.append((arrived, why))
+            return None
+        if arrived.body is not None and not self.quota.fits(record, arrived.body):
+            arrived = arrived._replace(body=None)
         if is_fork:
             self.plan.forks.append(record)
         log = self._draft(log)
@@ -219,10 +226,6 @@ class Intake:
         if known.superseded:
             self._supersede(known.parents, known)
         return row
-
-    def _has_too_many_logs(self, header: RecordHeader) -> bool:
-        begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
-        return self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS
 
     def _has_room(self, header: RecordHeader, before: Ended) -> bool:
         """Whether a record can be taken now; if not, whoever has it offers it again.

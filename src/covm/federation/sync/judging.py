@@ -58,6 +58,13 @@ class Authority(Protocol):
         Once it is known it stays the same. Who owns a log may erase what is in it.
         """
 
+    def payer(self, first: First) -> str | None:
+        """In whose quota a log counts that begins like this: a member's whose node its author is, in `open` mode its
+        author's; None while that is not known.
+
+        Once it is known it stays the same. Who names another's member fills nobody's quota but its own.
+        """
+
     def auth(self, type_name: str) -> Auth | Verdict:
         """By what this node writes records of a type, or why it may not."""
 
@@ -87,6 +94,11 @@ class Known(NamedTuple):
     """What it erases, if it is an erase."""
     erases: bool = False
     """Whether it is a valid erase."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands, as parents name it."""
+        return Place(self.log, self.spot.seq, self.id)
 
 
 class Facts(NamedTuple):

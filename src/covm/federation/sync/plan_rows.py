@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from covm import _native
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
-from covm.federation.sync import tables
+from covm.federation.sync import tables, usage_rows
 from covm.federation.sync.heads import Node, reached_in
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Log
 from covm.federation.sync.plan import Plan, Row
+from covm.federation.sync.quotas import Usage
 from covm.federation.sync.rows import ASIDE, all_of, in_lists, parents_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from covm.federation.store.interface import Transaction
 
@@ -61,6 +63,8 @@ class Kept(NamedTuple):
     """The rows of its logs."""
     conflicts: list[tuple[str, str, bool]]
     """Types and keys that have several heads from now on, or have them no more."""
+    usage: usage_rows.Changes
+    """What its logs have more, and those less of which something was erased."""
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
@@ -70,17 +74,16 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
     since = {"now": now_ms, "at": judged + len(plan.judged)}
+    kept = [_kept(row, plan.erased, since) for row in fresh]
     tx.insert(
         tables.records,
         _COLUMNS,
         [
-            (
-                *_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)),
-                *_kept(row, plan.erased, since),
-            )
-            for row in fresh
+            (*_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)), *its)
+            for row, its in zip(fresh, kept, strict=True)
         ],
     )
+    usage = _stored(fresh, [body for body, *_ in kept])
     for row in plan.rows.values():
         if not row.is_new:
             _update(tx, row, order.get(row.known.id))
@@ -93,9 +96,12 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
                 "UPDATE covm_records SET closers = :closers WHERE id = :id",
                 {"id": link.bytes, "closers": _spots_text(closers)},
             )
-    for link, eraser in plan.erased.items():
-        if (mine := plan.rows.get(link)) is None or not mine.is_new:
-            _erase(tx, link, eraser)
+    looked_at = [link for link in plan.erased if (mine := plan.rows.get(link)) is None or not mine.is_new]
+    erased = [link.bytes for link in looked_at if plan.erased[link] is not None]
+    usage_rows.add_up(usage, usage_rows.bodies_of(tx, "id", erased).items())
+    for link in looked_at:
+        _erase(tx, link, plan.erased[link])
+    usage_rows.count(tx, usage)
     conflicts = dict(plan.conflicts)
     conflicts.update(((name, key), _recount(tx, types[name], key, since) > 1) for name, key in sorted(plan.recount))
     changed = [
@@ -105,7 +111,16 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     ]
     for job in plan.also:
         job(tx)
-    return Kept(numbers, changed)
+    return Kept(numbers, changed, usage)
+
+
+def _stored(fresh: Sequence[Row], bodies: Sequence[bytes | None]) -> dict[_native.Link, Usage]:
+    """What these records, with these bodies, come to by log."""
+    records, sizes = Counter[_native.Link](), Counter[_native.Link]()
+    for row, body in zip(fresh, bodies, strict=True):
+        records[row.known.log] += 1
+        sizes[row.known.log] += len(row.arrived.record.envelope) + len(body or b"")
+    return {log: Usage(count, sizes[log]) for log, count in records.items()}
 
 
 def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> None:
@@ -227,7 +242,7 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
 
 def _kept(
     row: Row, erased: Mapping[_native.Link, _native.Link | None], since: Mapping[str, int]
-) -> tuple[bytes | int | None, ...]:
+) -> tuple[bytes | None, bytes | None, bytes | None, int | None, int | None]:
     """Its body, what it erases and what erased it, and since when it is replaced while that is here."""
     target, eraser = row.arrived.record.body.target, erased.get(row.known.id)
     body = row.arrived.body if eraser is None else None
