@@ -11,7 +11,7 @@ from tests.store.places import Place
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 
 from covm._native import Link
-from covm.federation.store import migrations
+from covm.federation.store import make_store, migrations, salvage_home
 from covm.federation.store.postgresql import PostgresStore
 from covm.federation.store.sqlite import SqliteStore
 from covm.federation.sync import retention, tables, usage_rows
@@ -94,6 +94,22 @@ async def test_after_random_traffic_erasures_retention_and_large_bodies_the_coun
     await shelf.reopened()
     await is_counted(shelf)
     await shelf.store.close()
+
+
+async def test_what_is_copied_out_of_a_damaged_store_is_counted_anew(tmp_path: Path) -> None:
+    home, author = tmp_path / "home", Author("ash")
+    home.mkdir(mode=0o700)
+    shelf = await Shelf(store=make_store(home)).open()
+    first = author.write("key", "value")
+    await shelf.take(first, author.write("key", "lost", after=first), bodies=[author.bodies[first.id], None])
+    await shelf.store.write(lambda tx: tx.execute("DELETE FROM covm_records WHERE seq = 2"))
+    await shelf.store.close()
+    salvage_home(home, tmp_path / "out.db").path.rename(home / "store.db")
+    again = make_store(home)
+    await again.open()
+    [usage] = (await again.read(usage_rows.load)).values()
+    assert usage == Usage(1, len(first.envelope) + len(author.bodies[first.id] or b""))
+    await again.close()
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)

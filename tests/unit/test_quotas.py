@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.members_world import in_time, sees, valley
+from tests.unit.members_world import headed, in_time, new_node, sees, signed, valley
 from tests.unit.outbox_world import virtually
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
 from tests.unit.service_world import Heard
@@ -18,6 +19,9 @@ from tests.unit.test_sync_stories import NOTE, agree, all_have, eventually, met,
 
 from covm.federation import events
 from covm.federation.errors import QuotaExceeded
+from covm.federation.identity.drafts import draft_add_node, draft_remove_node
+from covm.federation.identity.update import SignedUpdate
+from covm.federation.membership import tables
 from covm.federation.sync.quotas import Usage
 from covm.federation.sync.standings import PeerStanding, Replica
 from covm.federation.wire.incarnation import Incarnation
@@ -167,12 +171,12 @@ async def _agree(*machines: Machine) -> bool:
     return agree(*machines)
 
 
-async def _equals(count: Any, expected: int) -> bool:
-    return bool(await count() == expected)
+async def _equals(found: Any, expected: Any) -> bool:
+    return bool(await found() == expected)
 
 
 @virtually
-async def test_a_members_nodes_have_one_quota_together_also_those_that_are_gone() -> None:
+async def test_each_member_has_a_quota_and_the_error_names_it() -> None:
     async with valley(settings={"record_quota": 6}) as v:
         mill, farm = v["mill"], v["farm"]
         for number in range(6):
@@ -183,6 +187,32 @@ async def test_a_members_nodes_have_one_quota_together_also_those_that_are_gone(
         await notes(farm).put("farm", "has its own")
         usage = {each.member: each.records for each in (await replica(farm)).usage}
         assert usage == {str(v.coops["mill"].member): 6, str(v.coops["farm"].member): 1}
+
+
+@virtually
+async def test_all_nodes_of_a_member_have_one_quota_also_one_that_was_removed_since() -> None:
+    async with valley(others=("attic",), settings={"record_quota": 6}) as v:
+        mill, log = v.coops["mill"], list[SignedUpdate]()
+        log.append(signed(mill, draft_add_node(headed(mill, log), new_node(mill, v.coops["attic"].node))))
+        await v.desk("mill").take_entries([each.envelope for each in log])
+        entries = [mill.inception, *log]
+        await v.write("attic", partial(tables.save_founded, charter=v.charter, entries=entries, own=mill.member))
+        await v["attic"].start()
+        await in_time(lambda: sees(v["mill"], v["attic"]) and sees(v["farm"], v["attic"]))
+        for number in range(4):
+            await notes(v["mill"]).put(f"mill {number}", number)
+        await eventually(lambda: all_have([v["attic"], v["farm"]], "mill 3", 3))
+        await notes(v["attic"]).put("attic", "writes too")
+        await eventually(lambda: all_have([v["farm"]], "attic", "writes too"))
+        gone = signed(mill, draft_remove_node(headed(mill, log), v["mill"].peer_id, ()))
+        await v.desk("attic").take_entries([gone.envelope])
+        await in_time(lambda: v.agree("attic", "farm"))
+        await eventually(lambda: _equals(partial(value_of, v["farm"], "mill 3"), None))
+        await notes(v["attic"]).put("one more", 6)
+        with pytest.raises(QuotaExceeded, match=str(mill.member)):
+            await notes(v["attic"]).put("two more", 7)
+        await eventually(lambda: all_have([v["farm"]], "one more", 6))
+        assert [(each.member, each.records) for each in (await replica(v["farm"])).usage] == [(str(mill.member), 6)]
 
 
 @virtually
@@ -254,3 +284,30 @@ async def test_many_nodes_and_lives_of_one_member_are_counted_together_in_one_ba
     again = await shelf.reopened()
     assert again.keeper.quotas.used((TYPE, "grove")).records == 7
     assert (await again.take(*chain(birch, 3))).placed == 0
+
+
+async def test_a_log_that_was_closed_goes_on_once_another_node_of_its_member_has_erased_something() -> None:
+    authority, ash, birch = Anybody(), Author("ash"), Author("birch")
+    grove = dict.fromkeys((ash.key.peer_id, birch.key.peer_id), "grove")
+    authority.payers, authority.owners = {**grove}, grove
+    shelf = await Shelf(authority, quota=Usage(1000, 2 * MIB)).open()
+    shelf.keeper.quotas.reserve = Usage(10, 4000)
+    full: list[SignedRecord] = []
+    for number in range(150):
+        full.append(ash.write(f"key {number}", f"{number}{SMALL}", after=full[-1] if full else None))
+    bodies = [ash.bodies[each.id] for each in full]
+    taken = await shelf.take(*full, bodies=bodies)
+    log = full[0].body.log
+    assert (set(taken.declined), shelf.keeper.quotas.is_closed(log)) == ({log}, True)
+    rest = full[taken.placed :]
+    await shelf.take(*rest[1:], bodies=bodies[taken.placed + 1 :])
+    assert len(await shelf.states()) == taken.placed, "what follows it waits nowhere"
+    assert not len(shelf.keeper._room)
+    assert shelf.keeper.quotas.reopened() == set()
+    last: SignedRecord | None = None
+    for record in full[:20]:
+        last = birch.write(record.body.key, "makes room", op="erase", target=record.id, after=last)
+        await shelf.take(last, bodies=[birch.bodies[last.id]])
+    assert shelf.keeper.quotas.reopened() == {TYPE}
+    assert not shelf.keeper.quotas.is_closed(log)
+    assert (await shelf.take(*rest, bodies=bodies[taken.placed :])).placed == len(rest)

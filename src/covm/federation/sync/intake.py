@@ -194,11 +194,12 @@ class Intake:
         if is_fork and len(log.branches) >= MAX_TIPS:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
-        if why := self.quota.refuses(record, begins=not len(log.branches)):
+        why, body = self.quota.admits(record, arrived.body, begins=not len(log.branches))
+        if why:
             self.plan.refused.append((arrived, why))
             return None
-        if arrived.body is not None and not self.quota.fits(record, arrived.body):
-            arrived = arrived._replace(body=None)
+        if body is not arrived.body:
+            arrived = Arrived(record, body)
         if is_fork:
             self.plan.forks.append(record)
         log = self._draft(log)

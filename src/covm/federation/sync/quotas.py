@@ -6,8 +6,8 @@
 
 Authors that are nodes of no member known here have one quota together, until it is known whose they are: keys cost
 nothing, and one for each would be none. Above each quota lies a reserve: for deletes and erases, so that whoever has
-used it up can make room, and for headers whose values have none, so that these come through. Such a value comes once
-there is room; a header that has none is declined, with all that follows it in its log.
+used it up can make room, and half of it for headers whose values have none, so that these come through. Such a value
+comes once there is room; a header that has none is declined, with all that follows it in its log.
 """
 
 from __future__ import annotations
@@ -134,18 +134,18 @@ class Quotas:
         return self._used.get(holder, _NOTHING)
 
     def full(
-        self, holder: Holder, more: Usage, value_bytes: int = 0, *, clears: bool = False, planned: Usage = _NOTHING
+        self, holder: Holder, more: Usage, value_bytes: int = 0, *, clears: bool = False, used: Usage | None = None
     ) -> Full | None:
         """What keeps so many more records of a holder out, with headers of so many bytes, and a value.
 
-        `clears`: whether they are deletes or erases; `planned` is what is taken before them. Headers have the reserve
-        too, so that what clears has its place in a log behind what has no room.
+        `clears`: whether they are deletes or erases; `used` is what it has by then, if not what is here. Headers have
+        half of the reserve too, so that what clears has its place in a log behind what has no room.
         """
-        used, most, reserve = self.used(holder).plus(planned), self.most, self.reserve
+        used, most, reserve = used or self.used(holder), self.most, self.reserve
         if more.records and used.records + more.records > most.records + clears * reserve.records:
             return Full(*holder, used.records, most.records, "records")
-        above = most.size_bytes + (clears or not value_bytes) * reserve.size_bytes
-        if used.size_bytes + more.size_bytes + value_bytes > above:
+        above = reserve.size_bytes if clears else 0 if value_bytes else reserve.size_bytes // 2
+        if used.size_bytes + more.size_bytes + value_bytes > most.size_bytes + above:
             return Full(*holder, used.size_bytes, most.size_bytes, "bytes")
         return None
 
@@ -198,70 +198,92 @@ class Quotas:
         return (type_name, member) in self._told
 
 
+class _Part:
+    """What a holder has here, with what is planned."""
+
+    __slots__ = ("holder", "records", "size_bytes")
+
+    def __init__(self, holder: Holder, used: Usage) -> None:
+        self.holder = holder
+        self.records, self.size_bytes = used
+
+    @property
+    def used(self) -> Usage:
+        return Usage(self.records, self.size_bytes)
+
+
 class Batch:
     """What a batch adds to what is here, while it is planned."""
 
     def __init__(self, quotas: Quotas, logs: Logs) -> None:
         self._quotas = quotas
+        self._most = quotas.most
         self._counts = logs
-        self._more: dict[Holder, Usage] = {}
-        self._holders: dict[_native.Link, Holder] = {}
-        """Of logs that begin in it."""
+        self._parts: dict[_native.Link, _Part] = {}
+        """By log; logs of one holder share theirs."""
+        self._of_holder: dict[Holder, _Part] = {}
         self._begun: Counter[Holder] = Counter()
         """Logs that begin in it, by type and author."""
-        self._admitted: set[_native.Link] = set()
+        self._promised: set[_native.Link] = set()
         self.declined: dict[_native.Link, Full | None] = {}
         """Logs that are not taken any further; without a quota those that are one too many."""
         self.unfit: dict[Holder, Full] = {}
         """Quotas in which the values of records that are taken have no room."""
 
-    def admit(self, record: _native.Link) -> None:
-        """This node's own record, that has room, or was promised some, is taken whatever is here."""
-        self._admitted.add(record)
+    def promise(self, record: _native.Link) -> None:
+        """This node's own record is taken whatever is here: it was asked before whether there is room."""
+        self._promised.add(record)
 
-    def full(self, header: RecordHeader, size_bytes: int, value_bytes: int = 0) -> Full | None:
-        """What keeps a record out, with a header of so many bytes, and a value; one that has room is counted."""
-        holder = self._holder(header)
-        planned, more = self._more.get(holder, _NOTHING), Usage(1, size_bytes)
-        full = self._quotas.full(holder, more, value_bytes, clears=header.op != "put", planned=planned)
-        if full is None:
-            self._more[holder] = planned.plus(Usage(1, size_bytes + value_bytes))
-        return full
+    def full(self, header: RecordHeader, size_bytes: int, value_bytes: int) -> Full | None:
+        """What keeps a record out, with a header of so many bytes, and a value."""
+        part = self._part(header.log, header)
+        clears = header.op != "put"
+        return self._quotas.full(part.holder, Usage(1, size_bytes), value_bytes, clears=clears, used=part.used)
 
-    def refuses(self, record: SignedRecord, *, begins: bool) -> str:
-        """Why a record is declined, and its log with it; empty where it is not. `begins`: whether nothing is here."""
-        if record.id in self._admitted:
-            return ""
-        header = record.body
-        author = header.type, header.author
-        if begins and self._counts.count_of(*author) + self._begun[author] >= MAX_LOGS:
-            self.declined[header.log] = None
-            return "its author has begun too many logs"
-        if (full := self.full(header, len(record.envelope))) is not None:
-            self.declined[header.log] = full
-            return full.why
+    def admits(self, record: SignedRecord, body: bytes | None, *, begins: bool) -> tuple[str, bytes | None]:
+        """Why a record is declined, and its log with it, empty where it is not; and its body, if that has room.
+
+        `begins`: whether nothing of its log is here.
+        """
+        log = record.body.log
+        part = self._parts.get(log) or self._part(log, record.body)
+        records, size_bytes = part.records + 1, part.size_bytes + len(record.envelope) + len(body or b"")
+        # Every record comes by here: there is room for nearly all of them.
+        if records <= self._most.records and size_bytes <= self._most.size_bytes and not begins:
+            part.records, part.size_bytes = records, size_bytes
+            return "", body
+        return self._looked_at(record, body, part, begins=begins)
+
+    def _looked_at(
+        self, record: SignedRecord, body: bytes | None, part: _Part, *, begins: bool
+    ) -> tuple[str, bytes | None]:
+        header, header_bytes, clears = record.body, len(record.envelope), record.body.op != "put"
+        author, is_promised = (header.type, header.author), record.id in self._promised
+        if not is_promised:
+            if begins and self._counts.count_of(*author) + self._begun[author] >= MAX_LOGS:
+                self.declined[header.log] = None
+                return "its author has begun too many logs", None
+            full = self._quotas.full(part.holder, Usage(1, header_bytes), clears=clears, used=part.used)
+            if full is not None:
+                self.declined[header.log] = full
+                return full.why, None
         self._begun[author] += begins
-        return ""
+        part.records, part.size_bytes = part.records + 1, part.size_bytes + header_bytes
+        if body is None:
+            return "", None
+        full = self._quotas.full(part.holder, _NOTHING, len(body), clears=clears, used=part.used)
+        if full is not None and not is_promised:
+            self.unfit[part.holder] = full
+            return "", None
+        part.size_bytes += len(body)
+        return "", body
 
-    def fits(self, record: SignedRecord, value: bytes) -> bool:
-        """Whether the value of a record that is taken has room too; without it, it is one whose body comes later."""
-        if record.id in self._admitted:
-            return True
-        holder = self._holder(record.body)
-        planned = self._more.get(holder, _NOTHING)
-        full = self._quotas.full(holder, _NOTHING, len(value), clears=record.body.op != "put", planned=planned)
-        if full is None:
-            self._more[holder] = planned.plus(Usage(0, len(value)))
-        else:
-            self.unfit[holder] = full
-        return full is None
-
-    def _holder(self, header: RecordHeader) -> Holder:
-        log = header.log
-        holder = self._quotas.holder_of(log) or self._holders.get(log)
-        if holder is None:
-            holder = self._holders[log] = self._quotas.holder(header.type, header)
-        return holder
+    def _part(self, log: _native.Link, header: RecordHeader) -> _Part:
+        holder = self._quotas.holder_of(log) or self._quotas.holder(header.type, header)
+        part = self._of_holder.get(holder)
+        if part is None:
+            part = self._of_holder[holder] = _Part(holder, self._quotas.used(holder))
+        return self._parts.setdefault(log, part)
 
     def is_behind_declined(self, header: RecordHeader) -> bool:
         """Whether a record whose predecessor is not here waits for one that is declined."""

@@ -185,7 +185,7 @@ class Scribe:
         full = intake.quota.full(record.body, len(data) + SEAL_BYTES, len(body or b""))
         if full is not None and not write.is_promised:
             raise QuotaExceeded(*full)
-        intake.quota.admit(record.id)
+        intake.quota.promise(record.id)
         unsealed[record.id] = data
         intake.take([Arrived(record, body)], {})
         row = intake.plan.rows[record.id]
