@@ -14,11 +14,13 @@ from benchmarks.service.node import NETWORK
 from benchmarks.service.shape import Shape
 from benchmarks.service.writers import End, Records, Writers
 from covm.federation.clock import SystemClock
+from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
 from covm.federation.membership.authority import EveryonesAuthority
 from covm.federation.offload import ThreadOffload
 from covm.federation.store import make_store
 from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.quotas import Usage
 from covm.federation.wire.federation_id import open_federation
 
 FEDERATION = open_federation(NETWORK).cid
@@ -89,7 +91,9 @@ async def _kept(home: Path) -> AsyncIterator[Keeper]:
     store, offload = make_store(home), ThreadOffload()
     await store.open()
     try:
-        keeper = Keeper(FEDERATION, store, EveryonesAuthority(FEDERATION), offload, SystemClock(), Counters())
+        config = FederationConfig(membership="open")
+        quota = Usage(config.record_quota, config.record_quota_bytes)
+        keeper = Keeper(FEDERATION, store, EveryonesAuthority(FEDERATION), offload, SystemClock(), Counters(), quota)
         await keeper.load()
         yield keeper
     finally:

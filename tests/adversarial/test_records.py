@@ -14,7 +14,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, keeper, rows
+from covm.federation.sync import held, intake, judging, keeper, quotas, rows, unplaced
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
 
@@ -186,7 +186,7 @@ async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
     bound: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if bound:
-        monkeypatch.setattr(keeper, bound, value)
+        monkeypatch.setattr(unplaced, bound, value)
     shelf = await shelf_with(*(LIAR.write("key", n, prev=cid(b"%d" % n), seq=2) for n in range(100)))
     waiting = len(shelf.keeper._room)
     assert waiting == 100 if not bound else 0 < waiting <= 40
@@ -195,7 +195,7 @@ async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
 
 @pytest.mark.parametrize("defended", [True, False])
 async def test_logs_without_end_of_one_author_are_bounded(defended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_LOGS", 10 if defended else 10**9)
+    monkeypatch.setattr(quotas, "MAX_LOGS", 10 if defended else 10**9)
     lives = [Incarnation(number, bytes(8)) for number in range(30)]
     shelf = await shelf_with(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
     await shelf.take(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))

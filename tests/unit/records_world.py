@@ -20,6 +20,7 @@ from covm.federation.offload import InlineOffload
 from covm.federation.store import make_store
 from covm.federation.store.interface import Store
 from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.quotas import Usage
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.malformed import Malformed
@@ -38,6 +39,7 @@ from covm.federation.wire.record import (
 
 FEDERATION = cid(b"the valley")
 TYPE = "notes.note"
+PLENTY = Usage(10**6, 2**32)
 
 
 class Anybody:
@@ -49,6 +51,8 @@ class Anybody:
         """Of authors that share what they wrote; the others own their own."""
         self.approved: dict[Link, list[Erasure]] = {}
         """What members have approved to be erased."""
+        self.payers: dict[str, str | None] = {}
+        """Of authors that are nodes of a member, or of nobody's; the others have their own quotas."""
 
     def beginning(self, first: First) -> Beginning:
         return Beginning(
@@ -81,6 +85,9 @@ class Anybody:
 
     def erasures(self) -> Mapping[Link, Sequence[Erasure]]:
         return self.approved
+
+    def payer(self, first: First) -> str | None:
+        return self.payers.get(first.author, first.author)
 
     def auth(self, type_name: str) -> Auth | Verdict:
         return Auth(FEDERATION, FEDERATION)
@@ -148,13 +155,13 @@ class AtNoon(Clock):
 class Shelf:
     """A keeper with a store in memory."""
 
-    def __init__(self, authority: Any = None, store: Store | None = None) -> None:
+    def __init__(self, authority: Any = None, store: Store | None = None, quota: Usage = PLENTY) -> None:
         self.clock = AtNoon()
         self.told: list[Taken] = []
         self.store = store or make_store(None, "")
         self.authority = authority or Anybody()
         self.counters = Counters()
-        self.keeper = Keeper(FEDERATION, self.store, self.authority, InlineOffload(), self.clock, self.counters)
+        self.keeper = Keeper(FEDERATION, self.store, self.authority, InlineOffload(), self.clock, self.counters, quota)
         self.keeper.listeners.append(self.told.append)
 
     async def open(self) -> Shelf:

@@ -10,6 +10,11 @@ from covm.cli.rendering import size
 from covm.control.client import ControlClient
 from covm.control.failures import NotFound
 
+_WHY_REFUSED = (
+    "their author forked a log too often, or began too many, or their member has as much as it may have here "
+    "(record_quota, record_quota_bytes)"
+)
+
 
 def export(type: str, file: Path, /, *, common: Common = DEFAULT) -> None:
     """Write all records of a type that are here to a file of content blocks (CAR), which any IPLD tool reads.
@@ -65,7 +70,7 @@ def import_(file: Path, /, *, common: Common = DEFAULT) -> None:
     if taken.left_out:
         note(f"{_records(taken.left_out)} came without a value: it was not held where the file was made")
     if taken.refused:
-        note(f"{_records(taken.refused)} found no place: their author forked a log too often, or began too many")
+        note(f"{_records(taken.refused)} found no place: {_WHY_REFUSED}")
     if taken.postponed:
         note("too many records wait to be judged here; import the file again later")
 

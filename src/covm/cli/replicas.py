@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import say, say_json
-from covm.cli.rendering import age, duration, table
+from covm.cli.rendering import age, duration, size, table
 from covm.control import records
 from covm.control.client import ControlClient
 
@@ -58,3 +58,13 @@ def tell(replicas: list[records.Replica], common: Common) -> None:
     if beside:
         say("")
         table(("TYPE", "PEER", "STATE", "THIS NODE", "FOR", "FETCHED", "LAST", "ERROR"), beside, empty="")
+    declined = [
+        (each.type, usage.name or usage.member or "(of no member known here)", usage.records, size(usage.size))
+        for each in replicas
+        for usage in each.usage
+        if usage.declined
+    ]
+    if declined:
+        say("")
+        say("More of these is declined, as record_quota and record_quota_bytes say:")
+        table(("TYPE", "MEMBER", "RECORDS", "SIZE"), declined, empty="")

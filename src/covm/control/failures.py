@@ -82,6 +82,7 @@ _KIND_OF: Mapping[str, str] = {
     "AccessError": "refused",
     "MessageRefused": "refused",
     "NotRetriable": "refused",
+    "QuotaExceeded": "refused",
     "DeliveryTimeout": "timed_out",
 }
 """Kinds of the federation's errors, by name, so that the light client needs none of their modules."""

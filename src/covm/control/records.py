@@ -172,6 +172,21 @@ class Partner(Struct, kw_only=True, frozen=True):
     """About how many of its records are known to be lacking here."""
     lag_s: float = 0.0
     """How long the two have not held the same."""
+    declined: int = 0
+    """Logs of the peer's that are not taken any further here."""
+
+
+class Usage(Struct, kw_only=True, frozen=True):
+    """How much one member has of a type on this node."""
+
+    member: str
+    """Its id, in `open` mode the peer id of its node; empty for all those together whose member is not known here."""
+    name: str
+    records: int
+    size: int
+    """Bytes, with the values that are here."""
+    declined: bool
+    """Whether more of it is declined, for want of room."""
 
 
 class Replica(Struct, kw_only=True, frozen=True):
@@ -185,6 +200,8 @@ class Replica(Struct, kw_only=True, frozen=True):
     conflicts: int
     root: str
     peers: list[Partner]
+    usage: list[Usage] = []
+    """The members that have most of it, the largest first."""
 
 
 class Replicas(Versioned, kw_only=True, frozen=True):

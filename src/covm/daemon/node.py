@@ -121,7 +121,7 @@ class RunningNode:
 
     def find_banned(self, text: str) -> str:
         """The full id of the banned peer or member that `text` means. Raises `NotFound` for what is not banned."""
-        names = self.names() | self._member_names()
+        names = self.names() | self.member_names()
         try:
             return find_peer(text, {ban.peer: names.get(ban.peer, "") for ban in self.service.bans()})
         except NotFound:
@@ -136,7 +136,8 @@ class RunningNode:
         """The id of the member that `text` means. Raises `UnknownMember`, `NotAMember` in `open` mode."""
         return self.service.members.show(text).id
 
-    def _member_names(self) -> dict[str, str]:
+    def member_names(self) -> dict[str, str]:
+        """What members call themselves, by id; none in `open` mode."""
         if self.service.config.membership != "members":
             return {}
         return {each.id: each.name for each in self.service.members.listed()}

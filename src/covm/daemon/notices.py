@@ -65,6 +65,12 @@ class Notices:
                 return f"{self._name(peer)} showed an invite that was not taken: {reason}"
             case events.MemberRemoved(name=name, reason=reason):
                 return f"{name} is no member any more: {reason}"
+            case events.QuotaReached(type=name, member=member, limit=limit, unit=unit):
+                whose = f"{self._name(member)} has" if member else "those whose member is not known here have"
+                return (
+                    f"{whose} {limit:,} {unit} of {name} here, and more is declined; `covm federation sync` shows how "
+                    "much each member has, and the settings record_quota and record_quota_bytes give more room"
+                )
             case _:
                 return ""
 

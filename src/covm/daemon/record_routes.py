@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -188,7 +188,8 @@ def _line(began_s: float, before: Sequence[SyncProgress], now: Sequence[SyncProg
 
 
 async def _replicas(node: RunningNode, peer: str | None) -> list[said.Replica]:
-    return [_replica(node, each, peer) for each in await node.service.replicas()]
+    members = node.member_names()
+    return [_replica(node, each, peer, members) for each in await node.service.replicas()]
 
 
 def _peer(request: Request) -> str | None:
@@ -267,7 +268,7 @@ def _erased(node: RunningNode, erased: Erasure | None) -> said.Erased | None:
     )
 
 
-def _replica(node: RunningNode, replica: Replica, peer: str | None) -> said.Replica:
+def _replica(node: RunningNode, replica: Replica, peer: str | None, members: Mapping[str, str]) -> said.Replica:
     return said.Replica(
         type=replica.type,
         logs=replica.logs,
@@ -288,9 +289,20 @@ def _replica(node: RunningNode, replica: Replica, peer: str | None) -> said.Repl
                 size=each.size_bytes,
                 lacking=each.lacking,
                 lag_s=round(each.lag_s, 3),
+                declined=each.declined,
             )
             for each in replica.peers
             if peer in (None, each.peer)
+        ],
+        usage=[
+            said.Usage(
+                member=each.member,
+                name=members.get(each.member) or node.name_of(each.member),
+                records=each.records,
+                size=each.size_bytes,
+                declined=each.is_declined,
+            )
+            for each in replica.usage
         ],
     )
 

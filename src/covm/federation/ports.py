@@ -95,6 +95,9 @@ class Recording(Protocol):
         Raises `NotAMember`, `NotAuthorized`, `MessageTooLarge`, `InvalidMessage` where it cannot become one.
         """
 
+    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` where so many more of a type, of so many bytes, are too much. On any thread."""
+
 
 class Access(Protocol):
     """Who may what at this node. (PeerManager, until there are members)"""

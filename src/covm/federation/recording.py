@@ -119,8 +119,12 @@ class Recorder:
             raise InvalidMessage(type_name, f"payload.{self._key_field(type_name)}", why)
         return key
 
+    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` where so many more of a type, of so many bytes, are too much. On any thread."""
+        self._scribe.require_room(type_name, records, size_bytes)
+
     async def publish(self, type_name: str, payload: object, limit_bytes: int) -> PublishedMessage:
-        """Writes the record; it is on disk when this returns. Raises as `key_for`, and `StoreError`."""
+        """Writes the record; it is on disk when this returns. Raises as `key_for`, `QuotaExceeded` and `StoreError`."""
         key = self.key_for(type_name, payload, limit_bytes)
         written = await self._scribe.write(Write(type_name, key, "put", payload, None))
         readers = [peer for peer in self._connected() if self._membership.may(peer, Action.READ, type_name).holds]
@@ -147,7 +151,15 @@ class Recorder:
     async def _record(self, staged: Sequence[Staged]) -> None:
         """Raises `StoreError`; some may be written all the same."""
         writes = (
-            Write(each.type, each.key, "put", each.payload, None, also=partial(_remove, staged_id=each.id))
+            Write(
+                each.type,
+                each.key,
+                "put",
+                each.payload,
+                None,
+                also=partial(_remove, staged_id=each.id),
+                is_promised=True,
+            )
             for each in staged
         )
         outcomes = await asyncio.gather(*map(self._scribe.write, writes), return_exceptions=True)

@@ -139,8 +139,9 @@ class FederationService(SharedData):
         each of their nodes as by `send_direct`; one that is banned here, or whose outbox is full, does not get it, and
         only where that is so of all is it `OutboxFull`. Raises, before anything is sent, `MessageTooLarge` (above
         `max_message_size`), `InvalidMessage` with the path of what does not fit, `UnknownMessageType` for a Struct
-        that is not registered, `NotAMember` and `NotAuthorized`. Raises `StoreError` where the disk failed; of a
-        durable type it may be written all the same.
+        that is not registered, `NotAMember` and `NotAuthorized`, and `QuotaExceeded` where this node's member has no
+        room for more of a durable type here. Raises `StoreError` where the disk failed; of a durable type it may be
+        written all the same.
         """
         node = self._node
         node.require_running()

@@ -54,6 +54,7 @@ from covm.federation.sync.feed import Retry
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.quotas import Usage
 from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
 from covm.federation.sync.sync_types import SyncTypes, refuse_writing
@@ -263,7 +264,8 @@ class Parts:
     def _make_sync(self) -> tuple[SyncManager, Scribe]:
         cid, around = self.federation.cid, self._surroundings()
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
-        keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
+        quota = Usage(self.config.record_quota, self.config.record_quota_bytes)
+        keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters, quota)
         # In `open` mode nobody knows who takes part, and so not who has what by now.
         keep_for_s = self.config.record_retention.total_seconds() if self.members is not None else None
         bodies = Bodies(around, keeper, self.membership, self.blobs, lambda: self.recorder.on_demand())  # noqa: PLW0108
@@ -286,7 +288,7 @@ class Parts:
         )
 
     def _make_sync_types(self) -> SyncTypes:
-        retry = self.config.connection_retry
+        config, retry = self.config, self.config.connection_retry
         return SyncTypes(
             manager=self.sync,
             resolvers=self.resolvers,
@@ -294,9 +296,7 @@ class Parts:
             registered=self.registry.names,
             store=self.store,
             transactor=self.dispatcher,
-            retry=Retry(
-                self.config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()
-            ),
+            retry=Retry(config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()),
             clock=self.clock,
             random=self.random,
         )

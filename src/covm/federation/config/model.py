@@ -88,6 +88,10 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     record_retention: timedelta = timedelta(days=30)
     """How long a value of shared data is kept here after it was replaced or deleted, and longer while a member's node
     has not heard of that; in `open` mode for good."""
+    record_quota: int = 2_000_000
+    """Records of one type that one member may have here; what is above is declined."""
+    record_quota_bytes: int = 4 * 1024**3
+    """Bytes of them, with their values as far as those are kept."""
     store_url: str = ""
     """Where the store is: empty for SQLite in the home, or `postgresql://user:password@host/database?schema=covm`."""
     connection_retry: ConnectionRetry = ConnectionRetry()

@@ -122,6 +122,9 @@ SETTINGS: Final[Mapping[str, Kind]] = {
     "handler_attempts": Whole(1, 100),
     "unhandled_retention": Duration(_SECOND, MAX_TIME_TO_LIVE),
     "record_retention": Duration(_SECOND, timedelta(days=3650)),
+    "record_quota": Whole(1, 1_000_000_000),
+    # Less than a value or two of the largest size would take some on no node.
+    "record_quota_bytes": Whole(2 * MAX_DIRECT_PAYLOAD, 1024**5),
     "store_url": Text(_store_rule),
     "connection_retry.max_retries": Whole(0, 1_000),
     "connection_retry.base_delay": Duration(10 * _MILLISECOND, timedelta(hours=1)),

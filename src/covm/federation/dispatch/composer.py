@@ -110,3 +110,8 @@ class MessageComposer:
         if size > limit:
             raise MessageTooLarge(f"the payload of {name}", size, limit)
         return name, payload, None
+
+    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` where so many more records of a type, of so many bytes, are too much."""
+        if self._records is not None:
+            self._records.require_room(type_name, records, size_bytes)

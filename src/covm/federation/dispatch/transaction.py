@@ -81,6 +81,9 @@ class Composer(Protocol):
         Raises as `FederationService.publish` does.
         """
 
+    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` where so many more records of a type, of so many bytes, are too much."""
+
 
 class Tx:
     """The store's transaction, while a handler runs in it. Afterwards every call raises `RuntimeError`.
@@ -89,7 +92,7 @@ class Tx:
     that fails, fails the transaction, also when you catch the error: nothing of it is kept.
     """
 
-    __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "failure", "publications", "records", "staged")
+    __slots__ = ("_composer", "_is_over", "_now_ms", "_tx", "_waiting", "failure", "publications", "records", "staged")
 
     def __init__(self, tx: Transaction, composer: Composer, now_ms: int) -> None:
         self._tx = tx
@@ -104,6 +107,8 @@ class Tx:
         """What is published once the transaction is committed."""
         self.records = 0
         """What was published of durable types."""
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """By type, how much is to become records, and its bytes: of this transaction, and of those before it."""
 
     @property
     def dialect(self) -> str:
@@ -160,12 +165,24 @@ class Tx:
         if key is None:
             self.publications.append((name, payload))
             return
-        self._tx.insert(tables.staged_records, ("type", "key", "payload"), [(name, key, _native.encode(payload))])
+        encoded = _native.encode(payload)
+        records, size_bytes = self._waits(name)
+        self._composer.require_room(name, records + 1, size_bytes + len(encoded))
+        self._waiting[name] = records + 1, size_bytes + len(encoded)
+        self._tx.insert(tables.staged_records, ("type", "key", "payload"), [(name, key, encoded)])
         self.records += 1
 
     def end(self) -> None:
         """The handler ended. (The dispatcher's side)"""
         self._is_over = True
+
+    def _waits(self, type_name: str) -> tuple[int, int]:
+        """Looked up once in a transaction: what waits becomes records at once, and is never much."""
+        if type_name not in self._waiting:
+            query = "SELECT count(*), sum(length(payload)) FROM covm_staged_records WHERE type = :type"
+            [(records, size_bytes)] = self._tx.execute(query, {"type": type_name}).all()
+            self._waiting[type_name] = records, int(size_bytes or 0)
+        return self._waiting[type_name]
 
     def _require_open(self) -> None:
         if self._is_over:

@@ -38,6 +38,27 @@ class BodyUnavailable(SyncError):
 
 
 @dataclass(eq=False)
+class QuotaExceeded(SyncError):
+    """A member has as much of a type on this node as it may have; nothing was written."""
+
+    type: str
+    member: str
+    """Its id; in `open` mode the peer id of its node."""
+    used: int
+    limit: int
+    unit: str
+    """`records` or `bytes`."""
+
+    def __str__(self) -> str:
+        setting = "record_quota_bytes" if self.unit == "bytes" else "record_quota"
+        room = "erase what is not needed any more, or " if self.unit == "bytes" else ""
+        return (
+            f"{self.member} has {self.used:,} {self.unit} of {self.type} on this node, and a member may have "
+            f"{self.limit:,} here: nothing was written; {room}raise {setting} on this node and the others"
+        )
+
+
+@dataclass(eq=False)
 class UnknownSyncType(SyncError):
     """No sync type of this name was registered, and nothing of a type that is called so is known."""
 

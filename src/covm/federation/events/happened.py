@@ -254,6 +254,22 @@ class EquivocationFound:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaReached:
+    """A member has as much of a type on this node as it may have: more of it is declined. Said once, and again only if
+    it has made much room meanwhile.
+
+    `member` is its id, in `open` mode the peer id of its node; empty for those whose member is not known here. `unit`
+    is `records` or `bytes`.
+    """
+
+    type: str
+    member: str
+    used: int
+    limit: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileProgressed:
     """Part of a file came (`direction`: in) or went (out). Said at most a few times a second for each file."""
 
@@ -326,6 +342,7 @@ Event = (
     | MemberRemoved
     | InviteRefused
     | EquivocationFound
+    | QuotaReached
     | Conflict
     | RecordVoided
     | FileProgressed

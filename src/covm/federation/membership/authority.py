@@ -103,6 +103,13 @@ class MembersAuthority:
         standing = self._members.standing
         return {} if standing is None else standing.erasures
 
+    def payer(self, first: First) -> str | None:
+        """The member whose node its author is by the entry that it begins with; None for a node of nobody's."""
+        ledger = self._members.ledger
+        log = ledger.identities.log_of(first.auth.identity) if ledger is not None else None
+        state = log.at(first.auth.identity) if log is not None else None
+        return str(state.member) if state is not None and first.author in state.nodes else None
+
 
 def _ends(cuts: Iterable[Cut], first: First) -> list[bytes | None]:
     places = [place_in(cut, first.log) for cut in cuts]
@@ -153,3 +160,7 @@ class EveryonesAuthority:
     def erasures(self) -> Mapping[_native.Link, Sequence[Erasure]]:
         """Nobody approves anything."""
         return {}
+
+    def payer(self, first: First) -> str | None:
+        """Its author."""
+        return first.author

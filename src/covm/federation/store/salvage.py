@@ -31,6 +31,13 @@ ROWS_AT_ONCE: Final = 64
 MAGIC: Final = b"SQLite format 3\0"
 """What every SQLite file begins with (sqlite.org/fileformat.html)."""
 
+_RECOUNT: Final = (
+    "UPDATE covm_record_logs SET records = (SELECT count(*) FROM covm_records r WHERE r.log_id = covm_record_logs.id), "
+    "size_bytes = (SELECT coalesce(sum(length(r.envelope) + coalesce(length(r.body), 0)), 0) FROM covm_records r "
+    "WHERE r.log_id = covm_record_logs.id)"
+)
+"""What members have is counted as records come and go, and some of them may be missing now."""
+
 _BACKUP: Final = "bring a backup back (`covm store restore FILE --replace`)"
 
 
@@ -150,6 +157,7 @@ def _copy(source: Any, made: list[_Made], engine: SqliteEngine, report: Salvaged
                 raw.execute(each.statement)
             except dbapi2.DatabaseError:
                 report.not_made.append(f"{each.kind} {each.name}")
+    raw.execute(_RECOUNT)
     transaction = engine.transaction()
     put_meta(transaction, NEW_INCARNATION, b"salvaged")
     transaction.end()

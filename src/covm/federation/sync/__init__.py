@@ -20,10 +20,12 @@
     forks      who wrote two records at one place               export     records as blocks of a file
     exporting  records to files, and from them                  export_rows the queries behind that
     written    where a node's logs end, and ended               announcing what is told as events
+    quotas     how much a member may have here      usage_rows the jobs that count it
+    unplaced   what waits for the record before it
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
     erasures   obeys what members approved to be erased
     verifying  whether what comes is what was signed
 
-The first ten, `leases`, `shares`, `export` and `verifying` are rules: no I/O.
+The first ten, `leases`, `shares`, `quotas`, `unplaced`, `export` and `verifying` are rules: no I/O.
 """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Final
 
-from covm.federation.events import Conflict, EventHub, RecordVoided
+from covm.federation.events import Conflict, EventHub, QuotaReached, RecordVoided
 from covm.federation.sync.taken import Taken
+
+logger = logging.getLogger("covm.federation")
 
 ONE_BY_ONE: Final = 100
 """Events within a second that are told one by one; a listener has room for ten times as many."""
@@ -31,6 +34,9 @@ class Announcer:
 
     def tell(self, taken: Taken) -> None:
         """Emits an event for each, or sums them up."""
+        for full in taken.full:
+            logger.warning("records are declined: %s; raise %s to take more", full.why, full.setting)
+            self._hub.emit(QuotaReached(*full))
         for name, key, is_open in taken.conflicts:
             self._say(Conflict(name, key, is_open), (Conflict, is_open))
         for row in taken.voided:

@@ -281,6 +281,8 @@ class Bodies:
     async def _fetch(self, lacking: Lacking, *, is_asked: bool) -> str:
         header, record = lacking.record.body, lacking.record.id
         assert header.body is not None  # noqa: S101 - what has none lacks none
+        if declined := self._keeper.why_no_body(header):
+            return declined
         why = "no peer is connected that may have it"
         for peer in self._sources(lacking):
             if peer in self._aside and not is_asked:
@@ -300,8 +302,8 @@ class Bodies:
                 self._aside.add(peer)
                 why = malformed.reason
             else:
-                await self._keeper.embody([Arrived(lacking.record, body)])
-                return ""
+                kept = await self._keeper.embody([Arrived(lacking.record, body)])
+                return "" if kept else self._keeper.why_no_body(header)
             finally:
                 self._spent_s[peer] += 0.0 if is_asked else self._now_s() - began_s
                 if self._spent_s[peer] > TURN_S:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from covm import _native
-from covm.federation.sync import tables
+from covm.federation.sync import tables, usage_rows
 from covm.federation.sync.plan import Arrived
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
@@ -104,14 +104,14 @@ def piece(tx: Transaction, record: bytes, begin: int, count: int) -> bytes | Non
 
 def put_bodies(
     tx: Transaction, arrived: Sequence[Arrived], judged: int, now_ms: int, *, is_given: bool
-) -> list[SignedRecord]:
-    """Keeps bodies that have come, as far as they are lacking still; of which records.
+) -> list[Arrived]:
+    """Keeps bodies that have come, as far as they are lacking still; which of them.
 
     Where somebody has `given` them, also those that were dropped, and those of what is void. Whoever follows changes
     sees the records anew: their judgements get numbers above `judged`. What was replaced is kept for a time from now.
     """
     condition = BARE if is_given else f"({LACKING} OR {REPLACED})"
-    kept: list[SignedRecord] = []
+    kept: list[Arrived] = []
     for each in arrived:
         done = tx.execute(
             "UPDATE covm_records AS r SET body = :body, "  # noqa: S608 - own text
@@ -121,7 +121,8 @@ def put_bodies(
             {"id": each.record.id.bytes, "body": each.body, "judged": judged + len(kept) + 1, "now": now_ms},
         )
         if done.rowcount:
-            kept.append(each.record)
+            kept.append(each)
+    usage_rows.count(tx, usage_rows.of_bodies(kept))
     return kept
 
 

@@ -170,14 +170,17 @@ class Collection(Generic[T]):
 
         It replaces the versions of the entry that it is based on, and where none is given those that this node wrote
         itself. What others wrote meanwhile stays beside it: a conflict. Raises `InvalidMessage`, `MessageTooLarge`,
-        `NotAMember`, `NotAuthorized`.
+        `NotAMember`, `NotAuthorized`, and `QuotaExceeded` where this node's member has no room for more here.
         """
         self._require_writing(self.type)
         _, payload = self._registry.to_payload(self.type, value)
         return await self._write(key, "put", payload, based_on)
 
     async def delete(self, key: str, *, based_on: Entry[T] | None = None) -> Version[T]:
-        """Says that a key has no value any more. Raises as `put`, and `UnknownEntry`."""
+        """Says that a key has no value any more. Raises as `put`, and `UnknownEntry`.
+
+        A tenth more than there is room for is kept for deletes and erases.
+        """
         self._require_writing(self.type)
         entry = based_on or await self.get(key)
         if entry is None:

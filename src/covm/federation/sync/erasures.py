@@ -44,8 +44,9 @@ class Erasures:
             erased = keeper.intake(found).erasers(records)
             if erased:
                 job = partial(plan_rows.erase, erased=erased, judged=keeper.judged)
-                changed = await keeper.amend(job, keeper.judged + len(erased))
-                keys = {(each.type, each.key) for each in found.known if each.id in changed}
+                done = await keeper.amend(job, keeper.judged + len(erased))
+                keeper.count(done.usage)
+                keys = {(each.type, each.key) for each in found.known if each.id in done.records}
                 if keys:
                     keeper.tell(Taken(keys=frozenset(keys)))
 

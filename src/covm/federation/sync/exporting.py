@@ -75,7 +75,8 @@ class Imported:
     completed: int
     """Records of them that were here without their value, and have it now."""
     refused: int
-    """Records of them that have no place here: their author forked a log too often, or began too many."""
+    """Records of them that have no place here: their author forked a log too often, or began too many, or their member
+    has as much as it may have."""
     left_out: int
     """Records of them that are in the file without their value."""
     postponed: int

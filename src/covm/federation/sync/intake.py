@@ -16,8 +16,9 @@ from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
 from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, eraser, is_one_too_many, is_open, judge
-from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
+from covm.federation.sync.logs import Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
+from covm.federation.sync.quotas import BEHIND, Batch
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
 from covm.federation.wire.sync_frames import MAX_TIPS
@@ -34,10 +35,12 @@ class Intake:
         heads: Mapping[tuple[str, str], int],
         reach: Reach,
         authority: Authority,
+        quota: Batch,
         now_ms: int,
     ) -> None:
         """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
-        self.plan = Plan()
+        self.plan = Plan(declined=quota.declined, unfit=quota.unfit)
+        self.quota = quota
         self._logs = logs
         self._held = held
         self._reach = reach
@@ -68,7 +71,9 @@ class Intake:
             if each.record.id in self._known:
                 continue
             found = self._before(each.record.body)
-            if found is None:
+            if found is None and self.quota.is_behind_declined(each.record.body):
+                self.plan.refused.append((each, BEHIND))
+            elif found is None:
                 unplaced.setdefault(each.record.body.prev, []).append(each)  # type: ignore[arg-type]
             elif (placed := self._place(each, found)) is not None:
                 self._judge(placed)
@@ -180,9 +185,6 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
-        if not len(log.branches) and self._has_too_many_logs(header):
-            self.plan.refused.append((arrived, "its author has begun too many logs"))
-            return None
         if not self._has_room(header, before):
             self.plan.postponed.add(header.log)
             return None
@@ -191,6 +193,11 @@ class Intake:
         if is_fork and len(log.branches) >= MAX_TIPS:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
+        why, body = self.quota.admits(record, arrived.body, begins=not len(log.branches))
+        if why:
+            self.plan.refused.append((arrived, why))
+            return None
+        arrived = arrived if body is arrived.body else Arrived(record, body)
         if is_fork:
             self.plan.forks.append(record)
         log = self._draft(log)
@@ -208,9 +215,7 @@ class Intake:
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
         own = (self._known[each] for each in self._own.get((known.log, known.key), ()))
-        known = known._replace(
-            is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own),
-        )
+        known = known._replace(is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own))
         row.known = known
         self._add(known)
         self._close(known)
@@ -218,10 +223,6 @@ class Intake:
         if known.superseded:
             self._supersede(known.parents, known)
         return row
-
-    def _has_too_many_logs(self, header: RecordHeader) -> bool:
-        begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
-        return self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS
 
     def _has_room(self, header: RecordHeader, before: Ended) -> bool:
         """Whether a record can be taken now; if not, whoever has it offers it again.

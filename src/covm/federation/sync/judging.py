@@ -62,6 +62,13 @@ class Authority(Protocol):
     def erasures(self) -> Mapping[_native.Link, Sequence[Erasure]]:
         """By the records that members would have erased: the erasures that stand, the one with the lowest id first."""
 
+    def payer(self, first: First) -> str | None:
+        """In whose quota a log counts that begins like this: a member's whose node its author is, in `open` mode its
+        author's; None while that is not known.
+
+        Once it is known it stays the same. Who names another's member fills nobody's quota but its own.
+        """
+
     def auth(self, type_name: str) -> Auth | Verdict:
         """By what this node writes records of a type, or why it may not."""
 
@@ -97,10 +104,10 @@ class Known(NamedTuple):
         """Whether it was judged, and does not hold."""
         return self.is_judged and not (self.counts or self.erases)
 
-
-def place_of_known(known: Known) -> Place:
-    """Where a record stands, as parents name it."""
-    return Place(known.log, known.spot.seq, known.id)
+    @property
+    def place(self) -> Place:
+        """Where it stands, as parents name it."""
+        return Place(self.log, self.spot.seq, self.id)
 
 
 class Facts(NamedTuple):

@@ -9,37 +9,35 @@ judged is held, and looked at again when that may have changed.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from covm import _native
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.offload import Offload
-from covm.federation.store.interface import Job, Store
-from covm.federation.sync import body_rows, plan_rows, rows
+from covm.federation.store.interface import Store
+from covm.federation.sync import body_rows, plan_rows, rows, usage_rows
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
-from covm.federation.sync.taken import Taken
+from covm.federation.sync.quotas import Batch, Quotas, Usage
+from covm.federation.sync.taken import Taken, taken_of
+from covm.federation.sync.unplaced import Unplaced
 from covm.federation.sync.verifying import sound_ones
 from covm.federation.wire.record import RecordHeader
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Job, Transaction
 
 T = TypeVar("T")
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
-
-MAX_UNPLACED: Final = 4096
-"""Records that wait for the one before them: what comes by reconciliation is in order, and needs no room."""
-
-MAX_UNPLACED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of them, bodies and all."""
 
 DOUBTFUL: Final = b""
 """The basis of a log whose records are to be judged anew."""
@@ -56,18 +54,20 @@ class Keeper:
         offload: Offload,
         clock: Clock,
         counters: Counters,
+        quota: Usage,
     ) -> None:
         self.logs = Logs()
         self.federation = federation
         self.store = store
         self.authority = authority
+        self.quotas = Quotas(quota, lambda first: self.authority.payer(first))  # noqa: PLW0108
         self.turn = asyncio.Lock()
         """Whoever plans holds it until what was planned is written."""
         self._offload = offload
         self._clock = clock
         self._counters = counters
         self._held = Held()
-        self._room: OrderedDict[_native.Link, Arrived] = OrderedDict()
+        self._room = Unplaced()
         self._ends: dict[_native.Link, End] = {}
         self._listed: frozenset[_native.Link] = frozenset()
         self._judged = 0
@@ -87,17 +87,18 @@ class Keeper:
         """
         if self._is_uncertain:
             # Behind the writes before it, also one that is under way still.
-            self._know(await self.store.write(rows.load))
+            self._know(*await self.store.write(_load))
             self._room.clear()
             names = self.logs.types()
             self.tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
 
     async def load(self) -> None:
         """Knows again what is on disk. Raises `StoreError`."""
-        self._know(await self.store.read(rows.load))
+        self._know(*await self.store.read(_load))
 
-    def _know(self, loaded: rows.Loaded) -> None:
+    def _know(self, loaded: rows.Loaded, usage: usage_rows.Changes) -> None:
         self.logs = Logs(loaded.logs, loaded.void)
+        self.quotas.know(usage, self.logs)
         self._judged = loaded.judged
         self._held = Held()
         for arrived, known in loaded.held:
@@ -157,11 +158,7 @@ class Keeper:
 
     async def _take(self, arrived: Sequence[Arrived]) -> Taken:
         await self.settle()
-        room: dict[_native.Link, list[Arrived]] = {}
-        for each in self._room.values():
-            if each.record.body.prev is not None:
-                room.setdefault(each.record.body.prev, []).append(each)
-        coming = [*arrived, *self._room.values()]
+        coming = [*arrived, *self._room]
         coming += self._held.behind(each.record.id for each in coming)
         known = await self._look_up(coming)
         # Behind the look-up: who may what may have changed meanwhile, and a new log is not judged again for that.
@@ -169,14 +166,8 @@ class Keeper:
             if each.record.body.prev is None:
                 self._listed |= {place.id for place in self.authority.ends(each.record.body)}
         intake = self.intake(known)
-        plan = intake.take(arrived, room)
-        for unplaced in plan.unplaced:
-            self._room[unplaced.record.id] = unplaced
-        left_bytes = MAX_UNPLACED_BYTES
-        for number, (link, waits) in enumerate(reversed(list(self._room.items()))):
-            left_bytes -= len(waits.record.envelope) + len(waits.body or b"")
-            if left_bytes < 0 or number >= MAX_UNPLACED:
-                del self._room[link]
+        plan = intake.take(arrived, self._room.behind())
+        self._room.add(plan.unplaced)
         return await self.keep(intake.told())
 
     async def reconsider(self) -> None:
@@ -184,6 +175,7 @@ class Keeper:
         async with self.turn:
             await self.settle()
         self.is_doubtful = False
+        self.quotas.assign(self.logs)
         self._list_ends()
         await self._find_ends()
         for log in list(self.logs):
@@ -245,8 +237,12 @@ class Keeper:
 
     def intake(self, found: rows.Found) -> Intake:
         """A plan to begin, with what was looked up."""
-        reach = Reach(self._listed, self._ends.items())
-        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, self._clock.now_ms())
+        reach, quota, now_ms = (
+            Reach(self._listed, self._ends.items()),
+            Batch(self.quotas, self.logs),
+            self._clock.now_ms(),
+        )
+        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, quota, now_ms)
 
     async def look_up(
         self,
@@ -275,7 +271,7 @@ class Keeper:
             # The second that follows an end of a log forks it: what it follows is the end no more by then.
             is_first = header.prev is None or header.prev in fresh or header.prev not in followed
             followed.add(header.prev)
-            if is_first and self._goes_on(header, fresh):
+            if is_first and self.logs.goes_on(header, fresh):
                 fresh.add(each.record.id)
                 ids.update((place.id, None) for place in header.parents if place.id not in fresh)
             else:
@@ -283,24 +279,18 @@ class Keeper:
                 ids.update(dict.fromkeys(builds_on(header)))
         return await self.look_up(ids, keys, logs, targets)
 
-    def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
-        """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""
-        if header.prev in fresh:
-            return True
-        log = self.logs.get(header.log)
-        if log is None:
-            return header.prev is None
-        return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
-
     async def keep(self, plan: Plan) -> Taken:
         """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""
         for _, _reason in plan.refused:
             self._counters.drop("record_refused")
         if plan.postponed:
             self._counters.drop("record_postponed", len(plan.postponed))
-        postponed = frozenset(plan.postponed)
+        full = self.quotas.decline(plan.declined, plan.unfit.values())
         if not plan.logs:
-            return Taken(refused=len(plan.refused), postponed=postponed)
+            taken = taken_of(plan, full)
+            if full:
+                self.tell(taken)
+            return taken
         for log in plan.logs.values():
             if log.number is None:
                 log.basis = self._basis(log)
@@ -310,56 +300,62 @@ class Keeper:
                 plan.logs[row.known.log].basis = DOUBTFUL
                 plan.rebased.add(row.known.log)
                 self.is_doubtful = True
-        self._is_uncertain = True
-        try:
-            kept = await self.store.write(
-                partial(plan_rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms())
-            )
-        except BaseException:
-            self.on_doubt()
-            raise
+        kept = await self._write(partial(plan_rows.write, plan=plan, judged=self._judged, now_ms=self._clock.now_ms()))
         self._judged += len(plan.judged)
         for link, log in plan.logs.items():
             log.number = kept.logs[link]
         self.logs.commit(plan.logs.values(), plan.void)
+        self.count(kept.usage)
         self._take_over(plan)
-        self._is_uncertain = False
         if kept.unseen:
             self._counters.drop("record_value_erased", kept.unseen)
-        keys = frozenset((row.known.type, row.known.key) for row in map(plan.rows.__getitem__, plan.judged))
-        placed = sum(row.is_new for row in plan.rows.values())
-        recounted = frozenset(row.known.type for row in plan.rows.values() if not row.is_new and not row.is_held)
-        lacks = any(row.lacks_body and plan.erased.get(link) is None for link, row in plan.rows.items())
-        taken = Taken(
-            placed,
-            len(plan.refused),
-            keys,
-            postponed=postponed,
-            recounted=recounted,
-            lacks_bodies=lacks,
-            forks=tuple(plan.forks),
-            conflicts=tuple(kept.conflicts),
-            voided=tuple(plan.rows[each] for each in plan.voided),
-        )
+        taken = taken_of(plan, full, kept.conflicts)
         self.tell(taken)
         return taken
 
-    async def embody(self, arrived: Sequence[Arrived], *, is_given: bool = False) -> int:
-        """Keeps bodies of records that are here without them, see `body_rows.put_bodies`. Raises `StoreError`.
+    def why_no_body(self, header: RecordHeader) -> str:
+        """Why the body of a record that is here is declined; empty where it is not."""
+        full = self.quotas.full_for_body(header)
+        if full is not None and (news := self.quotas.tell(full)):
+            self.tell(Taken(full=tuple(news)))
+        return full.why if full is not None else ""
 
-        Handlers that passed these over are given them now.
+    async def embody(self, arrived: Sequence[Arrived], *, is_given: bool = False) -> int:
+        """Keeps bodies of records that are here without them, as far as there is room; how many. Raises `StoreError`.
+
+        See `body_rows.put_bodies`. Handlers that passed these over are given them now.
         """
-        put = partial(body_rows.put_bodies, arrived=arrived, now_ms=self._clock.now_ms(), is_given=is_given)
         async with self.turn:
             await self.settle()
-            kept = await self.amend(partial(put, judged=self._judged), self._judged + len(arrived))
+            fitting = self.quotas.with_room(arrived)
+            put = partial(
+                body_rows.put_bodies,
+                arrived=fitting,
+                judged=self._judged,
+                now_ms=self._clock.now_ms(),
+                is_given=is_given,
+            )
+            kept = await self.amend(put, self._judged + len(fitting))
+            self.count(usage_rows.of_bodies(kept))
             if kept:
-                keys = frozenset((each.body.type, each.body.key) for each in kept)
+                keys = frozenset((each.record.body.type, each.record.body.key) for each in kept)
                 self.tell(Taken(keys=keys, recounted=frozenset(name for name, _ in keys)))
         return len(kept)
 
     async def amend(self, job: Job[T], judged: int) -> T:
         """With the turn: writes what changes no log. The numbers of judgements are used up to this one by then."""
+        done = await self._write(job)
+        self._judged = judged
+        return done
+
+    async def drop(self, job: Job[usage_rows.Changes]) -> None:
+        """Drops bodies, and counts what their logs have less by that. Raises `StoreError`."""
+        async with self.turn:
+            await self.settle()
+            self.count(await self._write(job))
+
+    async def _write(self, job: Job[T]) -> T:
+        """What it changes is known anew where its end was not seen. Raises `StoreError`."""
         self._is_uncertain = True
         try:
             done = await self.store.write(job)
@@ -367,8 +363,13 @@ class Keeper:
             self.on_doubt()
             raise
         self._is_uncertain = False
-        self._judged = judged
         return done
+
+    def count(self, changes: usage_rows.Changes) -> None:
+        """Logs have more, or less."""
+        for link, change in changes.items():
+            if (log := self.logs.get(link)) is not None:
+                self.quotas.add(log, change)
 
     def tell(self, taken: Taken) -> None:
         for listener in list(self.listeners):
@@ -376,7 +377,7 @@ class Keeper:
 
     def _take_over(self, plan: Plan) -> None:
         for link, row in plan.rows.items():
-            self._room.pop(link, None)
+            self._room.remove(link)
             if link in self._listed:
                 self._ends[link] = End(row.known.log, row.known.spot)
             if row.is_held:
@@ -388,3 +389,7 @@ class Keeper:
             known[link] = known[link]._replace(superseded=True)
         for link in plan.closed.keys() & known.keys():
             known[link] = known[link]._replace(closers=plan.closed[link])
+
+
+def _load(tx: Transaction) -> tuple[rows.Loaded, usage_rows.Changes]:
+    return rows.load(tx), usage_rows.load(tx)

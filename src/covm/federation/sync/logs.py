@@ -17,7 +17,7 @@ from covm.federation.identity.branches import Branches, Spot
 from covm.federation.identity.cuts import Cut, place_in
 from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, log_id
+from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord, log_id
 from covm.federation.wire.sync_frames import Tip
 
 MAX_LOGS: Final = 256
@@ -150,6 +150,15 @@ class Logs:
     def frontier(self, type_name: str) -> Frontier:
         """What is held of a type. A value: it stays as it is while records come in."""
         return self._frontiers.get(type_name, _NOTHING)
+
+    def goes_on(self, header: RecordHeader, fresh: Container[_native.Link]) -> bool:
+        """Whether a record follows the end of a log, or one of these that does: then what it follows is here."""
+        if header.prev in fresh:
+            return True
+        log = self._logs.get(header.log)
+        if log is None:
+            return header.prev is None
+        return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
 
     def commit(self, changed: Iterable[Log], void: Mapping[str, int] = MappingProxyType({})) -> None:
         """Takes over what is on disk now; `void` says by how many the void ones of a type are more, or fewer."""

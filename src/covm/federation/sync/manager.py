@@ -39,7 +39,7 @@ from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH
 from covm.federation.sync.session import Session
 from covm.federation.sync.shares import Shares
-from covm.federation.sync.standings import PeerStanding, Replica, SyncProgress, position
+from covm.federation.sync.standings import MOST_SHOWN, MemberUsage, PeerStanding, Replica, SyncProgress, position
 from covm.federation.sync.streams import SyncStreams
 from covm.federation.sync.taken import Taken
 from covm.federation.sync.written import ends_of, ends_until
@@ -139,9 +139,17 @@ class SyncManager:
                 *counted.get(name, reading.NOTHING),
                 logs.frontier(name).root,
                 tuple(self._peer(name, peer, standing) for peer, standing in self.standings(name).items()),
+                self._usage(name),
             )
             for name in names
         ]
+
+    def _usage(self, name: str) -> tuple[MemberUsage, ...]:
+        quotas = self.keeper.quotas
+        return tuple(
+            MemberUsage(member, *used, quotas.declines(name, member))
+            for member, used in quotas.largest(name, MOST_SHOWN)
+        )
 
     def _peer(self, name: str, peer: str, standing: Standing) -> PeerStanding:
         state = "interrupted" if standing.error else "differs"
@@ -162,6 +170,7 @@ class SyncManager:
             standing.size_bytes + (session.size_bytes if session is not None else 0),
             lacking,
             0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
+            len(standing.declined),
         )
 
     def progress(self, types: Collection[str], peer: str | None) -> SyncProgress:
@@ -333,9 +342,13 @@ class SyncManager:
         while True:
             await asyncio.sleep(UPKEEP_S)
             await self._trying(self.keeper.again())
+            if reopened := self.keeper.quotas.reopened():
+                self.bodies.anew()
             for peer, partner in list(self._partners.items()):
                 for name, standing in list(partner.types.items()):
-                    if standing.error:
+                    if name in reopened:
+                        standing.declined.clear()
+                    if standing.error or name in reopened:
                         self._begin(peer, name)
 
     async def _retain(self) -> None:

@@ -12,6 +12,7 @@ from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status, Verdict, waiting
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Ended, Log
+from covm.federation.sync.quotas import Full, Holder
 from covm.federation.wire.record import SignedRecord
 
 if TYPE_CHECKING:
@@ -87,5 +88,9 @@ class Plan:
     """The record before them is not here."""
     refused: list[tuple[Arrived, str]] = field(default_factory=list)
     """They have no place, and never will; or none here."""
+    declined: dict[_native.Link, Full | None] = field(default_factory=dict)
+    """Logs that are not taken any further, and the quotas that keep them out."""
+    unfit: dict[Holder, Full] = field(default_factory=dict)
+    """Quotas in which values have no room: their records are written without."""
     postponed: set[_native.Link] = field(default_factory=set)
     """Logs of which records are to be offered again: they would wait to be judged, and no more of that is held."""

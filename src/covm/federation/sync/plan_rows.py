@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from covm import _native
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
-from covm.federation.sync import tables
+from covm.federation.sync import tables, usage_rows
 from covm.federation.sync.body_rows import LACKING, REPLACED
 from covm.federation.sync.heads import Node, reached_in
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Log
 from covm.federation.sync.plan import Plan, Row
+from covm.federation.sync.quotas import Usage
 from covm.federation.sync.rows import ASIDE, all_of, in_lists, parents_in
 from covm.federation.wire.sync_frames import MAX_CARRIED_BODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from covm.federation.store.interface import Transaction
 
@@ -65,6 +67,8 @@ class Kept(NamedTuple):
     """Types and keys that have several heads from now on, or have them no more."""
     unseen: int
     """Records that were erased before their bodies were here."""
+    usage: usage_rows.Changes
+    """What its logs have more, and those less of which something was erased."""
 
 
 def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
@@ -74,17 +78,16 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     order = {record: judged + place for place, record in enumerate(plan.judged, 1)}
     fresh = [row for row in plan.rows.values() if row.is_new]
     since = {"now": now_ms, "at": judged + len(plan.judged), "bare_at": -(judged + len(plan.judged))}
+    kept = [_kept(row, plan.erased, since) for row in fresh]
     tx.insert(
         tables.records,
         _COLUMNS,
         [
-            (
-                *_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)),
-                *_kept(row, plan.erased, since),
-            )
-            for row in fresh
+            (*_values(row, numbers[row.known.log], types[row.known.type], order.get(row.known.id)), *its)
+            for row, its in zip(fresh, kept, strict=True)
         ],
     )
+    usage = _stored(fresh, [body for body, *_ in kept])
     for row in plan.rows.values():
         if not row.is_new:
             _update(tx, row, order.get(row.known.id))
@@ -98,9 +101,13 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
                 {"id": link.bytes, "closers": _spots_text(closers)},
             )
     unseen = sum(plan.erased.get(row.known.id) is not None for row in fresh)
-    for link, eraser in plan.erased.items():
-        if (mine := plan.rows.get(link)) is None or not mine.is_new:
-            unseen += _erase(tx, link, eraser)
+    looked_at = {
+        link: by for link, by in plan.erased.items() if (mine := plan.rows.get(link)) is None or not mine.is_new
+    }
+    usage_rows.add_up(usage, _freed_by(tx, looked_at).items())
+    for link, eraser in looked_at.items():
+        unseen += _erase(tx, link, eraser)
+    usage_rows.count(tx, usage)
     conflicts = dict(plan.conflicts)
     conflicts.update(((name, key), _recount(tx, types[name], key, since) > 1) for name, key in sorted(plan.recount))
     changed = [
@@ -110,7 +117,21 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
     ]
     for job in plan.also:
         job(tx)
-    return Kept(numbers, changed, unseen)
+    return Kept(numbers, changed, unseen, usage)
+
+
+def _stored(fresh: Sequence[Row], bodies: Sequence[bytes | None]) -> dict[_native.Link, Usage]:
+    """What these records, with these bodies, come to by log."""
+    records, sizes = Counter[_native.Link](), Counter[_native.Link]()
+    for row, body in zip(fresh, bodies, strict=True):
+        records[row.known.log] += 1
+        sizes[row.known.log] += len(row.arrived.record.envelope) + len(body or b"")
+    return {log: Usage(count, sizes[log]) for log, count in records.items()}
+
+
+def _freed_by(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None]) -> dict[_native.Link, Usage]:
+    """What logs have less by that; before it is done."""
+    return usage_rows.bodies_of(tx, "id", [link.bytes for link, eraser in erased.items() if eraser is not None])
 
 
 def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -> int:
@@ -129,12 +150,22 @@ def _erase(tx: Transaction, record: _native.Link, eraser: _native.Link | None) -
     return unseen
 
 
-def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], judged: int) -> set[_native.Link]:
-    """Drops bodies that are to be dropped by now; returns which records are otherwise erased than before.
+class Erased(NamedTuple):
+    """What became of an erasure."""
 
-    Whoever follows changes sees these anew: their judgements are numbered above `judged`.
+    records: set[_native.Link]
+    """Which are otherwise erased than before."""
+    usage: usage_rows.Changes
+    """What their logs have less."""
+
+
+def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], judged: int) -> Erased:
+    """Drops bodies that are to be dropped by now.
+
+    Whoever follows changes sees the records anew: their judgements are numbered above `judged`.
     """
     changed: set[_native.Link] = set()
+    freed = _freed_by(tx, erased)
     for number, (record, eraser) in enumerate(erased.items(), judged + 1):
         query = "SELECT erased_by FROM covm_records WHERE id = :id"
         by = tx.execute(query, {"id": record.bytes}).scalar()
@@ -143,7 +174,8 @@ def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], j
             query = "UPDATE covm_records SET judged = :judged WHERE id = :id AND judged IS NOT NULL"
             tx.execute(query, {"id": record.bytes, "judged": number})
             changed.add(record)
-    return changed
+    usage_rows.count(tx, freed)
+    return Erased(changed, freed)
 
 
 def _recount(tx: Transaction, type_id: int, key: str, since: Mapping[str, int]) -> int:
@@ -256,7 +288,7 @@ def _values(row: Row, log: int, type_id: int, judged: int | None) -> tuple[Any, 
 
 def _kept(
     row: Row, erased: Mapping[_native.Link, _native.Link | None], since: Mapping[str, int]
-) -> tuple[bytes | int | None, ...]:
+) -> tuple[bytes | None, bytes | None, bytes | None, int | None, int | None]:
     """Its body, what it erases and what erased it, and since when it is replaced while that is here."""
     target, eraser = row.arrived.record.body.target, erased.get(row.known.id)
     body = row.arrived.body if eraser is None else None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from covm.federation.clock import Clock
 from covm.federation.ports import Membership
-from covm.federation.sync import tables
+from covm.federation.sync import tables, usage_rows
 from covm.federation.sync.body_rows import REPLACED
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.rows import in_lists
@@ -72,7 +72,7 @@ class Retention:
         for name in self._keeper.logs.types():
             find = partial(ripe, type_name=name, readers=self._membership.readers(name), before_ms=before_ms)
             while numbers := await store.read(find):
-                await store.write(partial(drop, numbers=numbers))
+                await self._keeper.drop(partial(drop, numbers=numbers))
                 dropped += len(numbers)
             while numbers := await store.read(partial(overdue, type_name=name, before_ms=before_ms)):
                 self._gave_up(name, await store.write(partial(give_up, numbers=numbers)))
@@ -113,14 +113,21 @@ def ripe(tx: Transaction, type_name: str, readers: Sequence[str], before_ms: int
     return [row[0] for row in found if row[1] <= before_ms]
 
 
-def drop(tx: Transaction, numbers: Sequence[int]) -> None:
-    """Drops the bodies of records that are still replaced."""
+def drop(tx: Transaction, numbers: Sequence[int]) -> usage_rows.Changes:
+    """Drops the bodies of records that are still replaced; what their logs have less by that."""
+    gone: list[int] = []
     for names, values in in_lists("n", numbers):
+        query = f"SELECT number FROM covm_records WHERE number IN ({names}) AND superseded = 1"  # noqa: S608 - own names
+        gone += tx.execute(query, values).scalars()
+    freed = usage_rows.bodies_of(tx, "number", gone)
+    for names, values in in_lists("n", gone):
         tx.execute(
             "UPDATE covm_records SET body = NULL, replaced_ms = NULL, replaced_at = NULL "  # noqa: S608 - own names
-            f"WHERE number IN ({names}) AND superseded = 1",
+            f"WHERE number IN ({names})",
             values,
         )
+    usage_rows.count(tx, freed)
+    return freed
 
 
 def overdue(tx: Transaction, type_name: str, before_ms: int) -> list[int]:

@@ -10,13 +10,14 @@ import msgspec
 
 from covm import _native
 from covm.federation.clock import Clock, Random
-from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
+from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized, QuotaExceeded
 from covm.federation.identity.verdicts import Status, Verdict
 from covm.federation.sync.intake import Intake
-from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open, place_of_known
+from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.logs import First, Log
 from covm.federation.sync.plan import Arrived, Row
+from covm.federation.sync.quotas import Usage
 from covm.federation.sync.rows import Found
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
@@ -30,6 +31,7 @@ from covm.federation.wire.record import (
     SignedRecord,
     encode_record,
     encode_record_body,
+    log_id,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
 
 MAX_GROUP: Final = 256
 """Writes of one commit."""
+
+
+SEAL_BYTES: Final = 128
+"""What an envelope has around a header, and a little more."""
+
+HEADER_BYTES: Final = 1024
+"""As much as a record has beside its value, unless it is based on very many."""
 
 
 class Write(NamedTuple):
@@ -52,6 +61,8 @@ class Write(NamedTuple):
     """What is written in the same commit."""
     target: SignedRecord | None = None
     """What it erases."""
+    is_promised: bool = False
+    """Whether there was room for it when it was handed in: then it is written however much has come since."""
 
 
 class Written(NamedTuple):
@@ -82,8 +93,8 @@ class Scribe:
     async def write(self, write: Write) -> Written:
         """Writes one record; it is on disk when this returns.
 
-        Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, with nothing written, and `StoreError`: then it may
-        be written all the same.
+        Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, `QuotaExceeded`, with nothing written, and
+        `StoreError`: then it may be written all the same.
         """
         if len(write.key) > MAX_RECORD_KEY or not write.key:
             raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
@@ -93,6 +104,20 @@ class Scribe:
             if not done.done():
                 await self._write_group()
         return await done
+
+    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` where so many more records, with values of so many bytes, have no room.
+
+        Called on any thread: it reads only.
+        """
+        authority, author = self._keeper.authority, self._keypair.peer_id
+        if isinstance(auth := authority.auth(type_name), Verdict):
+            raise NotAuthorized(f"writing {type_name}", auth.reason)
+        log = log_id(type_name, author, self._incarnation())
+        holder = self._keeper.quotas.holder(type_name, First(log, author, auth))
+        full = self._keeper.quotas.full(holder, Usage(records, records * HEADER_BYTES), size_bytes)
+        if full is not None:
+            raise QuotaExceeded(*full)
 
     async def _write_group(self) -> None:
         """Writes what waits. Whoever comes first writes for those behind."""
@@ -106,7 +131,7 @@ class Scribe:
             for write, done in group:
                 try:
                     written.append((done, self._one(intake, write, unsealed)))
-                except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
+                except (NotAuthorized, MessageTooLarge, InvalidMessage, QuotaExceeded) as error:
                     _fail(done, error)
             rows = intake.plan.rows
             self._seal(rows, unsealed)
@@ -157,6 +182,10 @@ class Scribe:
             if len(body) > limit:
                 raise MessageTooLarge(write.type, len(body), limit)
         data, record = self._unsealed(intake, write, log, auth, body)
+        full = intake.quota.full(record.body, len(data) + SEAL_BYTES, len(body or b""))
+        if full is not None and not write.is_promised:
+            raise QuotaExceeded(*full)
+        intake.quota.promise(record.id)
         unsealed[record.id] = data
         intake.take([Arrived(record, body)], {})
         row = intake.plan.rows[record.id]
@@ -199,7 +228,10 @@ class Scribe:
             seq=last[0].seq + 1 if last else 1,
             prev=last[1] if last else None,
             parents=tuple(
-                sorted(map(place_of_known, parents), key=lambda place: (place.log.bytes, place.seq, place.id.bytes))
+                sorted(
+                    (known.place for known in parents),
+                    key=lambda place: (place.log.bytes, place.seq, place.id.bytes),
+                )
             ),
             auth=auth,
             hlc=hlc,

@@ -38,7 +38,10 @@ from covm.federation.wire.sync_frames import (
 )
 
 MAX_DECLINED: Final = 4096
-"""Logs of one peer that are remembered as not to be had from it."""
+"""Logs of one peer that are remembered as not to be had from it, or not wanted."""
+
+WHATEVER: Final[Tips] = ()
+"""Of a log that is declined however far the peer has it."""
 
 MAX_MET: Final = 32
 """Records of one log that were sent to us in vain, and are named the next time."""
@@ -81,6 +84,8 @@ class Session:
         self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
         self._in_vain = 0
+        self._refused: set[_native.Link] = set()
+        """Logs of which nothing more is taken here, whatever the peer has of them."""
         self._postponed: set[_native.Link] = set()
         """Logs of which records have no room here: not to be had now, and not declined."""
 
@@ -94,7 +99,7 @@ class Session:
             except ValueError as error:
                 raise self._breach("sync_contradicted", str(error)) from None
             differs.update(each.log for each in told)
-            differing = {each.log: each.tips for each in told if self._declined.get(each.log) != each.tips}
+            differing = {each.log: each.tips for each in told if not self._is_declined(each.log, each.tips)}
             self._told.update((log, self._more(log, tips)) for log, tips in differing.items())
             logs = list(differing)
             for start in range(0, len(logs), MAX_WANTS):
@@ -125,7 +130,9 @@ class Session:
                     self._decline(log, theirs[log])
                     del theirs[log]
                     self._leases.give_back([log], self)
-                for log in self._postponed & theirs.keys():
+                for log in self._refused & theirs.keys():
+                    self._decline(log, WHATEVER)
+                for log in (self._postponed | self._refused) & theirs.keys():
                     del theirs[log]
                     self._leases.give_back([log], self)
         finally:
@@ -160,7 +167,8 @@ class Session:
         if taken.malformed:
             raise self._breach("sync_garbage", "it sent what is no record, or was not asked for")
         self._postponed |= taken.postponed
-        return taken.placed > 0 or bool(taken.postponed) or await self._meets(response.records[-1])
+        self._refused |= taken.declined
+        return taken.placed > 0 or bool(taken.postponed or taken.declined) or await self._meets(response.records[-1])
 
     async def _meets(self, last: Carried) -> bool:
         """Whether an answer that brought nothing new brings this further: the next begins where it ended."""
@@ -205,6 +213,11 @@ class Session:
         number, places = log.number, list(_growing(log.branches))
         found = await self._keeper.store.read(lambda tx: rows.ids_at(tx, number, places))
         return [*self._met.get(log.link, ()), *found][:MAX_HAVE]
+
+    def _is_declined(self, log: _native.Link, tips: Tips) -> bool:
+        if self._keeper.quotas.is_closed(log):
+            self._decline(log, WHATEVER)
+        return self._declined.get(log) in (tips, WHATEVER)
 
     def _decline(self, log: _native.Link, tips: Tips) -> None:
         if len(self._declined) >= MAX_DECLINED:

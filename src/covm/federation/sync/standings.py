@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from covm.federation.sync.frontier import EMPTY_ROOT
+
+MOST_SHOWN: Final = 8
+"""Members whose usage is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class PeerStanding:
     """About how many of the peer's records are known to be lacking here, while it is asked."""
     lag_s: float
     """How long this node and the peer have not held the same, in seconds; 0 where they do."""
+    declined: int = 0
+    """Logs of the peer's that are not taken any further here: what keeps most of them out says `Replica.usage`."""
 
 
 def position(own: bytes, theirs: bytes, asked: bytes | None, *, is_lacking: bool) -> str:
@@ -43,6 +49,20 @@ def position(own: bytes, theirs: bytes, asked: bytes | None, *, is_lacking: bool
     if is_lacking:
         return "behind"
     return "ahead" if theirs in (asked, EMPTY_ROOT) else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUsage:
+    """How much one member has here of a type, by all its nodes."""
+
+    member: str
+    """Its id, in `open` mode the peer id of its node; empty for all those together whose member is not known here."""
+    records: int
+    """Records, of which `record_quota` are taken."""
+    size_bytes: int
+    """Bytes of them, and of their values as far as those are here, of which `record_quota_bytes` are taken."""
+    is_declined: bool
+    """Whether more of it is declined, for want of room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +85,8 @@ class Replica:
     """Equal roots, equal records."""
     peers: tuple[PeerStanding, ...]
     """Connected peers that hold something of it."""
+    usage: tuple[MemberUsage, ...] = ()
+    """The members that have most of it here, up to `MOST_SHOWN`, the largest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,13 @@ logs: Final = Table(
     Column("number", BigInteger, nullable=False),
     Column("nonce", LargeBinary, nullable=False),
     Column("basis", LargeBinary, nullable=False),
+    Column("records", BigInteger, nullable=False, server_default=text("0")),
+    Column("size_bytes", BigInteger, nullable=False, server_default=text("0")),
 )
-"""`number` and `nonce` are the author's incarnation; `basis` is what its records were judged on, beside themselves."""
+"""`number` and `nonce` are the author's incarnation; `basis` is what its records were judged on, beside themselves.
+`records` and `size_bytes` count its records, and the bytes of their envelopes and bodies, in the transactions that
+store and drop them.
+"""
 
 branches: Final = Table(
     "covm_record_branches",
