@@ -115,7 +115,10 @@ async def test_logs_that_are_told_and_not_delivered_are_not_asked_for_again() ->
         assert len([request for request in peer.asked if request.wants]) == 1
 
 
-@pytest.mark.parametrize("which", ["garbage", "another log", "another type", "another federation", "another body"])
+@pytest.mark.parametrize(
+    "which",
+    ["garbage", "another size", "not signed", "another log", "another type", "another federation", "another body"],
+)
 @virtually
 async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(which: str) -> None:
     async with scene() as world:
@@ -125,14 +128,17 @@ async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(wh
         other = Scribbler("someone else")
         sent = {
             "garbage": [Carried(b"garbage", None)],
+            "another size": [Carried(records[0].envelope, b"longer than it says" * 9)],
+            "not signed": [Carried(records[0].envelope[:-1] + b"?", author.bodies[records[0].id])],
             "another log": other.carried(other.write("oven", 1)),
             "another type": author.carried(author.write("oven", 1, type="other.type")),
             "another federation": author.carried(author.write("oven", 1, federation=LINK)),
-            "another body": [Carried(records[0].envelope, b"another body")],
+            "another body": [Carried(records[0].envelope, bytes(records[0].body.size))],
         }[which]
         peer = await SyncPeer.join(world, victim, answers=holding(records[-1], lambda _request: sent))
         peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
-        await in_time(lambda: dropped(victim, "sync_garbage"))
+        reason = "malformed_frame" if which in ("garbage", "another size") else "sync_garbage"
+        await in_time(lambda: dropped(victim, reason))
         assert charged[peer.peer] == 1
         assert {log.author for log in victim.service._node.sync.keeper.logs} == {
             each.peer_id for each in world.machines

@@ -78,7 +78,7 @@ class Session:
         self._clock = clock
         self._brought = brought
         self._deep: set[_native.Link] = set()
-        self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
+        self._met: dict[_native.Link, list[_native.Link]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
         self._in_vain = 0
         self._postponed: set[_native.Link] = set()
@@ -169,11 +169,10 @@ class Session:
         if isinstance(record, Malformed) or record.body.log not in self._deep or self._in_vain > MAX_IN_VAIN:
             return False
         met = self._met.setdefault(record.body.log, [])
-        place = (record.body.seq, record.id)
         lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, [record.id]))
-        if lacking or place in met:
+        if lacking or record.id in met:
             return False
-        met.insert(0, place)
+        met.insert(0, record.id)
         del met[MAX_MET:]
         return True
 
@@ -189,7 +188,7 @@ class Session:
         left = MAX_HAVES
         for link in logs:
             log = self._keeper.logs.get(link)
-            tips = [] if log is None else [(tip.seq, tip.id) for tip in log.tips()]
+            tips = [] if log is None else [tip.id for tip in log.tips()]
             is_deep = link in self._deep and log is not None
             have = await self._far_back(log) if is_deep and log is not None else tips
             if wants and len(have) > left:
@@ -198,7 +197,7 @@ class Session:
             wants.append(Wanted(link, have, deep=is_deep))
         return wants
 
-    async def _far_back(self, log: Log) -> list[tuple[int, _native.Link]]:
+    async def _far_back(self, log: Log) -> list[_native.Link]:
         """Records behind the tips, so that the peer knows one of them."""
         if log.number is None:
             return []
