@@ -48,11 +48,11 @@ class Log:
     """By what the log began, on each branch that has a first record."""
     basis: bytes = b""
     """What its records were judged on; see `Authority.basis`."""
+    link: _native.Link = field(init=False)
+    """Its id."""
 
-    @property
-    def link(self) -> _native.Link:
-        """Its id."""
-        return log_id(self.type, self.author, self.incarnation)
+    def __post_init__(self) -> None:
+        self.link = log_id(self.type, self.author, self.incarnation)
 
     def copy(self) -> Log:
         """One that can be changed by itself."""
@@ -69,10 +69,10 @@ class Log:
 
     def take(self, record: SignedRecord, before: Spot | None) -> Spot:
         """Gives a record its place."""
-        place = self.branches.take(record.id, before)
+        place, ended = self.branches.take(record.id, before), Ended(record.body.hlc, None)
         if place.branch == len(self.ends):
-            self.ends.append(Ended(record.body.hlc, None))
-        self.ends[place.branch] = Ended(record.body.hlc, None)
+            self.ends.append(ended)
+        self.ends[place.branch] = ended
         if before is None:
             self.firsts[place.branch] = record.body.auth
         return place
