@@ -20,6 +20,7 @@
     forks      who wrote two records at one place               export     records as blocks of a file
     exporting  records to files, and from them                  export_rows the queries behind that
     written    where a node's logs end, and ended               announcing what is told as events
+    verifying  a batch of records ahead of the one taken
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
 

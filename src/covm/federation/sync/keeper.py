@@ -27,11 +27,8 @@ from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
-from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
-
-MAX_BATCH: Final = 512
-"""Records that are judged and written at once: some 10 ms of the event loop."""
+from covm.federation.sync.verifying import MAX_BATCH, Verifying
+from covm.federation.wire.record import Place, RecordHeader, SignedRecord
 
 MAX_UNPLACED: Final = 4096
 """Records that wait for the one before them: what comes by reconciliation is in order, and needs no room."""
@@ -122,27 +119,29 @@ class Keeper:
 
         `accepts` says whether a record is one of those that were asked for.
         """
+        return await self.take_verified(self.verifying(envelopes, bodies), accepts)
+
+    def verifying(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None]) -> Verifying:
+        """Begins to verify what is to be taken soon."""
+        return Verifying(envelopes, bodies, self.federation, self._offload)
+
+    async def take_verified(
+        self, verifying: Verifying, accepts: Callable[[RecordHeader], bool] = lambda _header: True
+    ) -> Taken:
+        """As `take`, of what is being verified already."""
         total, sound = Taken(), 0
-        verified = asyncio.ensure_future(self._verified(envelopes, bodies, 0))
         try:
-            for start in range(0, len(envelopes), MAX_BATCH):
-                arrived = [each for each in await verified if accepts(each.record.body)]
-                # The next ones are verified while these are judged and written.
-                verified = asyncio.ensure_future(self._verified(envelopes, bodies, start + MAX_BATCH))
+            async for batch in verifying.batches():
+                arrived = [each for each in batch if accepts(each.record.body)]
                 sound += len(arrived)
                 async with self.turn:
                     taken = await self._take(arrived)
                 total = total.and_(taken)
         finally:
-            verified.cancel()
-        if malformed := len(envelopes) - sound:
+            verifying.cancel()
+        if malformed := verifying.count - sound:
             self._counters.drop("malformed_record", malformed)
         return total._replace(malformed=malformed)
-
-    async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
-        """Those of one batch whose signature and form hold."""
-        some, theirs = envelopes[start : start + MAX_BATCH], bodies[start : start + MAX_BATCH]
-        return await self._offload.run(lambda: _verified(some, theirs, self.federation)) if some else []
 
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
@@ -378,21 +377,6 @@ class Keeper:
             known[link] = known[link]._replace(superseded=True)
         for link in plan.closed.keys() & known.keys():
             known[link] = known[link]._replace(closers=plan.closed[link])
-
-
-def _verified(envelopes: Sequence[bytes], bodies: Sequence[bytes | None], federation: _native.Link) -> list[Arrived]:
-    """Those whose signature and form hold, with the bodies that are theirs."""
-    found: list[Arrived] = []
-    for record, body in zip(open_records(envelopes), bodies, strict=True):
-        if isinstance(record, Malformed) or record.body.federation != federation:
-            continue
-        if body is not None:
-            try:
-                decode_record_body(body, record.body)
-            except Malformed:
-                continue
-        found.append(Arrived(record, body))
-    return found
 
 
 def place_of_known(known: Known) -> Place:
