@@ -79,11 +79,11 @@ class Log:
 
     def last(self) -> tuple[Spot, _native.Link, Ended] | None:
         """The record behind which its author goes on: the one with the highest number."""
-        spots = [Spot(index, self.branches[index].tip_seq) for index in range(len(self.branches))]
-        if not spots:
+        if not len(self.branches):
             return None
-        spot = max(spots, key=lambda each: each.seq)
-        return spot, self.branches[spot.branch].tip, self.ends[spot.branch]
+        index = max(range(len(self.branches)), key=lambda each: self.branches[each].tip_seq)
+        branch = self.branches[index]
+        return Spot(index, branch.tip_seq), branch.tip, self.ends[index]
 
     def first(self, branch: int) -> First:
         """What the first record behind a branch says of its log."""
