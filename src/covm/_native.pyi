@@ -27,6 +27,7 @@ __all__ = [
     "open_envelopes",
     "parse_multiaddr",
     "parse_peer_id",
+    "split_records",
     "switch_off",
     "switch_on",
     "switches",
@@ -178,6 +179,13 @@ def open_envelopes(kind: str, envelopes: Sequence[bytes]) -> list[tuple[str, byt
 
     The reasons are too_large, malformed, not_canonical, wrong_kind, bad_signature and key_type. Other threads run
     meanwhile, and a large batch is spread over several.
+    """
+
+def split_records(data: bytes, bare: bytes, limit: int) -> tuple[list[bytes], list[bytes | None]]:
+    """The records of a sync frame, which stand one behind the other: their envelopes, and each one's body or None.
+
+    `bare` has a bit for each, the lowest of the first byte first: set where no body follows. Raises ValueError for
+    what are not records, and for more than `limit`. Nothing is verified.
     """
 
 class NodeStopped(RuntimeError):

@@ -159,7 +159,8 @@ class Flood:
         return told(self.records[self.length - 1])
 
     def behind(self, want: Wanted) -> list[Carried]:
-        at = want.have[-1][0] if want.have else 0
+        held = [each.id for each in self.records]
+        at = held.index(want.have[-1]) + 1 if want.have else 0
         return self.author.carried(*self.records[at : min(at + 30, self.length)])
 
     def count_at(self, machine: Machine) -> int:

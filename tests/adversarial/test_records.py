@@ -14,7 +14,8 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, keeper, quotas, rows, unplaced
+from covm.federation.sync import held, intake, judging, quotas, rows, unplaced
+from covm.federation.sync.verifying import MAX_BATCH
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
 
@@ -343,8 +344,8 @@ async def test_what_lies_behind_a_void_record_of_the_same_log_is_superseded_thro
 async def test_ten_thousand_authors_write_one_key_and_one_more_looks_up_none_of_their_versions() -> None:
     records = [Author(f"author {number}").write("key") for number in range(10_000)]
     shelf = await Shelf().open()
-    for start in range(0, len(records), keeper.MAX_BATCH):
-        await shelf.take(*records[start : start + keeper.MAX_BATCH])
+    for start in range(0, len(records), MAX_BATCH):
+        await shelf.take(*records[start : start + MAX_BATCH])
     assert await shelf.conflicts() == ["key"]
     last = LIAR.write("key", "one more", on=records[:100])
     found = await shelf.keeper.look_up([each.id for each in records[:100]], [(TYPE, "key")], [last.body.log])

@@ -61,30 +61,30 @@ ODD: tuple[Any, ...] = (
 )
 
 
-def written() -> list[SignedRecord]:
-    """Two logs, one of them forked."""
+def written() -> tuple[list[SignedRecord], dict[_native.Link, bytes | None]]:
+    """Two logs, one of them forked; and the bodies."""
     ash, birch = Author("ash"), Author("birch")
     records = [ash.write("oven", 0)]
     records += [ash.write("oven", number, after=records[0]) for number in (1, 2)]
     records += [birch.write("mill", 0)]
     records += [birch.write("mill", number, after=records[-1]) for number in (1,)]
-    return records
+    return records, {**ash.bodies, **birch.bodies}
 
 
-RECORDS = written()
+RECORDS, BODIES = written()
 LOG = RECORDS[0].body.log
 
 
 def frames() -> list[KnownSyncFrame]:
     """What honest nodes say."""
-    carried = [Carried(each.envelope, b"body" if number % 2 else None) for number, each in enumerate(RECORDS)]
+    carried = [Carried(each.envelope, BODIES[each.id] if number % 2 else None) for number, each in enumerate(RECORDS)]
     told = Told(LOG, (Tip(2, RECORDS[1].id), Tip(2, RECORDS[2].id)))
     return [
         SyncHello((1, 0), [(TYPE, b"r" * 32)]),
         SyncHello((1, 0)),
         SyncNews([(TYPE, b"n" * 32)], [TYPE]),
         SyncRequest(number=1, type=TYPE, probes=[Probe(b"", 0, b""), Probe(b"\1", 3, b"d" * 32)]),
-        SyncRequest(number=2, type=TYPE, wants=[Wanted(LOG, [(1, RECORDS[0].id)], deep=False)]),
+        SyncRequest(number=2, type=TYPE, wants=[Wanted(LOG, [RECORDS[0].id], deep=False)]),
         SyncRequest(number=3, type=TYPE, wants=[Wanted(LOG, [], deep=True)]),
         SyncResponse(number=1, found=[Found(b"", [Inner(3, 5, b"d" * 32)], [told])]),
         SyncResponse(number=2, records=carried, more=True),

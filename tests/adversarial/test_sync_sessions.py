@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.adversarial.blob_peer import charges
@@ -25,6 +26,7 @@ from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
 from tests.unit.test_sync_stories import all_have, eventually
 
+from covm._native import Link
 from covm.federation.sync import intake, leases, library, session
 from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.record import SignedRecord
@@ -38,6 +40,7 @@ from covm.federation.wire.sync_frames import (
     Tip,
     Told,
 )
+from covm.testing import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World
 
@@ -115,7 +118,10 @@ async def test_logs_that_are_told_and_not_delivered_are_not_asked_for_again() ->
         assert len([request for request in peer.asked if request.wants]) == 1
 
 
-@pytest.mark.parametrize("which", ["garbage", "another log", "another type", "another federation", "another body"])
+@pytest.mark.parametrize(
+    "which",
+    ["garbage", "another size", "not signed", "another log", "another type", "another federation", "another body"],
+)
 @virtually
 async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(which: str) -> None:
     async with scene() as world:
@@ -125,14 +131,17 @@ async def test_what_is_no_record_or_was_not_asked_for_is_charged_and_not_kept(wh
         other = Scribbler("someone else")
         sent = {
             "garbage": [Carried(b"garbage", None)],
+            "another size": [Carried(records[0].envelope, b"longer than it says" * 9)],
+            "not signed": [Carried(records[0].envelope[:-1] + b"?", author.bodies[records[0].id])],
             "another log": other.carried(other.write("oven", 1)),
             "another type": author.carried(author.write("oven", 1, type="other.type")),
             "another federation": author.carried(author.write("oven", 1, federation=LINK)),
-            "another body": [Carried(records[0].envelope, b"another body")],
+            "another body": [Carried(records[0].envelope, bytes(records[0].body.size))],
         }[which]
         peer = await SyncPeer.join(world, victim, answers=holding(records[-1], lambda _request: sent))
         peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
-        await in_time(lambda: dropped(victim, "sync_garbage"))
+        reason = "malformed_frame" if which in ("garbage", "another size") else "sync_garbage"
+        await in_time(lambda: dropped(victim, reason))
         assert charged[peer.peer] == 1
         assert {log.author for log in victim.service._node.sync.keeper.logs} == {
             each.peer_id for each in world.machines
@@ -250,3 +259,47 @@ async def test_who_answers_slowly_what_another_has_brought_meanwhile_is_asked_fo
         await eventually(lambda: all_have(world.machines, "one 0", 0))
         slow.say(slow.theirs[0], SyncResponse(number=slow.asked[1].number, records=author.carried(one)))
         await eventually(lambda: all_have(world.machines, "two 0", 0))
+
+
+def in_parts(records: Sequence[SignedRecord], author: Scribbler, *, forgets: bool = False) -> Any:
+    """Answers with the first record of a log, says that there are more, and gives those to who names it."""
+
+    def answers(request: SyncRequest) -> Sequence[SyncResponse]:
+        if request.probes:
+            return [SyncResponse(number=request.number, found=[Found(b"", [], [told(records[-1])])])]
+        is_first = forgets or request.wants[0].have != [records[0].id]
+        part = records[:1] if is_first else records[1:]
+        return [SyncResponse(number=request.number, records=author.carried(*part), more=is_first)]
+
+    return answers
+
+
+def named(peer: SyncPeer) -> list[list[Link]]:
+    """What the victim named as held, in each question."""
+    return [request.wants[0].have for request in peer.asked if request.wants]
+
+
+@virtually
+async def test_what_follows_an_answer_is_asked_for_while_that_is_written() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        author, records = chain(3)
+        peer = await SyncPeer.join(world, victim, answers=in_parts(records, author))
+        victim.disk.faults = DiskFaults(fastest_s=2.0, slowest_s=2.0)
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: named(peer) == [[], [records[0].id]])
+        assert victim.service._node.sync.keeper.logs.get(records[0].body.log) is None
+        victim.disk.faults = DiskFaults()
+        await eventually(lambda: all_have(world.machines, "mallory 2", 2))
+        assert len(named(peer)) == 2
+
+
+@virtually
+async def test_one_who_says_for_ever_that_there_is_more_is_asked_once_too_often() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        author, records = chain(3)
+        peer = await SyncPeer.join(world, victim, answers=in_parts(records, author, forgets=True))
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await world.sleep(A_WHILE)
+        assert named(peer) == [[], [records[0].id], [records[0].id]]

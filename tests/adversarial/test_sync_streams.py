@@ -158,7 +158,7 @@ async def test_a_question_that_names_more_records_than_it_may_is_not_looked_up(
         log = next(iter(victim.service._node.sync.keeper.logs)).link
         peer = await SyncPeer.join(world, victim)
         stream = await peer.open(victim)
-        have = [(1, cid(b"%d" % number)) for number in range(MAX_HAVE - 70)]
+        have = [cid(b"%d" % number) for number in range(MAX_HAVE - 70)]
         wants = [Wanted(log, have, deep=False)] * MAX_WANTS
         peer.say(stream, SyncRequest(number=1, type=NOTE, wants=wants))
         await in_time(lambda: len(peer.said_on(stream)) == 2)

@@ -65,6 +65,32 @@ async def test_a_writer_that_does_not_wait_for_its_end_makes_no_node_fork_its_lo
 
 
 @virtually
+async def test_what_is_written_at_once_shares_one_commit() -> None:
+    async with World(names=["mill"]) as world:
+        [mill] = world.machines
+        await mill.start()
+        commits: list[int] = []
+        mill.service._node.sync.keeper.listeners.append(lambda taken: commits.append(taken.placed))
+        await asyncio.gather(*(notes(mill).put(f"sack {number}", number) for number in range(100)))
+        assert commits == [100]
+
+
+@virtually
+async def test_a_writer_that_gives_up_takes_nobody_with_it() -> None:
+    async with World(names=["mill"]) as world:
+        [mill] = world.machines
+        await mill.start()
+        mill.disk.faults = DiskFaults(fastest_s=1.0, slowest_s=1.0)
+        first = asyncio.create_task(notes(mill).put("oven", 1))
+        other = asyncio.create_task(notes(mill).put("sack", 2))
+        await asyncio.sleep(1.5)
+        first.cancel()
+        assert (await other).value == 2
+        assert first.cancelled()
+        assert [each.value for each in await notes(mill).history("oven")] == [1]
+
+
+@virtually
 async def test_a_node_whose_clock_was_hours_ahead_goes_on_writing_once_it_is_right() -> None:
     async with World(names=["mill", "farm"]) as world:
         await met(world)

@@ -122,7 +122,7 @@ async def test_a_question_is_answered_while_the_disk_is_ahead_of_what_is_known_o
     before = before.copy()
     await shelf.take(other)
     shelf.keeper.logs.commit([before])
-    question = SyncRequest(number=1, type=TYPE, wants=[Wanted(first.body.log, [(2, other.id)], deep=True)])
+    question = SyncRequest(number=1, type=TYPE, wants=[Wanted(first.body.log, [other.id], deep=True)])
     response = await answered(shelf.keeper, question)
     assert isinstance(response, SyncResponse)
     assert {each.envelope for each in response.records} == {first.envelope, second.envelope}

@@ -12,6 +12,7 @@ use crate::dagcbor::{self, Limits};
 use crate::envelope::{self, EnvelopeError};
 use crate::join::{self, Frame};
 use crate::keyfile::{self, Seed};
+use crate::records;
 use crate::streams::frame::{FrameReader, append_frame};
 
 /// A decoder under test.
@@ -28,6 +29,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "dagcbor", run: dagcbor_document, corpus: dagcbor_corpus },
     Target { name: "envelope", run: signed_envelope, corpus: envelope_corpus },
+    Target { name: "records", run: carried_records, corpus: records_corpus },
     Target { name: "keyfile", run: key_file, corpus: keyfile_corpus },
     Target { name: "frames", run: stream_frames, corpus: frames_corpus },
     Target { name: "join", run: join_frame, corpus: join_corpus },
@@ -36,6 +38,9 @@ pub const TARGETS: &[Target] = &[
 
 /// The longest frame that [`stream_frames`] reads: small, so that mutated lengths fall on either side of it.
 const FRAME_BYTES: usize = 1024;
+
+/// Records of one input of [`carried_records`].
+const RECORDS: usize = 16;
 
 /// Bytes of a join frame's length prefix, which is read apart from the frame.
 const JOIN_PREFIX: usize = 2;
@@ -85,6 +90,17 @@ pub fn signed_envelope(bytes: &[u8]) -> bool {
         Err(EnvelopeError::TooLarge) => panic!("fuzz inputs are small"),
         Err(_) => false,
     }
+}
+
+/// Records that come apart are, one behind the other, the bytes again.
+pub fn carried_records(bytes: &[u8]) -> bool {
+    let Some((bare, joined)) = bytes.split_first() else { return false };
+    let Ok(found) = records::split(joined, &[*bare], RECORDS) else { return false };
+    assert!(found.len() <= RECORDS);
+    let again: Vec<u8> =
+        found.iter().flat_map(|each| [each.envelope, each.body.unwrap_or(&[])]).flatten().copied().collect();
+    assert_eq!(again, joined, "put together again, they are other bytes");
+    true
 }
 
 /// What parses renders to the same bytes.
@@ -194,6 +210,16 @@ fn dagcbor_corpus() -> Vec<Vec<u8>> {
 fn envelope_corpus() -> Vec<Vec<u8>> {
     let payloads: [&[u8]; 4] = [b"", b"x", &[0; 200], &[0xff; 127]];
     payloads.iter().map(|payload| envelope::seal(&fuzz_key(), KIND, payload)).collect()
+}
+
+fn records_corpus() -> Vec<Vec<u8>> {
+    let record = |size: usize| {
+        let header = Ipld::Map([("size".to_owned(), Ipld::Integer(size as i128))].into());
+        let header = dagcbor::encode(&header, &Limits::default()).expect("within the limits");
+        envelope::seal(&fuzz_key(), "/covm/record", &header)
+    };
+    let (large, none) = (record(40), record(0));
+    [[&[0][..], &large, &[7; 40], &none].concat(), [&[0b01][..], &large, &large, &[7; 40]].concat(), vec![0]].to_vec()
 }
 
 fn keyfile_corpus() -> Vec<Vec<u8>> {

@@ -7,6 +7,7 @@
 //! | [`streams`] | framed streams with byte credit both ways |
 //! | [`gossip`], [`verify`] | gossipsub as we use it; envelopes opened off the swarm's task |
 //! | [`envelope`], [`dagcbor`], [`keyfile`], [`did`] | signed bytes, their encoding, the key and its names |
+//! | [`records`] | records one behind the other, as they are carried |
 //! | [`queue`], [`event`], [`executor`], [`runtime`] | how results get out, and where tasks run |
 //! | [`addresses`], [`limits`], [`switches`] | what addresses may be; every bound; defences that tests switch off |
 //! | [`fuzzing`] | one entry for each decoder of bytes from outside |
@@ -25,6 +26,7 @@ pub mod keyfile;
 pub mod limits;
 pub mod node;
 pub mod queue;
+pub mod records;
 pub mod runtime;
 pub mod streams;
 pub mod switches;

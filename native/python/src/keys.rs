@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use covm_core::did::{did_key, did_key_of_peer};
 use covm_core::keyfile::{self, Seed};
-use covm_core::{envelope, limits};
+use covm_core::{PeerId, envelope, limits, records};
 
 create_exception!(
     covm._native,
@@ -145,18 +145,45 @@ fn raise(py: Python<'_>, error: &keyfile::KeyFileError) -> PyErr {
 fn open_envelopes<'py>(py: Python<'py>, kind: &str, envelopes: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
     let opened = py.detach(|| envelope::open_many(kind, &envelopes));
     let list = PyList::empty(py);
+    // One author often signed many in a row, and to spell a peer id takes as long as all else here.
+    let mut last: Option<(PeerId, Bound<'py, PyString>)> = None;
     for opened in opened {
         match opened {
-            Ok((peer, payload)) => list.append((peer.to_base58(), PyBytes::new(py, &payload)))?,
+            Ok((peer, payload)) => {
+                let name = match &last {
+                    Some((same, name)) if *same == peer => name.clone(),
+                    _ => PyString::new(py, &peer.to_base58()),
+                };
+                list.append((&name, PyBytes::new(py, &payload)))?;
+                last = Some((peer, name));
+            }
             Err(error) => list.append(PyString::intern(py, error.name()))?,
         }
     }
     Ok(list)
 }
 
+/// The records of a sync frame, which stand one behind the other: their envelopes, and each one's body or None.
+///
+/// `bare` has a bit for each, the lowest of the first byte first: set where no body follows. Raises ValueError for what
+/// are not records, and for more than `limit`. Nothing is verified.
+#[pyfunction]
+fn split_records<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    bare: &[u8],
+    limit: usize,
+) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+    let found = records::split(data, bare, limit).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let envelopes = PyList::new(py, found.iter().map(|each| PyBytes::new(py, each.envelope)))?;
+    let bodies = PyList::new(py, found.iter().map(|each| each.body.map(|body| PyBytes::new(py, body))))?;
+    Ok((envelopes, bodies))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("KeyFileError", py.get_type::<KeyFileError>())?;
     module.add_class::<Keypair>()?;
-    module.add_function(wrap_pyfunction!(open_envelopes, module)?)
+    module.add_function(wrap_pyfunction!(open_envelopes, module)?)?;
+    module.add_function(wrap_pyfunction!(split_records, module)?)
 }

@@ -53,7 +53,7 @@ class Branches:
         """Gives a record its place behind the one at `before`; a record that begins the log has None."""
         seq = 1 if before is None else before.seq + 1
         if before is not None and (known := self._all[before.branch]).tip_seq == before.seq:
-            self._all[before.branch] = known._replace(tip_seq=seq, tip=record)
+            self._all[before.branch] = Branch(known.parent, known.begins, seq, record)
             return Spot(before.branch, seq)
         self._all.append(Branch(None if before is None else before.branch, seq, seq, record))
         return Spot(len(self._all) - 1, seq)

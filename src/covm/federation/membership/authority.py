@@ -116,6 +116,9 @@ def _ends(cuts: Iterable[Cut], first: First) -> list[bytes | None]:
     return [None if place is None else place.id.bytes for place in places]
 
 
+_OPEN: Final = valid("membership is open")
+
+
 class EveryonesAuthority:
     """`open` mode: whoever takes part writes what it likes."""
 
@@ -131,7 +134,7 @@ class EveryonesAuthority:
         """Whoever takes part, as long as its clock goes forward."""
         if before is not None and record.body.hlc <= before:
             return Written(verdict=void("its clock is not ahead of the record before it"), seq=seq)
-        return Written(verdict=valid("membership is open"), seq=seq)
+        return Written(verdict=_OPEN, seq=seq)
 
     def knows(self, auth: Auth) -> bool:
         """There is nothing to know."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from covm.federation.ports import Authored
 from covm.federation.sync import plan_rows, rows
-from covm.federation.sync.keeper import MAX_BATCH
 from covm.federation.sync.taken import Taken
+from covm.federation.sync.verifying import MAX_BATCH
 
 if TYPE_CHECKING:
     from covm import _native

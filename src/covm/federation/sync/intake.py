@@ -7,7 +7,7 @@ What is known of the records that the batch builds on, and of those with the sam
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from covm import _native
 from covm.federation.identity.authors import Beginning
@@ -70,14 +70,17 @@ class Intake:
             each = pending.popleft()
             if each.record.id in self._known:
                 continue
-            found = self._before(each.record.body)
-            if found is None and self.quota.is_behind_declined(each.record.body):
+            header = each.record.body
+            log = self._log_of(header)
+            found = self._before(header, log)
+            if found is None and self.quota.is_behind_declined(header):
                 self.plan.refused.append((each, BEHIND))
             elif found is None:
-                unplaced.setdefault(each.record.body.prev, []).append(each)  # type: ignore[arg-type]
-            elif (placed := self._place(each, found)) is not None:
+                unplaced.setdefault(header.prev, []).append(each)  # type: ignore[arg-type]
+            elif (placed := self._place(each, log, found)) is not None:
                 self._judge(placed)
-                pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
+                if room or unplaced:
+                    pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
         self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
         return self.plan
 
@@ -89,13 +92,7 @@ class Intake:
             self._reach.note(known.id, known.log, known.spot)
             row = Row(each, log, known, Ended(None, 0), is_new=False)
             row.verdict, seq = judge(each.record, self._facts(row), self._authority, self._reach, self._now_ms)
-            counts = row.verdict.holds and each.record.body.op != "erase"
-            changed = known._replace(
-                identity_seq=seq,
-                is_judged=not row.is_held,
-                counts=counts,
-                erases=row.verdict.holds and known.target is not None,
-            )
+            changed = known.judged(each.record.body.op, row.verdict, seq)
             if changed == known:
                 continue
             self.plan.rows[known.id] = row
@@ -105,7 +102,7 @@ class Intake:
                 log.ends[known.spot.branch] = Ended(known.hlc, seq)
             if not row.is_held:
                 self.plan.judged.append(known.id)
-            if counts != known.counts:
+            if changed.counts != known.counts:
                 self.plan.recount.add((known.type, known.key))
             if known.counts and row.verdict.status is Status.VOID:
                 self.plan.voided.append(known.id)
@@ -154,8 +151,10 @@ class Intake:
 
     def _tell_erased(self) -> None:
         """What is erased of what was judged, or named by an erase that was: the same whichever came first."""
-        named = (row.known.target or row.known.id for row in list(self.plan.rows.values()))
         approved = self._authority.erasures()
+        if not self._erases and not approved:
+            return
+        named = (row.known.target or row.known.id for row in list(self.plan.rows.values()))
         looked_at = dict.fromkeys([*self.plan.rows, *named])
         self.plan.erased.update(self.erasers(each for each in looked_at if each in self._erases or each in approved))
 
@@ -179,14 +178,13 @@ class Intake:
 
     # --- a place
 
-    def _place(self, arrived: Arrived, found: tuple[Spot | None, Ended] | str) -> Row | None:
+    def _place(self, arrived: Arrived, log: Log, found: tuple[Spot | None, Ended] | str) -> Row | None:
         if isinstance(found, str):
             self.plan.refused.append((arrived, found))
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
-        log = self._log_of(header)
         if not self._has_room(header, before):
-            self.plan.postponed.add(header.log)
+            self.plan.postponed.add(log.link)
             return None
         begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
         is_fork = begins_branch and len(log.branches) > 0
@@ -203,26 +201,28 @@ class Intake:
         log = self._draft(log)
         place = log.take(record, spot)
         known = Known(
-            id=record.id,
-            log=header.log,
-            spot=place,
-            type=header.type,
-            key=header.key,
-            hlc=header.hlc,
-            parents=tuple(each.id for each in header.parents),
-            target=header.target,
+            record.id,
+            log.link,
+            place,
+            header.type,
+            header.key,
+            header.hlc,
+            tuple([each.id for each in header.parents]),
             superseded=self._is_reached(header, record.id),
+            is_aside=header.op == "erase" or self._is_one_too_many(header, log, place),
+            target=header.target,
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
-        own = (self._known[each] for each in self._own.get((known.log, known.key), ()))
-        known = known._replace(is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own))
-        row.known = known
         self._add(known)
         self._close(known)
-        self._reach.note(record.id, header.log, place)
+        self._reach.note(record.id, log.link, place)
         if known.superseded:
             self._supersede(known.parents, known)
         return row
+
+    def _is_one_too_many(self, header: RecordHeader, log: Log, place: Spot) -> bool:
+        own = self._own.get((log.link, header.key), ())
+        return bool(own) and is_one_too_many(header, place, log.branches, (self._known[each] for each in own))
 
     def _has_room(self, header: RecordHeader, before: Ended) -> bool:
         """Whether a record can be taken now; if not, whoever has it offers it again.
@@ -240,16 +240,15 @@ class Intake:
         )
         return not would_wait or len(self._held) + planned < MAX_HELD
 
-    def _before(self, header: RecordHeader) -> tuple[Spot | None, Ended] | str | None:
+    def _before(self, header: RecordHeader, log: Log) -> tuple[Spot | None, Ended] | str | None:
         """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""
         if header.prev is None:
             return None, Ended(None, 0)
         known = self._known.get(header.prev)
         if known is not None:
-            if known.log != header.log or known.spot.seq + 1 != header.seq:
+            if known.log != log.link or known.spot.seq + 1 != header.seq:
                 return "the record that it names before it stands elsewhere"
             return known.spot, Ended(known.hlc, known.identity_seq)
-        log = self._log_of(header)
         for index in range(len(log.branches)):
             branch = log.branches[index]
             if branch.tip == header.prev:
@@ -268,28 +267,19 @@ class Intake:
         pending, is_news = deque([row]), row.is_new
         while pending:
             each = pending.popleft()
-            was = self._known[each.known.id]
-            each.verdict, seq = judge(
-                each.arrived.record, self._facts(each), self._authority, self._reach, self._now_ms
-            )
-            is_held = each.is_held
-            counts = each.verdict.holds and each.arrived.record.body.op != "erase"
-            known = self._known[each.known.id]._replace(
-                identity_seq=seq,
-                is_judged=not is_held,
-                counts=counts,
-                erases=each.verdict.holds and was.target is not None,
-            )
+            record, was = each.arrived.record, self._known[each.known.id]
+            each.verdict, seq = judge(record, self._facts(each), self._authority, self._reach, self._now_ms)
+            known = was.judged(record.body.op, each.verdict, seq)
             self._change(known)
             log = each.log = self._draft(each.log)
             if log.branches[known.spot.branch].tip == known.id:
                 log.ends[known.spot.branch] = Ended(known.hlc, seq)
-            if is_held:
-                self._await(each.arrived.record)
-            else:
+            if known.is_judged:
                 self.plan.judged.append(known.id)
                 self.plan.void[known.type] += known.is_void - was.is_void
-            if counts:
+            else:
+                self._await(record)
+            if known.counts and known.parents:
                 self._supersede(known.parents, known)
             if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):
                 pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
@@ -301,13 +291,13 @@ class Intake:
         if header.prev is not None and (there := self._known.get(header.prev)) is not None:
             before = Ended(there.hlc, there.identity_seq)
         return Facts(
-            spot=known.spot,
-            branches=row.log.branches,
-            before=before.hlc,
-            identity_seq=before.identity_seq,
-            begun=self._beginning(known, row.log),
-            parents={each: there for each in known.parents if (there := self._known.get(each)) is not None},
-            is_aside=known.is_aside,
+            known.spot,
+            row.log.branches,
+            before.hlc,
+            before.identity_seq,
+            self._beginning(known, row.log),
+            {each: there for each in known.parents if (there := self._known.get(each)) is not None},
+            known.is_aside,
         )
 
     def _beginning(self, known: Known, log: Log) -> Beginning:
@@ -367,14 +357,16 @@ class Intake:
 
     def _is_reached(self, header: RecordHeader, record: _native.Link) -> bool:
         """Whether what counts has reached a record before it came: through a held one that is based on it."""
-        based_on_it = (self._known[each] for each in self._awaited_by(record))
+        based_on_it = [self._known[each] for each in self._awaited_by(record)]
         return any(
             each.superseded and record in each.parents and (each.type, each.key) == (header.type, header.key)
             for each in based_on_it
         )
 
-    def _awaited_by(self, record: _native.Link) -> list[_native.Link]:
+    def _awaited_by(self, record: _native.Link) -> Sequence[_native.Link]:
         """Held records that build on this one."""
+        if not self._awaiting and not self._held.records:
+            return ()
         return [*self._awaiting.get(record, ()), *self._held.awaited_by(record)]
 
     def _row_of(self, record: _native.Link) -> Row:

@@ -17,7 +17,7 @@ from covm.federation.identity.cuts import Within
 from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Erasure
 from covm.federation.identity.verdicts import Status, Verdict, void, waiting
-from covm.federation.wire.record import Auth, Hlc, Place, RecordHeader, SignedRecord
+from covm.federation.wire.record import Auth, Hlc, Op, Place, RecordHeader, SignedRecord
 
 MAX_OPEN: Final = 16
 """Versions of one key that a log may leave open: as many windows may be open on one entry."""
@@ -108,6 +108,19 @@ class Known(NamedTuple):
     def place(self) -> Place:
         """Where it stands, as parents name it."""
         return Place(self.log, self.spot.seq, self.id)
+
+    def judged(self, op: Op, verdict: Verdict, identity_seq: int | None) -> Known:
+        """The same, behind a judgement. Every record asks for it, so it is no `_replace`."""
+        holds = verdict.holds
+        return Known(
+            *self[:7],
+            verdict.status is not Status.WAITING,
+            holds and op != "erase",
+            self.superseded,
+            identity_seq,
+            *self[11:14],
+            holds and self.target is not None,
+        )
 
 
 class Facts(NamedTuple):

@@ -28,16 +28,13 @@ from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.quotas import Batch, Quotas, Usage
 from covm.federation.sync.taken import Taken, taken_of
 from covm.federation.sync.unplaced import Unplaced
-from covm.federation.sync.verifying import sound_ones
+from covm.federation.sync.verifying import MAX_BATCH, Verifying
 from covm.federation.wire.record import RecordHeader
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Job, Transaction
 
 T = TypeVar("T")
-
-MAX_BATCH: Final = 512
-"""Records that are judged and written at once: some 10 ms of the event loop."""
 
 DOUBTFUL: Final = b""
 """The basis of a log whose records are to be judged anew."""
@@ -125,27 +122,29 @@ class Keeper:
 
         `accepts` says whether a record is one of those that were asked for.
         """
+        return await self.take_verified(self.verifying(envelopes, bodies), accepts)
+
+    def verifying(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None]) -> Verifying:
+        """Begins to verify what is to be taken soon."""
+        return Verifying(envelopes, bodies, self.federation, self._offload)
+
+    async def take_verified(
+        self, verifying: Verifying, accepts: Callable[[RecordHeader], bool] = lambda _header: True
+    ) -> Taken:
+        """As `take`, of what is being verified already."""
         total, sound = Taken(), 0
-        verified = asyncio.ensure_future(self._verified(envelopes, bodies, 0))
         try:
-            for start in range(0, len(envelopes), MAX_BATCH):
-                arrived = [each for each in await verified if accepts(each.record.body)]
-                # The next ones are verified while these are judged and written.
-                verified = asyncio.ensure_future(self._verified(envelopes, bodies, start + MAX_BATCH))
+            async for batch in verifying.batches():
+                arrived = [each for each in batch if accepts(each.record.body)]
                 sound += len(arrived)
                 async with self.turn:
                     taken = await self._take(arrived)
                 total = total.and_(taken)
         finally:
-            verified.cancel()
-        if malformed := len(envelopes) - sound:
+            verifying.cancel()
+        if malformed := verifying.count - sound:
             self._counters.drop("malformed_record", malformed)
         return total._replace(malformed=malformed)
-
-    async def _verified(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None], start: int) -> list[Arrived]:
-        """Those of one batch whose signature and form hold."""
-        some, theirs = envelopes[start : start + MAX_BATCH], bodies[start : start + MAX_BATCH]
-        return await self._offload.run(lambda: sound_ones(some, theirs, self.federation)) if some else []
 
     async def again(self) -> None:
         """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""

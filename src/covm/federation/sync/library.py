@@ -52,7 +52,7 @@ def _gathered(tx: Transaction, number: int, wanted: list[tuple[Wanted, Log]]) ->
             while above < log.branches[branch].tip_seq:
                 piece = rows.stretch(tx, log.number, branch, above, log.branches[branch].tip_seq, PIECE)
                 for envelope, body in piece:
-                    left_bytes -= len(envelope) + len(body or b"") + 16
+                    left_bytes -= len(envelope) + len(body or b"")
                     if len(records) >= MAX_RECORDS or (records and left_bytes < 0):
                         return SyncResponse(number=number, records=records, strange=strange, more=True)
                     records.append(Carried(envelope, body))
@@ -65,9 +65,8 @@ def _gathered(tx: Transaction, number: int, wanted: list[tuple[Wanted, Log]]) ->
 def _known_ends(tx: Transaction, want: Wanted, log: Log, number: int) -> list[Spot]:
     """Where the records stand that the asker has and that are here."""
     tips = {log.branches[index].tip: Spot(index, log.branches[index].tip_seq) for index in range(len(log.branches))}
-    ids = [link for _, link in want.have]
-    found = [tips[link] for link in ids if link in tips]
-    others = [link for link in ids if link not in tips]
+    found = [tips[link] for link in want.have if link in tips]
+    others = [link for link in want.have if link not in tips]
     stored = rows.spots(tx, number, others) if others else []
     # The disk may be ahead of the log as it was known when the question came.
     return [*found, *(each for each in stored if each.branch < len(log.branches))]

@@ -49,11 +49,11 @@ class Log:
     """By what the log began, on each branch that has a first record."""
     basis: bytes = b""
     """What its records were judged on; see `Authority.basis`."""
+    link: _native.Link = field(init=False)
+    """Its id."""
 
-    @property
-    def link(self) -> _native.Link:
-        """Its id."""
-        return log_id(self.type, self.author, self.incarnation)
+    def __post_init__(self) -> None:
+        self.link = log_id(self.type, self.author, self.incarnation)
 
     def copy(self) -> Log:
         """One that can be changed by itself."""
@@ -70,21 +70,21 @@ class Log:
 
     def take(self, record: SignedRecord, before: Spot | None) -> Spot:
         """Gives a record its place."""
-        place = self.branches.take(record.id, before)
+        place, ended = self.branches.take(record.id, before), Ended(record.body.hlc, None)
         if place.branch == len(self.ends):
-            self.ends.append(Ended(record.body.hlc, None))
-        self.ends[place.branch] = Ended(record.body.hlc, None)
+            self.ends.append(ended)
+        self.ends[place.branch] = ended
         if before is None:
             self.firsts[place.branch] = record.body.auth
         return place
 
     def last(self) -> tuple[Spot, _native.Link, Ended] | None:
         """The record behind which its author goes on: the one with the highest number."""
-        spots = [Spot(index, self.branches[index].tip_seq) for index in range(len(self.branches))]
-        if not spots:
+        if not len(self.branches):
             return None
-        spot = max(spots, key=lambda each: each.seq)
-        return spot, self.branches[spot.branch].tip, self.ends[spot.branch]
+        index = max(range(len(self.branches)), key=lambda each: self.branches[each].tip_seq)
+        branch = self.branches[index]
+        return Spot(index, branch.tip_seq), branch.tip, self.ends[index]
 
     def first(self, branch: int) -> First:
         """What the first record behind a branch says of its log."""

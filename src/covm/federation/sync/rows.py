@@ -247,11 +247,11 @@ def page(tx: Transaction, log: int, after: tuple[int, int], limit: int) -> list[
     return _arrived(rows.all())
 
 
-def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list[tuple[int, _native.Link]]:
-    """Numbers and ids of what stands at these `(branch, seq)` of a log; those that are not there are left out."""
+def ids_at(tx: Transaction, log: int, places: Sequence[tuple[int, int]]) -> list[_native.Link]:
+    """The ids of what stands at these `(branch, seq)` of a log; those that are not there are left out."""
     query = "SELECT id FROM covm_records WHERE log_id = :log AND seq = :seq AND branch = :branch"
-    found = [(seq, tx.execute(query, {"log": log, "branch": branch, "seq": seq}).scalar()) for branch, seq in places]
-    return [(seq, _native.Link(bytes(each))) for seq, each in found if each is not None]
+    found = [tx.execute(query, {"log": log, "branch": branch, "seq": seq}).scalar() for branch, seq in places]
+    return [_native.Link(bytes(each)) for each in found if each is not None]
 
 
 def _known(tx: Transaction, where: str, values: dict[str, Any]) -> Iterator[Known]:

@@ -89,6 +89,8 @@ class Scribe:
         self._clock = clock
         self._random = random
         self._queue: list[tuple[Write, asyncio.Future[Written]]] = []
+        self._writing: asyncio.Future[None] | None = None
+        """While something waits: one writes for all, and who is cancelled takes nobody with it."""
 
     async def write(self, write: Write) -> Written:
         """Writes one record; it is on disk when this returns.
@@ -100,10 +102,21 @@ class Scribe:
             raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
         done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._queue.append((write, done))
-        async with self._keeper.turn:
-            if not done.done():
-                await self._write_group()
+        if self._writing is None:
+            self._writing = asyncio.ensure_future(self._write_groups())
         return await done
+
+    async def _write_groups(self) -> None:
+        """Writes until nothing waits: what comes in one turn of the loop, or during a commit, shares the next."""
+        try:
+            while self._queue:
+                async with self._keeper.turn:
+                    await self._write_group()
+        finally:
+            self._writing = None
+            for _, done in self._queue:
+                done.cancel()  # only where the loop itself ends
+            self._queue.clear()
 
     def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
         """Raises `QuotaExceeded` where so many more records, with values of so many bytes, have no room.
@@ -120,7 +133,7 @@ class Scribe:
             raise QuotaExceeded(*full)
 
     async def _write_group(self) -> None:
-        """Writes what waits. Whoever comes first writes for those behind."""
+        """Writes what waits, as much as one commit takes; who waits for it hears what came of it."""
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
         written: list[tuple[asyncio.Future[Written], _native.Link]] = []
         unsealed: dict[_native.Link, bytes] = {}
@@ -139,9 +152,13 @@ class Scribe:
             done_with = {done for done, _ in written}
             plan.also += [write.also for write, done in group if write.also is not None and done in done_with]
             await self._keeper.keep(plan)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - raised where each was to be written
             for _, done in group:
-                _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
+                _fail(done, error)
+            return
+        except asyncio.CancelledError:
+            for _, done in group:
+                done.cancel()
             raise
         for done, record in written:
             if not done.done():

@@ -4,15 +4,16 @@
     lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
     wants       what follows these records of the log?  asked again and again until nothing is lacking
 
-Each batch is on disk before the next is asked for, so whatever interrupts it loses a batch at most. It works on the
-frontier as it was at its beginning; what comes meanwhile is for the next one.
+While what one answer brought is judged and written, the next is on its way and verified; it is asked for no sooner, so
+whatever interrupts a session loses two answers at most. It works on the frontier as it was at its beginning; what comes
+meanwhile is for the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from covm import _native
 from covm.federation.clock import Clock
@@ -25,6 +26,7 @@ from covm.federation.sync.frontier import Tips
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.logs import Log
+from covm.federation.sync.verifying import Verifying
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import open_records
 from covm.federation.wire.sync_frames import (
@@ -51,6 +53,19 @@ MAX_IN_VAIN: Final = 256
 
 POLL_S: Final = 1.0
 """Before logs that another session fetches are looked at again."""
+
+
+class _Asked(NamedTuple):
+    """A question, and its answer when that has come."""
+
+    wants: list[Wanted]
+    answer: asyncio.Future[tuple[SyncResponse, Verifying]]
+
+    def drop(self) -> None:
+        """Nobody wants the answer any more."""
+        self.answer.cancel()
+        if self.answer.done() and not self.answer.cancelled() and self.answer.exception() is None:
+            self.answer.result()[1].cancel()
 
 
 class Session:
@@ -81,11 +96,13 @@ class Session:
         self._clock = clock
         self._brought = brought
         self._deep: set[_native.Link] = set()
-        self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
+        self._met: dict[_native.Link, list[_native.Link]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
         self._in_vain = 0
         self._refused: set[_native.Link] = set()
         """Logs of which nothing more is taken here, whatever the peer has of them."""
+        self._ahead: _Asked | None = None
+        """What was asked before the last answer was taken."""
         self._postponed: set[_native.Link] = set()
         """Logs of which records have no room here: not to be had now, and not declined."""
 
@@ -136,29 +153,49 @@ class Session:
                     del theirs[log]
                     self._leases.give_back([log], self)
         finally:
+            self._drop_ahead()
             self._leases.give_back(theirs, self)
 
     async def _fetch_some(self, logs: Sequence[_native.Link]) -> list[_native.Link]:
         """Asks once for what follows in these logs, or in the first of them; those that nothing came of."""
-        wants = await self._wants(logs)
-        asked = [each.log for each in wants]
+        now, self._ahead = self._ahead or self._ask(await self._wants(logs)), None
+        asked = [each.log for each in now.wants]
         before = self._keeper.logs.frontier(self.type)
-        response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
+        try:
+            response, verifying = await now.answer
+        finally:
+            now.answer.cancel()
+        self._ahead = self._ask(wants) if (wants := _behind(now.wants, response)) else None
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
-        if await self._take(response, set(asked)) or strange:
+        if await self._take(response, verifying, set(asked)) or strange:
             return []
+        self._drop_ahead()
         # Another session may have brought meanwhile what was asked for.
-        now = self._keeper.logs.frontier(self.type)
-        return asked if all(now.get(log) == before.get(log) for log in asked) else []
+        after = self._keeper.logs.frontier(self.type)
+        return asked if all(after.get(log) == before.get(log) for log in asked) else []
 
-    async def _take(self, response: SyncResponse, logs: set[_native.Link]) -> bool:
+    def _ask(self, wants: list[Wanted]) -> _Asked:
+        async def answer() -> tuple[SyncResponse, Verifying]:
+            response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
+            envelopes = [each.envelope for each in response.records]
+            return response, self._keeper.verifying(envelopes, [each.body for each in response.records])
+
+        asked = asyncio.ensure_future(answer())
+        # Should nobody come to hear why there is no answer, nothing is lost.
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return _Asked(wants, asked)
+
+    def _drop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.drop()
+            self._ahead = None
+
+    async def _take(self, response: SyncResponse, verifying: Verifying, logs: set[_native.Link]) -> bool:
         if not response.records:
             return False
-        taken = await self._keeper.take(
-            [each.envelope for each in response.records],
-            [each.body for each in response.records],
-            lambda header: header.type == self.type and header.log in logs,
+        taken = await self._keeper.take_verified(
+            verifying, lambda header: header.type == self.type and header.log in logs
         )
         if taken.placed:
             self._brought(self._asker.peer, logs)
@@ -166,8 +203,10 @@ class Session:
         self.size_bytes += sum(len(each.envelope) + len(each.body or b"") for each in response.records)
         if taken.malformed:
             raise self._breach("sync_garbage", "it sent what is no record, or was not asked for")
-        self._postponed |= taken.postponed
         self._refused |= taken.declined
+        if taken.postponed or taken.declined:
+            self._postponed |= taken.postponed
+            self._drop_ahead()
         return taken.placed > 0 or bool(taken.postponed or taken.declined) or await self._meets(response.records[-1])
 
     async def _meets(self, last: Carried) -> bool:
@@ -177,11 +216,10 @@ class Session:
         if isinstance(record, Malformed) or record.body.log not in self._deep or self._in_vain > MAX_IN_VAIN:
             return False
         met = self._met.setdefault(record.body.log, [])
-        place = (record.body.seq, record.id)
         lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, [record.id]))
-        if lacking or place in met:
+        if lacking or record.id in met:
             return False
-        met.insert(0, place)
+        met.insert(0, record.id)
         del met[MAX_MET:]
         return True
 
@@ -197,7 +235,7 @@ class Session:
         left = MAX_HAVES
         for link in logs:
             log = self._keeper.logs.get(link)
-            tips = [] if log is None else [(tip.seq, tip.id) for tip in log.tips()]
+            tips = [] if log is None else [tip.id for tip in log.tips()]
             is_deep = link in self._deep and log is not None
             have = await self._far_back(log) if is_deep and log is not None else tips
             if wants and len(have) > left:
@@ -206,7 +244,7 @@ class Session:
             wants.append(Wanted(link, have, deep=is_deep))
         return wants
 
-    async def _far_back(self, log: Log) -> list[tuple[int, _native.Link]]:
+    async def _far_back(self, log: Log) -> list[_native.Link]:
         """Records behind the tips, so that the peer knows one of them."""
         if log.number is None:
             return []
@@ -227,6 +265,21 @@ class Session:
     def _breach(self, reason: str, why: str) -> SyncInterrupted:
         self._asker.violation(reason)
         return SyncInterrupted(self.type, self._asker.peer, why)
+
+
+def _behind(wants: Sequence[Wanted], response: SyncResponse) -> list[Wanted]:
+    """What is to be asked next, before anybody has looked at the answer: what follows its last record."""
+    if not response.more or not response.records:
+        return []
+    [record] = open_records([response.records[-1].envelope])
+    if isinstance(record, Malformed):
+        return []
+    place = next((place for place, each in enumerate(wants) if each.log == record.body.log), None)
+    if place is None or wants[place].deep:
+        return []
+    # What was named before is behind that record, unless there are branches.
+    have = [record.id, *(wants[place].have if len(wants[place].have) > 1 else ())]
+    return [Wanted(record.body.log, have[:MAX_HAVE], deep=False), *wants[place + 1 :]]
 
 
 def _growing(branches: Branches) -> Iterator[tuple[int, int]]:

@@ -46,7 +46,7 @@ from covm.federation.wire.limits import (
 )
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
-from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, seal, write_map
+from covm.federation.wire.signed import PeerId, Signed, fitting, in_order, open_all, read_map, seal, write_fields
 
 RECORD_VERSION: Final = 1
 
@@ -118,9 +118,9 @@ SignedRecord = Signed[RecordHeader]
 
 def encode_record(header: RecordHeader) -> bytes:
     """The header's bytes, ready to be sealed. Raises `ValueError` for what `decode_record` would refuse."""
-    data = write_map(header)
+    fields, data = write_fields(header)
     try:
-        decode_record(data)
+        _checked(fitting(fields, RecordHeader, "the record", RECORD_VERSION))
     except Malformed as error:
         raise ValueError(error.reason) from None
     return data
@@ -131,10 +131,7 @@ def decode_record(data: bytes) -> RecordHeader:
 
     That the author signed it, that the federation is ours and that it may say so is for the caller to check.
     """
-    header: RecordHeader = read_map(data, RecordHeader, "the record", RECORD_VERSION)
-    if (problem := _contradiction(header)) is not None:
-        raise Malformed(f"the record {problem}")
-    return header
+    return _checked(read_map(data, RecordHeader, "the record", RECORD_VERSION))
 
 
 def open_records(envelopes: Sequence[bytes]) -> list[SignedRecord | Malformed]:
@@ -198,6 +195,12 @@ def why_not_after(record: RecordHeader, before: SignedRecord | None) -> str | No
     if record.seq != before.body.seq + 1:
         return f"it says that it is number {record.seq}, behind number {before.body.seq}"
     return None
+
+
+def _checked(header: RecordHeader) -> RecordHeader:
+    if (problem := _contradiction(header)) is not None:
+        raise Malformed(f"the record {problem}")
+    return header
 
 
 def _contradiction(header: RecordHeader) -> str | None:

@@ -45,9 +45,14 @@ class Signed(msgspec.Struct, Generic[B], frozen=True, gc=False):
 
 def write_map(body: msgspec.Struct) -> bytes:
     """The bytes of a body that is a Struct. Raises `ValueError` with the field that has no signed form."""
+    return write_fields(body)[1]
+
+
+def write_fields(body: msgspec.Struct) -> tuple[Any, bytes]:
+    """What `fitting` takes, and the bytes, of a body that is a Struct. Raises as `write_map`."""
     try:
         fields = msgspec.to_builtins(body, builtin_types=_OUT)
-        return _native.encode(fields)
+        return fields, _native.encode(fields)
     except (TypeError, _native.EncodeError) as error:
         raise ValueError(f"{type(body).__name__} cannot be signed: {error}") from None
 
@@ -58,6 +63,11 @@ def read_map(data: bytes, kind: Any, what: str, version: int = 1) -> Any:
         fields = _native.decode(data)
     except _native.DecodeError as error:
         raise Malformed(str(error)) from None
+    return fitting(fields, kind, what, version)
+
+
+def fitting(fields: Any, kind: Any, what: str, version: int = 1) -> Any:
+    """The Struct of what was decoded. Raises `Malformed`, naming it as `what`."""
     if type(fields) is not dict:
         raise Malformed(f"{what} is not a map")
     if fields.get("v") != version:

@@ -6,18 +6,21 @@ A frame is a canonical DAG-CBOR map with its kind under `t`:
                          · owed: those of these types of which its handlers are still to be given bodies
     news       acceptor  roots: of types of which something has come since · owed: as in hello, all of them again
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
-                         (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
-                         two
-    response   acceptor  number · found: answers to probes · records: [envelope, body or null], each behind what it
-                         follows, a body above 64 KiB left out · strange: logs of which it holds none of what the opener
-                         has · more: whether records were left out
+                         (see `sync.descent`) · wants: logs, [log, have: ids, deep]; one of the two
+    response   acceptor  number · found: answers to probes · records: bytes, envelopes and bodies, each record behind
+                         what it follows · bare: bytes, a bit for each record, the lowest of the first byte first: set
+                         where no body follows the envelope, as one above 64 KiB does not · strange: logs of which it
+                         holds none of what the opener has · more: whether records were left out
     none       acceptor  number · reason
 
-Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
+Nothing stands between records: an envelope ends with its signature, and its header says how many bytes the body has.
+What is empty or false is left out. Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be
+ignored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -84,10 +87,9 @@ Root = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
 _TypeName = Annotated[str, Meta(max_length=MAX_TYPE_NAME)]
 Roots = Annotated[list[tuple[_TypeName, Root]], Meta(max_length=MAX_TYPES)]
 Owed = Annotated[list[_TypeName], Meta(max_length=MAX_TYPES)]
-Have = tuple[Count, _native.Link]
 
 
-class SyncHello(Struct, frozen=True):
+class SyncHello(Struct, frozen=True, omit_defaults=True):
     """The first frame of each side."""
 
     v: Version
@@ -144,12 +146,13 @@ class Wanted(Struct, frozen=True, array_like=True):
     """A log of which the opener lacks something."""
 
     log: _native.Link
-    have: Annotated[list[Have], Meta(max_length=MAX_HAVE)]
+    have: Annotated[list[_native.Link], Meta(max_length=MAX_HAVE)]
+    """Records of it that the opener holds."""
     deep: bool
     """Whether these are all that the opener names: if none of them is known, it gets the log from its beginning."""
 
 
-class SyncRequest(Struct, frozen=True, kw_only=True):
+class SyncRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A question about one type."""
 
     number: Count
@@ -158,14 +161,14 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
     wants: Annotated[list[Wanted], Meta(max_length=MAX_WANTS)] = []
 
 
-class Carried(Struct, frozen=True, array_like=True):
+class Carried(Struct, frozen=True, array_like=True, gc=False):
     """A record, and its body where that is held, it has one, and that is not too large to be carried."""
 
     envelope: Annotated[bytes, Meta(max_length=MAX_ENVELOPE)]
     body: Annotated[bytes, Meta(max_length=MAX_DIRECT_PAYLOAD)] | None
 
 
-class SyncResponse(Struct, frozen=True, kw_only=True):
+class SyncResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for under this number."""
 
     number: Count
@@ -199,6 +202,10 @@ _PLAIN: Final = (bytes, _native.Link)
 def encode_sync_frame(frame: KnownSyncFrame) -> bytes:
     """The frame's bytes. What is too large to be sent is for the caller not to put in."""
     fields: dict[str, Any] = msgspec.to_builtins(frame, builtin_types=_PLAIN)
+    if (records := fields.get("records")) is not None:
+        fields["records"] = b"".join([part for record in records for part in record if part is not None])
+        if bare := _bare(records):
+            fields["bare"] = bare
     return _native.encode({"t": _KINDS[type(frame)], **fields})
 
 
@@ -215,8 +222,26 @@ def decode_sync_frame(data: bytes) -> SyncFrame:
         raise Malformed("the frame does not say its kind")
     if (struct := _STRUCTS.get(kind)) is None:
         return Unknown(kind[:MAX_UNKNOWN_KIND])
+    if struct is SyncResponse and "records" in fields:
+        fields["records"] = _apart(fields["records"], fields.get("bare", b""))
     try:
         frame: KnownSyncFrame = msgspec.convert(fields, struct, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise Malformed(f"a {kind} frame does not fit: {error}") from None
     return frame
+
+
+def _bare(records: Sequence[Sequence[bytes | None]]) -> bytes:
+    """A bit for each record without its body; nothing behind the last of them."""
+    bits = sum(1 << place for place, (_, body) in enumerate(records) if body is None)
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def _apart(records: Any, bare: Any) -> list[tuple[bytes, bytes | None]]:
+    if type(records) is not bytes or type(bare) is not bytes:
+        raise Malformed("the records of a frame are bytes, and so are their bits")
+    try:
+        envelopes, bodies = _native.split_records(records, bare, MAX_RECORDS)
+    except ValueError as error:
+        raise Malformed(f"the records of a frame do not come apart: {error}") from None
+    return list(zip(envelopes, bodies, strict=True))
