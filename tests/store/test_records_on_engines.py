@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import msgspec
 from tests.store.places import Place
 from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
@@ -17,7 +18,9 @@ from covm.federation.sync import body_rows, reading, retention, rows
 from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.written import ends_until
+from covm.federation.wire.kinds import Kind
 from covm.federation.wire.record import Hlc, SignedRecord
+from covm.federation.wire.signed import seal, write_map
 
 ASH, BIRCH = Author("ash"), Author("birch")
 
@@ -249,4 +252,18 @@ async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: P
     assert log.number is not None
     number = log.number
     assert await shelf.store.read(lambda tx: rows.stretch(tx, number, 0, 0, 1, 10)) == [(record.envelope, None)]
+    await shelf.store.close()
+
+
+async def test_a_key_that_not_every_store_can_hold_is_none_anywhere_and_holds_up_nothing(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    good = BIRCH.write("mill")
+    # What no honest node encodes: their authors' own programs do.
+    nul, empty = (
+        seal(each.key, Kind.RECORD, write_map(msgspec.structs.replace(each.write("oven").body, key=key)))
+        for each, key in ((ASH, "ov\0en"), (Author("cedar"), ""))
+    )
+    taken = await shelf.keeper.take([nul, good.envelope, empty], [None, BIRCH.bodies[good.id], None])
+    assert (taken.placed, taken.malformed) == (1, 2)
+    assert await shelf.heads("mill") == {good.id}
     await shelf.store.close()

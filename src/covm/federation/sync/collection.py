@@ -13,6 +13,7 @@ from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
 from covm.federation.wire.record import Hlc, Place
+from covm.federation.wire.record_key import key_problem, text_problem
 
 if TYPE_CHECKING:
     from covm.federation.sync.bodies import Bodies
@@ -138,8 +139,10 @@ class Collection(Generic[T]):
     async def get(self, key: str) -> Entry[T] | None:
         """The entry of a key; None where there never was one, or it was deleted.
 
-        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`.
+        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`. Raises
+        `InvalidMessage` for what is no key, as every method that takes one.
         """
+        self._require(key_problem(key))
         found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
         self._bodies.ask_for(each.record.id for each in found if each.is_coming)
         entry = self._entry(key, found)
@@ -213,6 +216,7 @@ class Collection(Generic[T]):
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[Entry[T]]:
         """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out."""
+        self._require(text_problem(prefix) or text_problem(after))
         most = max(1, min(limit, MAX_LISTED))
         found = await self._keeper.store.read(lambda tx: reading.listed(tx, self.type, prefix, after, most))
         by_key: dict[str, list[reading.Read]] = {}
@@ -223,6 +227,7 @@ class Collection(Generic[T]):
 
     async def history(self, key: str) -> Sequence[Version[T]]:
         """Every record of a key that is here, void ones and those that wait too, in the order of their clocks."""
+        self._require(key_problem(key))
         found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key))
         return [self._version(each) for each in sorted(found, key=_by_clock)]
 
@@ -260,6 +265,7 @@ class Collection(Generic[T]):
 
     async def entries(self, keys: Sequence[str]) -> Sequence[Entry[T]]:
         """The entries of these keys in their order, deleted ones too; what has no version that counts is left out."""
+        self._require(next(filter(None, map(key_problem, keys)), None))
         by_key: dict[str, list[reading.Read]] = {}
         for each in await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys)):
             by_key.setdefault(each.record.body.key, []).append(each)
@@ -267,6 +273,10 @@ class Collection(Generic[T]):
         return [each for each in entries if each is not None]
 
     # --- inside
+
+    def _require(self, problem: str | None) -> None:
+        if problem is not None:
+            raise InvalidMessage(self.type, "key", problem)
 
     async def _standing(self, key: str) -> Entry[T] | None:
         """The entry of a key, also of one that was deleted."""

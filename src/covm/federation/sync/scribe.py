@@ -20,7 +20,7 @@ from covm.federation.sync.plan import Arrived, Row
 from covm.federation.sync.rows import Found
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, SALT_SIZE, clamped_ms
 from covm.federation.wire.record import (
     Auth,
     Hlc,
@@ -31,6 +31,7 @@ from covm.federation.wire.record import (
     encode_record,
     encode_record_body,
 )
+from covm.federation.wire.record_key import key_problem
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Job
@@ -85,8 +86,8 @@ class Scribe:
         Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, with nothing written, and `StoreError`: then it may
         be written all the same.
         """
-        if len(write.key) > MAX_RECORD_KEY or not write.key:
-            raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
+        if (problem := key_problem(write.key)) is not None:
+            raise InvalidMessage(write.type, "key", problem)
         done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._queue.append((write, done))
         async with self._keeper.turn:

@@ -46,6 +46,7 @@ from covm.federation.wire.limits import (
 )
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
+from covm.federation.wire.record_key import key_problem
 from covm.federation.wire.signed import PeerId, Signed, in_order, open_all, read_map, seal, write_map
 
 RECORD_VERSION: Final = 1
@@ -203,6 +204,8 @@ def why_not_after(record: RecordHeader, before: SignedRecord | None) -> str | No
 def _contradiction(header: RecordHeader) -> str | None:
     if not is_type_name(header.type):
         return "has a type that is not a type name"
+    if (problem := key_problem(header.key)) is not None:
+        return f"has a key that is none: {problem}"
     if (header.prev is None) != (header.seq == 1):
         return "has a number that contradicts whether there is one before it"
     if (header.op == "delete") != (header.body is None) or (header.body is None and header.size):

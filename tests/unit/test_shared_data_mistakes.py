@@ -1,0 +1,50 @@
+"""What a program may ask wrongly of shared data: it is told what, why and what to try, and nothing else suffers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.unit.outbox_world import virtually
+from tests.unit.test_sync_stories import notes
+
+from covm.federation.dispatch.subscriptions import Subscription
+from covm.federation.errors import InvalidMessage
+from covm.federation.sync.collection import Collection
+from covm.testing.world import World
+
+USES: dict[str, Callable[[Collection[Any], Any], Awaitable[object]]] = {
+    "put": lambda notes, key: notes.put(key, 1),
+    "get": lambda notes, key: notes.get(key),
+    "delete": lambda notes, key: notes.delete(key),
+    "resolve": lambda notes, key: notes.resolve(key, 1),
+    "history": lambda notes, key: notes.history(key),
+    "entries": lambda notes, key: notes.entries([key]),
+}
+
+
+@virtually
+async def test_what_is_no_key_is_refused_by_every_method_in_the_same_words() -> None:
+    async with World(names=["mill"]) as world:
+        await world.start_all()
+        for use in USES.values():
+            for key, why in (
+                ("ov\0en", "no NUL"),
+                ("\ud800", "half of a surrogate pair"),
+                ("", "1 to 256 characters, not 0"),
+                ("k" * 257, "1 to 256 characters, not 257"),
+                (None, "a key is text, as in 'shared-oven', not NoneType"),
+                (5, "not int"),
+            ):
+                with pytest.raises(InvalidMessage, match=why) as refused:
+                    await use(notes(world.machines[0]), key)
+                assert refused.value.path == "key"
+        for prefix, after in (("ov\0", ""), ("", "\ud800")):
+            with pytest.raises(InvalidMessage, match="a key"):
+                await notes(world.machines[0]).list(prefix, after)
+
+
+def test_a_handler_is_called_what_every_store_can_hold() -> None:
+    with pytest.raises(ValueError, match="is no handler's name"):
+        Subscription("notes.note", lambda _: None, "arch\0ive")
