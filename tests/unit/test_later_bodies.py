@@ -19,7 +19,7 @@ from covm.federation import FederationService, Message, message_type
 from covm.federation.blobs.chunks import Place
 from covm.federation.blobs.serving import NotHeld
 from covm.federation.errors import BodyUnavailable, UnknownEntry
-from covm.federation.sync.collection import NOT_HERE
+from covm.federation.sync.reading import NOT_HERE
 from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World

@@ -29,10 +29,6 @@ MAX_LISTED: Final = 10_000
 PAGE: Final = 500
 """Changes that are read at once."""
 
-NOT_HERE: Final = "its body is not here yet"
-_REPLACED: Final = "it was replaced, and its value is not kept any longer"
-_NOT_HELD: Final = "its value is not held here"
-
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -340,9 +336,9 @@ class Collection(Generic[T]):
         erased = None
         if erase is not None:
             erased = Erasure(str(erase.id), erase.author, self._member_of(erase.author), row.why)
-            misfit = f"its value was erased by {erased.member or erased.author}" + (row.why and f": {row.why}")
+            misfit = reading.why_lacking(row, erased.member or erased.author)
         elif row.lacks_body:
-            misfit = NOT_HERE if row.is_coming else _REPLACED if row.is_replaced else _NOT_HELD
+            misfit = reading.why_lacking(row, "")
         return Version(
             id=str(row.record.id),
             key=header.key,

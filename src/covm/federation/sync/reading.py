@@ -22,6 +22,10 @@ _SELECT: Final = (
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
 
+NOT_HERE: Final = "its body is not here yet"
+REPLACED: Final = "it was replaced, and its value is not kept any longer"
+NOT_HELD: Final = "its value is not held here"
+
 State = Literal["valid", "void", "held"]
 _STATES: Final[dict[int, State]] = {tables.HELD: "held", tables.VALID: "valid", tables.VOID: "void"}
 
@@ -79,6 +83,13 @@ def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
         "ORDER BY c.since_ms, c.key LIMIT :limit",
         {"type": type_name, "limit": limit},
     ).scalars()
+
+
+def why_lacking(read: Read, eraser: str) -> str:
+    """Why a record's value is not here, where it is not; `eraser` is who erased it, if somebody did."""
+    if read.erase is not None:
+        return f"its value was erased by {eraser}" + (read.why and f": {read.why}")
+    return NOT_HERE if read.is_coming else REPLACED if read.is_replaced else NOT_HELD
 
 
 class Counts(NamedTuple):
