@@ -157,14 +157,34 @@ class Scribe:
                 raise InvalidMessage(write.type, "", str(error)) from None
             if len(body) > limit:
                 raise MessageTooLarge(write.type, len(body), limit)
-        data, record = self._unsealed(intake, write, log, auth, body)
+        parents = [] if write.op == "erase" else self._parents(intake, write, log)
+        # Whoever erases the value later erases all of it: what closes the first of many versions says none.
+        closing = write._replace(op="delete", value=None)
+        while len(parents) > MAX_PARENTS:
+            closed = self._placed(intake, closing, self._log(intake, write.type, auth), auth, None, parents, unsealed)
+            parents = [closed, *parents[MAX_PARENTS:]]
+        log = self._log(intake, write.type, auth)
+        return self._placed(intake, write, log, auth, body, parents, unsealed).id
+
+    def _placed(
+        self,
+        intake: Intake,
+        write: Write,
+        log: Log,
+        auth: Auth,
+        body: bytes | None,
+        parents: Sequence[Known],
+        unsealed: dict[_native.Link, bytes],
+    ) -> Known:
+        """One more record in the plan, based on as many parents as fit."""
+        data, record = self._unsealed(write, log, auth, body, parents[:MAX_PARENTS])
         unsealed[record.id] = data
         intake.take([Arrived(record, body)], {})
         row = intake.plan.rows[record.id]
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
-        return record.id
+        return row.known
 
     def _require_own(self, intake: Intake, target: SignedRecord, log: Log, auth: Auth) -> None:
         """Raises `NotAuthorized` for what another member wrote, `InvalidMessage` for what has no value."""
@@ -176,10 +196,9 @@ class Scribe:
             raise NotAuthorized(f"erasing {header.key!r}", "only who wrote a value may erase it: a node of that member")
 
     def _unsealed(
-        self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None
+        self, write: Write, log: Log, auth: Auth, body: bytes | None, parents: Sequence[Known]
     ) -> tuple[bytes, SignedRecord]:
         """The bytes of a header, and its record, which has no envelope yet."""
-        parents = [] if write.op == "erase" else self._parents(intake, write, log)
         last = log.last()
         clocks = [known.hlc for known in parents]
         if last is not None and last[2].hlc is not None:
@@ -211,6 +230,7 @@ class Scribe:
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
         """What the write is based on; with it what its own log has left open and does not stand any more.
 
+        What its own log has left open comes first: a record that closes the first of many must not leave too many.
         What this node wrote while its clock was ahead is held, and will count: here it does so already.
         """
         of_key = intake.known_of(write.type, write.key)
@@ -226,12 +246,8 @@ class Scribe:
         last = log.last()
         left_open = [each for each in own if each.log == log.link and last and is_open(each, last[0], log.branches)]
         replaced = [each for each in left_open if each.superseded or not each.counts]
-        parents = list({each.id: each for each in (*based, *replaced)}.values())
-        if len(parents) > MAX_PARENTS:
-            raise InvalidMessage(
-                write.type, "", f"it is based on {len(parents)} versions, and {MAX_PARENTS} fit: resolve some first"
-            )
-        named = {each.id for each in parents}
+        named = {each.id: each for each in (*based, *replaced)}
+        parents = list({each.id: each for each in (*left_open, *named.values()) if each.id in named}.values())
         if sum(each.id not in named for each in left_open) >= MAX_OPEN:
             raise InvalidMessage(
                 write.type, "", f"{MAX_OPEN} versions of {write.key!r} stand side by side already: resolve them first"
