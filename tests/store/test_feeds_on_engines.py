@@ -136,8 +136,9 @@ async def test_a_retried_record_knows_what_it_was_and_for_whom(place: Place) -> 
     await story.advance(Advance(2, quarantined=[quarantined]))
     await story.shelf.store.write(partial(inbox_queries.retry_quarantined, inbox_id=5, new_id=6))
     lane = (publication.body.author, TYPE)
-    where = {"publications": story.published, "lane": lane}
-    load = partial(inbox_queries.load_lane, **where, after=0, limit=10, limit_bytes=10_000)
+    load = partial(
+        inbox_queries.load_lane, publications=story.published, lane=lane, after=0, limit=10, limit_bytes=10_000
+    )
     [arrival] = (await story.shelf.store.read(load)).arrivals
     assert (arrival.only, arrival.record, arrival.via) == (NAME, publication.record, SYNC)
     assert arrival.body.payload == publication.body.payload

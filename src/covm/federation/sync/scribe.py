@@ -205,7 +205,7 @@ class Scribe:
             clocks.append(last[2].hlc)
         hlc = Hlc(clamped_ms(self._clock.now_ms()), 0)
         if clocks and (latest := max(clocks)) >= hlc:
-            hlc = Hlc(latest.time_ms, latest.counter + 1)
+            hlc = latest.following
         header = RecordHeader(
             federation=self._keeper.federation,
             type=write.type,
