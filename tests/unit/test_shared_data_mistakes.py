@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from tests.unit.test_sync_stories import notes
 
 from covm.federation.dispatch.subscriptions import Subscription
 from covm.federation.errors import InvalidMessage
-from covm.federation.sync.collection import Collection
+from covm.federation.sync.collection import Collection, Entry, Version
+from covm.federation.wire.record import Place
 from covm.testing.world import World
 
 USES: dict[str, Callable[[Collection[Any], Any], Awaitable[object]]] = {
@@ -43,6 +46,30 @@ async def test_what_is_no_key_is_refused_by_every_method_in_the_same_words() -> 
         for prefix, after in (("ov\0", ""), ("", "\ud800")):
             with pytest.raises(InvalidMessage, match="a key"):
                 await notes(world.machines[0]).list(prefix, after)
+
+
+@virtually
+async def test_a_write_that_cannot_be_written_fails_alone_and_those_beside_it_are_written() -> None:
+    async with World(names=["mill"]) as world:
+        await world.start_all()
+        mine = notes(world.machines[0])
+        base = await mine.put("base", 1)
+        strange = Entry("strange", None, (replace(base, place=Place(base.place.log, 1, "no id")),), False, "")  # type: ignore[arg-type]
+        for bad in (
+            mine.put("\ud800", 1),
+            mine.put("bad", "\ud800"),
+            mine.put("bad", 2**70),
+            mine.put("strange", 1, based_on=strange),
+            mine.put("bad", "x" * 2_000_000),
+        ):
+            first, failed, last = await asyncio.gather(
+                mine.put("first", 1), bad, mine.put("last", 1), return_exceptions=True
+            )
+            assert isinstance(failed, Exception), failed
+            assert isinstance(first, Version), first
+            assert isinstance(last, Version), last
+        assert [each.key for each in await mine.list()] == ["base", "first", "last"]
+        assert [len(await mine.history(key)) for key in ("first", "last", "bad")] == [5, 5, 0]
 
 
 def test_a_handler_is_called_what_every_store_can_hold() -> None:

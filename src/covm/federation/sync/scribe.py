@@ -10,8 +10,9 @@ import msgspec
 
 from covm import _native
 from covm.federation.clock import Clock, Random
-from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized
+from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized, StoreError
 from covm.federation.identity.verdicts import Status, Verdict
+from covm.federation.supervisor import attempt_async
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper, place_of_known
@@ -96,27 +97,46 @@ class Scribe:
         return await done
 
     async def _write_group(self) -> None:
-        """Writes what waits. Whoever comes first writes for those behind."""
+        """Writes what waits. Whoever comes first writes for those behind, and a write that fails does so alone."""
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
+        try:
+            error = await attempt_async(self._write_together, group)
+            # What the disk did not take, it takes from none of them; anything else is the fault of one.
+            if error is not None and len(group) > 1 and not isinstance(error, StoreError):
+                for each in group:
+                    if (why := await attempt_async(self._write_together, [each])) is not None:
+                        _fail(each[1], why)
+                return
+        except BaseException:
+            for _, done in group:
+                _fail(done, asyncio.CancelledError())
+            raise
+        if error is not None:
+            for _, done in group:
+                _fail(done, error)
+
+    async def _write_together(self, group: Sequence[tuple[Write, asyncio.Future[Written]]]) -> None:
+        """Plans all and commits them at once, but for those that may not be written."""
         written: list[tuple[asyncio.Future[Written], _native.Link]] = []
         unsealed: dict[_native.Link, bytes] = {}
+        await self._keeper.settle()
+        pending = [(write, done) for write, done in group if not done.done()]
+        intake = self._keeper.intake(await self._look_up([write for write, _ in pending]))
+        for write, done in pending:
+            try:
+                written.append((done, self._one(intake, write, unsealed)))
+            except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
+                _fail(done, error)
+        rows = intake.plan.rows
+        self._seal(rows, unsealed)
+        plan = intake.told()
+        done_with = {done for done, _ in written}
+        plan.also += [write.also for write, done in pending if write.also is not None and done in done_with]
         try:
-            await self._keeper.settle()
-            known = await self._look_up([write for write, _ in group])
-            intake = self._keeper.intake(known)
-            for write, done in group:
-                try:
-                    written.append((done, self._one(intake, write, unsealed)))
-                except (NotAuthorized, MessageTooLarge, InvalidMessage) as error:
-                    _fail(done, error)
-            rows = intake.plan.rows
-            self._seal(rows, unsealed)
-            plan = intake.told()
-            done_with = {done for done, _ in written}
-            plan.also += [write.also for write, done in group if write.also is not None and done in done_with]
             await self._keeper.keep(plan)
         except BaseException as error:
-            for _, done in group:
+            # It may be on disk all the same: none of them is written once more.
+            for done in done_with:
                 _fail(done, error if isinstance(error, Exception) else asyncio.CancelledError())
             raise
         for done, record in written:
