@@ -45,10 +45,10 @@ async def test_a_conflict_is_kept_shown_and_gone_once_somebody_decides(place: Pl
     await shelf.take(both, bodies=[BIRCH.bodies[both.id]])
     assert await shelf.heads("proposal") == {both.id}
     assert await shelf.conflicts() == []
-    history = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "proposal"))
+    history = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "proposal", None, 100))
     assert sorted(each.value for each in history) == ["both", "draft", "mine", "theirs"]
     judged = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 2, 10))
-    assert [number for number, _ in judged] == [3, 4]
+    assert [number for number, _ in judged.found] == [3, 4]
     await shelf.store.close()
 
 
@@ -86,7 +86,7 @@ async def test_what_is_erased_is_on_no_engines_disk_whichever_came_first(place: 
     erases.append(ASH.write("guest", "again", op="erase", target=second.id, after=erases[0]))
     await shelf.take(first, erases[1], erases[0], bodies=[ASH.bodies[each.id] for each in (first, *reversed(erases))])
     await shelf.take(second, bodies=[ASH.bodies[second.id]])
-    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest"))
+    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest", None, 100))
     assert {each.record.id: (each.value, each.why) for each in read if each.record.body.op == "put"} == {
         first.id: (None, "a child's name"),
         second.id: (None, "again"),
@@ -245,7 +245,7 @@ async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: P
     first = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 2**18))
     second = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 2**18, 2**18))
     assert (first or b"") + (second or b"") == body
-    [(number, again)] = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))
+    [(number, again)] = (await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))).found
     assert (number, again.value, again.lacks_body) == (2, "x" * 300_000, False)
     log = shelf.keeper.logs.get(record.body.log)
     assert log is not None

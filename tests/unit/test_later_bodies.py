@@ -140,7 +140,7 @@ async def _record_and_body(machine: Machine, text: str) -> Any:
     from covm.federation.sync import reading
     from covm.federation.wire.record import encode_record_body
 
-    found = await machine.service._node.store.read(lambda tx: reading.history(tx, "notes.report", "1"))
+    found = await machine.service._node.store.read(lambda tx: reading.history(tx, "notes.report", "1", None, 100))
     record = next(each.record for each in found if each.record.body.op == "put")
     return record, encode_record_body(bytes(16), {"text": text})
 

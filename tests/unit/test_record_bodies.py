@@ -190,7 +190,7 @@ async def all_have_sheet(machine: Machine, key: str) -> bool:
 
 
 async def _records(machine: Machine, name: str, key: str) -> list[reading.Read]:
-    return await machine.service._node.store.read(lambda tx: reading.history(tx, name, key))
+    return await machine.service._node.store.read(lambda tx: reading.history(tx, name, key, None, 100))
 
 
 def _same(one: Machine, other: Machine, name: str) -> bool:

@@ -27,6 +27,10 @@ LOOK_S: Final = 0.2
 """How often it is looked at how far the fetching is: a bar that moves smoothly."""
 
 
+MOST_CONFLICTS_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of conflicts after which no further type is looked at: an answer is whole in memory."""
+
+
 async def entries(request: Request) -> Response:
     node, asked = node_of(request), request.query_params
     notes = _collection(node, request.path_params["type"])
@@ -45,8 +49,9 @@ async def entry(request: Request) -> Response:
 async def history(request: Request) -> Response:
     node, key = node_of(request), request.query_params.get("key", "")
     notes = _collection(node, request.path_params["type"])
-    versions = await notes.history(key)
-    if not versions:
+    after = request.query_params.get("after")
+    versions = await notes.history(key, after)
+    if not versions and after is None:
         raise _nothing(notes.type, key)
     return answer(said.History(type=notes.type, key=key, versions=[_version(node, each) for each in versions]))
 
@@ -98,8 +103,7 @@ async def _decided(notes: Collection[Any], shown: Entry[Any], asked: said.Resolv
     """What is to be written: a value, or what a version says that there is or was."""
     if not asked.take:
         return "put", asked.value
-    versions = {each.id: each for each in (*shown.heads, *await notes.history(asked.key)) if each.op != "erase"}
-    fitting = [each for each in versions.values() if asked.take == each.id or distinct(each.id).startswith(asked.take)]
+    fitting = [each async for each in _versions(notes, shown) if _is_named(each, asked.take)]
     if len(fitting) != 1:
         how = "several versions begin" if fitting else f"no version of {asked.key} begins"
         raise NotFound(
@@ -109,6 +113,22 @@ async def _decided(notes: Collection[Any], shown: Entry[Any], asked: said.Resolv
     if fitting[0].op == "put" and fitting[0].value is None:
         raise Refused(f"the value of version {asked.take} cannot be read here: {fitting[0].reason}", code="no_value")
     return fitting[0].op, fitting[0].value
+
+
+def _is_named(version: Version[Any], name: str) -> bool:
+    return version.op != "erase" and (name == version.id or distinct(version.id).startswith(name))
+
+
+async def _versions(notes: Collection[Any], shown: Entry[Any]) -> AsyncIterator[Version[Any]]:
+    """Those side by side, and the others of the key, a page at a time."""
+    for each in shown.heads:
+        yield each
+    heads, last = {each.id for each in shown.heads}, None
+    while page := await notes.history(shown.key, last):
+        for each in page:
+            if each.id not in heads:
+                yield each
+        last = page[-1].id
 
 
 async def erase(request: Request) -> Response:
@@ -124,9 +144,14 @@ async def conflicts(request: Request) -> Response:
     node, wanted = node_of(request), request.query_params.get("type")
     names = [wanted] if wanted else [each.type for each in await node.service.replicas()]
     found: list[said.Entry] = []
+    left_bytes = MOST_CONFLICTS_BYTES
     for name in names:
         notes = _collection(node, name)
-        found += [_entry(node, notes.type, each) for each in await notes.conflicts()]
+        page = [_entry(node, notes.type, each) for each in await notes.conflicts()]
+        found += page
+        left_bytes -= sum(len(msgspec.json.encode(each)) for each in page)
+        if left_bytes <= 0:
+            break  # the others are answered once these are decided, or by their type
     return answer(said.Entries(entries=found))
 
 

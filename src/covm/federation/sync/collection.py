@@ -12,7 +12,7 @@ from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
-from covm.federation.wire.record import Hlc, Place
+from covm.federation.wire.record import Place
 from covm.federation.wire.record_key import key_problem, text_problem
 
 if TYPE_CHECKING:
@@ -196,14 +196,10 @@ class Collection(Generic[T]):
         and `InvalidMessage` for a version without a value, and a reason that is too long.
         """
         self._require_writing(self.type)
-        name = version if isinstance(version, str) else version.id
-        try:
-            link = _native.Link(name)
-        except ValueError:
-            raise UnknownEntry(self.type, name) from None
-        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link.bytes))
+        link = self._link(version)
+        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link))
         if found is None:
-            raise UnknownEntry(self.type, name)
+            raise UnknownEntry(self.type, version if isinstance(version, str) else version.id)
         record, verdict = await self._scribe.write(
             Write(self.type, found.record.body.key, "erase", reason, None, target=found.record)
         )
@@ -211,7 +207,10 @@ class Collection(Generic[T]):
         return self._version(reading.Read(record, reason, "held" if waits else "valid", waits))
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[Entry[T]]:
-        """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out."""
+        """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out.
+
+        Large values make it shorter than the limit: the next ones are behind the last key, until there is none.
+        """
         self._require(text_problem(prefix) or text_problem(after))
         most = max(1, min(limit, MAX_LISTED))
         found = await self._keeper.store.read(lambda tx: reading.listed(tx, self.type, prefix, after, most))
@@ -221,17 +220,28 @@ class Collection(Generic[T]):
         entries = (self._entry(key, rows) for key, rows in by_key.items())
         return [each for each in entries if each is not None and any(head.op == "put" for head in each.heads)]
 
-    async def history(self, key: str) -> Sequence[Version[T]]:
-        """Every record of a key that is here, void ones and those that wait too, in the order of their clocks."""
+    async def history(
+        self, key: str, after: Version[T] | str | None = None, limit: int = MAX_LISTED
+    ) -> Sequence[Version[T]]:
+        """The records of a key that are here, void ones and those that wait too, in the order of their clocks.
+
+        Up to 10,000, and fewer where values are large: the next ones are behind the last, given by itself or its id,
+        until there is none. Raises `UnknownEntry` for what is no version's id.
+        """
         self._require(key_problem(key))
-        found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key))
-        return [self._version(each) for each in sorted(found, key=_by_clock)]
+        most = max(1, min(limit, MAX_LISTED))
+        last = None if after is None else self._link(after)
+        found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key, last, most))
+        return [self._version(each) for each in found]
 
     async def conflicts(self, limit: int = 1000) -> Sequence[Entry[T]]:
-        """Entries with several versions side by side, the oldest conflict first."""
-        keys = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, limit))
-        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys))
-        entries = (self._entry(key, [each for each in found if each.record.body.key == key]) for key in keys)
+        """Entries with several versions side by side, the oldest conflict first.
+
+        Up to 10,000, and fewer where values are large: the others follow once these are decided.
+        """
+        most = max(1, min(limit, MAX_LISTED))
+        found = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, most))
+        entries = (self._entry(key, heads) for key, heads in found.items())
         return [each for each in entries if each is not None]
 
     async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
@@ -251,10 +261,10 @@ class Collection(Generic[T]):
                 wake.clear()
                 cursor = after
                 found = await self._keeper.store.read(lambda tx: reading.judged(tx, self.type, cursor, PAGE))  # noqa: B023
-                for number, row in found:
+                for number, row in found.found:
                     after = number
                     yield Change(number, row.record.body.key, self._version(row))
-                if len(found) < PAGE:
+                if found.is_all:
                     await wake.wait()
         finally:
             self._keeper.listeners.remove(listen)
@@ -269,6 +279,14 @@ class Collection(Generic[T]):
         return [each for each in entries if each is not None]
 
     # --- inside
+
+    def _link(self, version: Version[T] | str) -> bytes:
+        """The binary id of a version, given by itself or its id. Raises `UnknownEntry`."""
+        name = version if isinstance(version, str) else version.id
+        try:
+            return _native.Link(name).bytes
+        except ValueError:
+            raise UnknownEntry(self.type, name) from None
 
     def _require(self, problem: str | None) -> None:
         if problem is not None:
@@ -287,7 +305,7 @@ class Collection(Generic[T]):
     def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
         if not found:
             return None
-        found = sorted(found, key=_by_clock, reverse=True)
+        found = sorted(found, key=reading.by_clock, reverse=True)
         versions = {row.record.id: self._version(row) for row in found}
         lacking = [row for row in found if row.lacks_body]
         if len(lacking) == len(found):
@@ -353,7 +371,3 @@ class Collection(Generic[T]):
             lacks_value=row.lacks_body,
             erased=erased,
         )
-
-
-def _by_clock(row: reading.Read) -> tuple[Hlc, bytes]:
-    return row.record.body.hlc, row.record.id.bytes

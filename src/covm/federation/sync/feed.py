@@ -22,7 +22,7 @@ from covm.federation.errors import StoreError
 from covm.federation.ports import Transactor
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import attempt, attempt_async, described
-from covm.federation.sync import feed_rows
+from covm.federation.sync import feed_rows, reading
 from covm.federation.sync.collection import Collection
 from covm.federation.sync.feed_rows import Failure, Feeding
 from covm.federation.sync.sync_store import SyncChange, change_of
@@ -181,6 +181,8 @@ class Feed:
         return [Step(change, last[change.key]) for change in await self._changes(list(last))]
 
     async def _changes(self, keys: Sequence[str]) -> list[SyncChange[Any]]:
+        """The entries of the first of these keys, as many as may be in memory at once."""
+        keys = await self._store.read(partial(reading.fitting, type_name=self.of.type, keys=keys))
         entries = {entry.key: entry for entry in await self._source.entries(keys)}
         return [change_of(self.of.type, key, entries.get(key)) for key in keys]
 

@@ -44,7 +44,7 @@ class Published:
             {"type": type_name, "after": position, "limit": limit},
         ).all()
         counting = [(told, size) for told, state, size in rows if state == tables.VALID and size is not None]
-        taken = _first(counting, limit_bytes)
+        taken = reading.first_within(counting, limit_bytes)
         is_cut = len(taken) < len(counting)
         upto = taken[-1] if is_cut else rows[-1][0] if rows else position
         publications = self._read(tx, type_name, taken)
@@ -60,7 +60,7 @@ class Published:
         for names, values in in_lists("p", positions):
             query = f"SELECT r.told, length(r.body) {_OF_TYPE} r.told IN ({names}) AND r.state = 1"
             counting += [(told, size) for told, size in tx.execute(query, {"type": type_name, **values}) if size]
-        return self._read(tx, type_name, _first(sorted(counting), limit_bytes))
+        return self._read(tx, type_name, reading.first_within(sorted(counting), limit_bytes))
 
     def said(self, tx: Transaction, type_name: str, record: str) -> Said:
         """What a record says, whether it counts now or not."""
@@ -109,17 +109,6 @@ class Published:
                 listener({name for name, _ in taken.keys}, taken.recounted)
 
         self._keeper.listeners.append(heard)
-
-
-def _first(counting: Sequence[tuple[int, int]], limit_bytes: int) -> list[int]:
-    """The positions of the first ones that fit; at least one if there is any."""
-    taken: list[int] = []
-    for position, size in counting:
-        limit_bytes -= size
-        if taken and limit_bytes < 0:
-            break
-        taken.append(position)
-    return taken
 
 
 def _message(record: SignedRecord, body: bytes) -> MessageBody | Malformed:
