@@ -287,7 +287,8 @@ class Parts:
         )
 
     def _make_sync_types(self) -> SyncTypes:
-        retry = self.config.connection_retry
+        pauses = self.config.connection_retry
+        base_s, max_s = pauses.base_delay.total_seconds(), pauses.max_delay.total_seconds()
         return SyncTypes(
             manager=self.sync,
             resolvers=self.resolvers,
@@ -295,11 +296,10 @@ class Parts:
             registered=self.registry.names,
             store=self.store,
             transactor=self.dispatcher,
-            retry=Retry(
-                self.config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()
-            ),
+            retry=Retry(self.config.handler_attempts, base_s, max_s),
             clock=self.clock,
             random=self.random,
+            hub=self.hub,
         )
 
     def collection(self, type_name: str, require_writing: Callable[[str], None]) -> Collection[Any]:

@@ -38,6 +38,7 @@ from covm.federation.events.happened import (
     RolledBack,
     StoreRecovered,
     StoreTroubled,
+    SyncStoreSlow,
 )
 from covm.federation.events.hub import EVENT_QUEUE, TALLIES_AT_ONCE, TALLY_PERIOD_S, EventHub, EventStream
 
@@ -79,4 +80,5 @@ __all__ = [
     "RolledBack",
     "StoreRecovered",
     "StoreTroubled",
+    "SyncStoreSlow",
 ]
