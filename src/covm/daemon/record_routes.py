@@ -35,7 +35,7 @@ async def entries(request: Request) -> Response:
     node, asked = node_of(request), request.query_params
     notes = _collection(node, request.path_params["type"])
     limit = _limit(asked.get("limit"))
-    found = await notes.list(asked.get("prefix", ""), asked.get("after", ""), limit) if limit else []
+    found = await notes.list(asked.get("prefix", ""), asked.get("after", ""), limit)
     return answer(said.Entries(entries=[_entry(node, notes.type, each) for each in found]))
 
 
@@ -110,7 +110,7 @@ async def _decided(notes: Collection[Any], shown: Entry[Any], asked: said.Resolv
             f"{how} with {asked.take}; see `covm federation conflicts show` and `covm federation records history`",
             code="unknown_version",
         )
-    if fitting[0].op == "put" and fitting[0].value is None:
+    if fitting[0].op == "put" and fitting[0].value is None and fitting[0].reason:
         raise Refused(f"the value of version {asked.take} cannot be read here: {fitting[0].reason}", code="no_value")
     return fitting[0].op, fitting[0].value
 
@@ -229,10 +229,8 @@ def _limit(text: str | None) -> int:
         limit = schema.LIMIT_DEFAULT if text is None else int(text[:9])
     except ValueError:
         raise Invalid(f"the limit is a number of entries, not {text!r}", code="bad_limit") from None
-    if not 0 <= limit <= schema.LIMIT_MOST:
-        raise Invalid(
-            f"a list has up to {schema.LIMIT_MOST:,} entries; ask for the next with --after", code="bad_limit"
-        )
+    if not 1 <= limit <= schema.LIMIT_MOST:
+        raise Invalid(f"a list has 1 to {schema.LIMIT_MOST:,} entries; ask for the next with --after", code="bad_limit")
     return limit
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar
 
 from covm import _native
-from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownEntry
+from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownCursor, UnknownEntry
 from covm.federation.sync import reading
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
@@ -169,6 +169,8 @@ class Collection(Generic[T]):
         `NotAMember`, `NotAuthorized`.
         """
         self._require_writing(self.type)
+        if value is None and self._registry.get(self.type) is not None:
+            self._refuse("payload", "None is no value of a type with a form; to say that there is none, use delete()")
         _, payload = self._registry.to_payload(self.type, value)
         return await self._write(key, "put", payload, based_on)
 
@@ -196,6 +198,8 @@ class Collection(Generic[T]):
         and `InvalidMessage` for a version without a value, and a reason that is too long.
         """
         self._require_writing(self.type)
+        if not isinstance(reason, str):
+            self._refuse("reason", f"why something is erased is a text, for people; not {type(reason).__name__}")
         link = self._link(version)
         found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link))
         if found is None:
@@ -212,7 +216,7 @@ class Collection(Generic[T]):
         Large values make it shorter than the limit: the next ones are behind the last key, until there is none.
         """
         self._require(text_problem(prefix) or text_problem(after))
-        most = max(1, min(limit, MAX_LISTED))
+        most = self._most(limit)
         found = await self._keeper.store.read(lambda tx: reading.listed(tx, self.type, prefix, after, most))
         by_key: dict[str, list[reading.Read]] = {}
         for each in found:
@@ -229,7 +233,7 @@ class Collection(Generic[T]):
         until there is none. Raises `UnknownEntry` for what is no version's id.
         """
         self._require(key_problem(key))
-        most = max(1, min(limit, MAX_LISTED))
+        most = self._most(limit)
         last = None if after is None else self._link(after)
         found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key, last, most))
         return [self._version(each) for each in found]
@@ -239,7 +243,7 @@ class Collection(Generic[T]):
 
         Up to 10,000, and fewer where values are large: the others follow once these are decided.
         """
-        most = max(1, min(limit, MAX_LISTED))
+        most = self._most(limit)
         found = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, most))
         entries = (self._entry(key, heads) for key, heads in found.items())
         return [each for each in entries if each is not None]
@@ -247,8 +251,14 @@ class Collection(Generic[T]):
     async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
         """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart.
 
-        A version whose body is not here yet comes without its value, and again with it once that has come.
+        A version whose body is not here yet comes without its value, and again with it once that has come. Raises
+        `UnknownCursor` for one ahead of this node, `InvalidMessage` for what is none.
         """
+        if type(after) is not int or after < 0:
+            self._refuse("after", f"a cursor is that of a `Change`, or 0 for the beginning; not {after!r:.40}")
+        last = max(self._keeper.judged, await self._keeper.store.read(reading.last_judged))
+        if after > last:
+            raise UnknownCursor(self.type, after, last)
         wake = asyncio.Event()
 
         def listen(taken: Taken) -> None:
@@ -282,6 +292,8 @@ class Collection(Generic[T]):
 
     def _link(self, version: Version[T] | str) -> bytes:
         """The binary id of a version, given by itself or its id. Raises `UnknownEntry`."""
+        if not isinstance(version, Version | str):
+            self._refuse("version", f"it is a Version of this collection, or its id; not {type(version).__name__}")
         name = version if isinstance(version, str) else version.id
         try:
             return _native.Link(name).bytes
@@ -290,13 +302,23 @@ class Collection(Generic[T]):
 
     def _require(self, problem: str | None) -> None:
         if problem is not None:
-            raise InvalidMessage(self.type, "key", problem)
+            self._refuse("key", problem)
+
+    def _refuse(self, what: str, why: str) -> NoReturn:
+        raise InvalidMessage(self.type, what, why)
+
+    def _most(self, limit: int) -> int:
+        if type(limit) is not int or limit < 0:
+            self._refuse("limit", f"it is how many there may be at most, as in 100; not {limit!r:.40}")
+        return min(limit, MAX_LISTED)
 
     async def _standing(self, key: str) -> Entry[T] | None:
         """The entry of a key, also of one that was deleted."""
         return next(iter(await self.entries([key])), None)
 
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
+        if based_on is not None and not isinstance(based_on, Entry):
+            self._refuse("based_on", f"it is an Entry, as `get` returns one; not {type(based_on).__name__}")
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
         record, verdict = await self._scribe.write(Write(self.type, key, op, value, places))
         waits = "" if verdict.holds else verdict.reason

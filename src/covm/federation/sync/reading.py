@@ -170,6 +170,11 @@ def counts(tx: Transaction) -> dict[str, Counts]:
     return {name: Counts(records, int(held), int(void), open_ones.get(name, 0)) for name, records, held, void in rows}
 
 
+def last_judged(tx: Transaction) -> int:
+    """The number of the last judgement, of whatever type."""
+    return tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
+
+
 class Judged(NamedTuple):
     """Records with the numbers of their judgements."""
 
