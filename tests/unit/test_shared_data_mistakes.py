@@ -78,7 +78,7 @@ async def test_what_is_no_argument_is_named_with_what_to_hand_over() -> None:
         prices: Any = world.machines[0].service.collection(Price)
         version = await mine.put("oven", 1)
         strange: Any = 5
-        for use, path, why in (
+        mistakes: list[tuple[Callable[[], Awaitable[object]], str, str]] = [
             (lambda: mine.erase(version, strange), "reason", "is a text, for people; not int"),
             (lambda: mine.erase(strange, "why"), "version", "a Version of this collection, or its id; not int"),
             (lambda: mine.history("oven", strange), "version", "not int"),
@@ -90,7 +90,8 @@ async def test_what_is_no_argument_is_named_with_what_to_hand_over() -> None:
             (lambda: mine.conflicts(limit=-1), "limit", "not -1"),
             (lambda: anext(mine.changes(after="x")), "after", "not 'x'"),
             (lambda: anext(mine.changes(after=-1)), "after", "not -1"),
-        ):
+        ]
+        for use, path, why in mistakes:
             with pytest.raises(InvalidMessage, match=why) as refused:
                 await use()
             assert refused.value.path == path
