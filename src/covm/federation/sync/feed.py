@@ -113,8 +113,8 @@ class Feed:
         self._clock = clock
         self._random = random
         self._hub = hub
-        self._busy: SyncStoreBusy | None = None
-        """What the store has been busy with for too long."""
+        self._slow: str | None = None
+        """The key with which the store has been busy for too long."""
         self._looked = asyncio.Event()
         """Whether it is settled, or too slow."""
         self._wake = asyncio.Event()
@@ -128,21 +128,24 @@ class Feed:
     def wake(self) -> None:
         """Something of the type has been judged."""
         self._settled = False
-        if self._busy is None:
+        if self._slow is None:
             self._looked.clear()
         self._wake.set()
 
     async def until_settled(self) -> None:
         """Returns once the store has had all that there was, taken or not. Raises `SyncStoreBusy`."""
         while not self._settled:
-            if self._busy is not None:
-                raise self._busy
+            if (busy := self._busy()) is not None:
+                raise busy
             await self._looked.wait()
 
     @property
     def trouble(self) -> str:
         """What is wrong, if something is: the store takes too long, or what it or ours raised last."""
-        return self.error if self._busy is None else str(self._busy)
+        return str(self._busy() or self.error)
+
+    def _busy(self) -> SyncStoreBusy | None:
+        return None if self._slow is None else SyncStoreBusy(self.of.name, self.of.type, self._slow, SLOW_S)
 
     async def run(self) -> None:
         """Hands over, for ever."""
@@ -319,15 +322,15 @@ class Feed:
             yield
         finally:
             timer.cancel()
-            if self._busy is not None:
-                self._busy = None
+            if self._slow is not None:
+                self._slow = None
                 if not self._settled:
                     self._looked.clear()
 
     def _tell_slow(self, key: str) -> None:
-        self._busy = SyncStoreBusy(self.of.name, self.of.type, key, SLOW_S)
+        self._slow = key
         self._looked.set()
-        logger.warning("%s", self._busy)
+        logger.warning("%s", self._busy())
         self._hub.emit(SyncStoreSlow(self.of.name, self.of.type, key, SLOW_S))
 
     async def _pause(self, error: str) -> None:
