@@ -115,6 +115,8 @@ def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Pa
     assert mill.run("records", "put", "no type name", KEY, "1").code == 2
     assert mill.run("records", "put", NOTE, "k" * 300, "1").code == 2
     assert mill.run("records", "list", NOTE, "--limit", "5000").code == 2
+    assert mill.run("records", "list", NOTE, "--limit", "0").code == 2
+    assert mill.run("records", "show", NOTE, "").code == 2
     mill.run("records", "put", NOTE, "red\x1b[31m", "evil\x1b[31m")
     told = mill.run("records", "list", NOTE)
     assert "\x1b" not in told.out
@@ -210,3 +212,14 @@ def test_what_should_never_have_been_written_is_erased_everywhere_and_every_hist
         assert (put["id"], put["value"], put["lacks_value"]) == (written, None, True)
         assert put["erased"]["reason"] == "it names a child"
         assert "was erased" in node.ask("records", "show", NOTE, KEY)["entry"]["trouble"]
+
+
+def test_a_version_that_says_null_is_taken_like_any_other(folder: Path, start: NodeStarter) -> None:
+    home(folder, "mill")
+    mill = start("mill")
+    for said in ("null", "1"):
+        assert mill.run("records", "put", NOTE, KEY, said).code == 0
+    nothing, _ = mill.ask("records", "history", NOTE, KEY)["versions"]
+    assert mill.run("conflicts", "resolve", NOTE, KEY, "--take", nothing["id"][7:15], "--yes").code == 0
+    assert mill.ask("records", "show", NOTE, KEY)["entry"]["value"] is None
+    assert [each["value"] for each in mill.ask("records", "history", NOTE, KEY)["versions"]] == [None, 1, None]

@@ -294,8 +294,9 @@ async def _given_up(service: FederationService) -> dict[str, set[str]]:
     """What lies in quarantine, by handler."""
     found: dict[str, set[str]] = {"ledger": set(), "reader": set()}
     for entry in await service.inbox.listed(state="quarantined", limit=1000):
-        _, body = await service.inbox._found(entry.id)
-        assert body is not None
-        assert body.extra is not None
-        found[body.extra["handler"]].add(body.payload["text"])
+        shown = await service.inbox._found(entry.id)
+        assert shown.body is not None
+        assert shown.body.extra is not None
+        assert shown.said is not None
+        found[shown.body.extra["handler"]].add(shown.said.payload["text"])
     return found

@@ -14,7 +14,8 @@ from covm import _native
 from covm.federation import FederationService
 from covm.federation.errors import AccessError, FederationError, InvalidMessage, NotStarted, StoreError, UnknownEntry
 from covm.federation.sync import tables
-from covm.federation.sync.collection import Collection, Entry, Version
+from covm.federation.sync.collection import Collection
+from covm.federation.sync.entries import Entry, Version
 from covm.testing import Machine, World
 
 KEYS = ("mill", "oven", "plan", "shelf")

@@ -136,14 +136,16 @@ async def test_what_goes_into_quarantine_is_there_once_however_often_that_is_wri
     [publication] = (await story.page(0, limit=1)).publications
     body = quarantined_body(publication, NAME)
     data = encode_body(body)
-    advance = Advance(1, quarantined=[Quarantined(5, 1, body, data, 3, "it raised", 0)])
+    advance = Advance(1, quarantined=[Quarantined(5, 1, body, data, len(data), 3, "it raised", 0)])
     await story.advance(advance)
-    find = partial(inbox_queries.find_entry, mid=body.mid)
+    find = partial(inbox_queries.find_entry, publications=story.published, mid=body.mid)
     found = await story.shelf.store.read(find)
     assert found is not None
-    entry, stored = found
+    entry = found.entry
     assert (entry.author, entry.state, entry.attempts) == (publication.body.author, "quarantined", 3)
-    assert stored == body
+    assert found.body == body
+    assert found.said is not None
+    assert (body.payload, found.said.payload, found.said.gone) == (None, publication.body.payload, "")
     discard = partial(inbox_queries.discard_quarantined, inbox_id=5, forget_at_ms=0)
     assert await story.shelf.store.write(discard)
     await story.advance(advance)
@@ -155,13 +157,16 @@ async def test_a_retried_record_knows_what_it_was_and_for_whom(place: Place) -> 
     story = await Story(place).begin()
     [publication] = (await story.page(1, limit=1)).publications
     body = quarantined_body(publication, NAME)
-    quarantined = Quarantined(5, 2, body, encode_body(body), 3, "it raised", 0)
+    quarantined = Quarantined(5, 2, body, encode_body(body), 100, 3, "it raised", 0)
     await story.advance(Advance(2, quarantined=[quarantined]))
     await story.shelf.store.write(partial(inbox_queries.retry_quarantined, inbox_id=5, new_id=6))
     lane = (publication.body.author, TYPE)
-    load = partial(inbox_queries.load_lane, lane=lane, after=0, limit=10, limit_bytes=10_000)
+    load = partial(
+        inbox_queries.load_lane, publications=story.published, lane=lane, after=0, limit=10, limit_bytes=10_000
+    )
     [arrival] = (await story.shelf.store.read(load)).arrivals
     assert (arrival.only, arrival.record, arrival.via) == (NAME, publication.record, SYNC)
+    assert arrival.body.payload == publication.body.payload
     assert (arrival.attempts, arrival.out_of_order) == (3, True)
     states = "SELECT count(*) FROM covm_inbox WHERE line_id = :line"
     count = await story.shelf.store.read(lambda tx: tx.execute(states, {"line": tables.NO_LINE}).scalar())

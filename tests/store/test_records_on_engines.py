@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import msgspec
 from tests.store.places import Place
 from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import TYPE, Anybody, Author, Shelf
@@ -20,7 +21,9 @@ from covm.federation.sync.exporting import Carrier
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.plan import Arrived
 from covm.federation.sync.written import ends_until
+from covm.federation.wire.kinds import Kind
 from covm.federation.wire.record import Hlc, SignedRecord
+from covm.federation.wire.signed import seal, write_map
 
 ASH, BIRCH = Author("ash"), Author("birch")
 
@@ -45,10 +48,10 @@ async def test_a_conflict_is_kept_shown_and_gone_once_somebody_decides(place: Pl
     await shelf.take(both, bodies=[BIRCH.bodies[both.id]])
     assert await shelf.heads("proposal") == {both.id}
     assert await shelf.conflicts() == []
-    history = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "proposal"))
+    history = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "proposal", None, 100))
     assert sorted(each.value for each in history) == ["both", "draft", "mine", "theirs"]
     judged = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 2, 10))
-    assert [number for number, _ in judged] == [3, 4]
+    assert [number for number, _ in judged.found] == [3, 4]
     await shelf.store.close()
 
 
@@ -86,7 +89,7 @@ async def test_what_is_erased_is_on_no_engines_disk_whichever_came_first(place: 
     erases.append(ASH.write("guest", "again", op="erase", target=second.id, after=erases[0]))
     await shelf.take(first, erases[1], erases[0], bodies=[ASH.bodies[each.id] for each in (first, *reversed(erases))])
     await shelf.take(second, bodies=[ASH.bodies[second.id]])
-    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest"))
+    read = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest", None, 100))
     assert {each.record.id: (each.value, each.why) for each in read if each.record.body.op == "put"} == {
         first.id: (None, "a child's name"),
         second.id: (None, "again"),
@@ -109,7 +112,7 @@ async def test_what_founders_have_erased_is_gone_from_every_engine_and_is_news_t
     await erasures.obey()
     assert await shelf.erased() == {first.id: by.id}
     news = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, behind, 9))
-    assert [(read.record.id, read.value, read.erased_by) for _, read in news] == [(first.id, None, by.id)]
+    assert [(read.record.id, read.value, read.erased_by) for _, read in news.found] == [(first.id, None, by.id)]
     shelf.authority.approved = {first.id: []}
     await erasures.obey()
     assert await shelf.erased() == {}
@@ -264,7 +267,7 @@ async def test_a_body_that_comes_later_is_kept_once_and_given_in_pieces(place: P
     first = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 0, 2**18))
     second = await shelf.store.read(lambda tx: body_rows.piece(tx, record.id.bytes, 2**18, 2**18))
     assert (first or b"") + (second or b"") == body
-    [(number, again)] = await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))
+    [(number, again)] = (await shelf.store.read(lambda tx: reading.judged(tx, TYPE, 1, 10))).found
     assert (number, again.value, again.lacks_body) == (2, "x" * 300_000, False)
     log = shelf.keeper.logs.get(record.body.log)
     assert log is not None
@@ -321,4 +324,18 @@ async def test_what_is_wanted_for_handlers_is_found_by_an_index_however_much_is_
         query = f"EXPLAIN QUERY PLAN SELECT 1 FROM covm_records r WHERE r.type_id = 1 AND {condition}"
         plan = await shelf.store.read(lambda tx, query=query: tx.execute(query).all())  # type: ignore[misc]
         assert any(f"covm_records_{index}" in row[3] for row in plan), plan
+    await shelf.store.close()
+
+
+async def test_a_key_that_not_every_store_can_hold_is_none_anywhere_and_holds_up_nothing(place: Place) -> None:
+    shelf = await Shelf(store=place.store()).open()
+    good = BIRCH.write("mill")
+    # What no honest node encodes: their authors' own programs do.
+    nul, empty = (
+        seal(each.key, Kind.RECORD, write_map(msgspec.structs.replace(each.write("oven").body, key=key)))
+        for each, key in ((ASH, "ov\0en"), (Author("cedar"), ""))
+    )
+    taken = await shelf.keeper.take([nul, good.envelope, empty], [None, BIRCH.bodies[good.id], None])
+    assert (taken.placed, taken.malformed) == (1, 2)
+    assert await shelf.heads("mill") == {good.id}
     await shelf.store.close()

@@ -11,6 +11,7 @@ from tests.unit.records_world import TYPE, Author, Shelf
 from covm.federation.clock import SeededRandom
 from covm.federation.dispatch.transaction import Tx
 from covm.federation.dispatch.transactional import Transactions
+from covm.federation.events import EventHub
 from covm.federation.sync import feed_rows
 from covm.federation.sync.collection import Collection
 from covm.federation.sync.feed import Feed, Retry
@@ -62,7 +63,7 @@ def feed_of(shelf: Shelf, target: Any) -> Feed:
         nobody,
         None,  # type: ignore[arg-type]
     )
-    feed = Feed(OF, source, target, shelf.store, Transactor(shelf), RETRY, shelf.clock, SeededRandom(1))
+    feed = Feed(OF, source, target, shelf.store, Transactor(shelf), RETRY, shelf.clock, SeededRandom(1), EventHub())
     shelf.keeper.listeners.append(lambda _taken: feed.wake())
     return feed
 
@@ -81,7 +82,7 @@ async def test_what_a_store_takes_is_committed_with_the_cursor_and_what_it_does_
     target = Table()
     feed = feed_of(shelf, target)
     running = asyncio.create_task(feed.run())
-    await asyncio.wait_for(feed.settled.wait(), 30)
+    await asyncio.wait_for(feed.until_settled(), 30)
     assert await effects(shelf) == ["ash", "birch"]
     assert await shelf.store.read(lambda tx: feed_rows.marks(tx, OF)) == (3, 1)
     assert await shelf.store.read(lambda tx: feed_rows.failing(tx, OF, 10)) == ["bad"]
@@ -91,7 +92,7 @@ async def test_what_a_store_takes_is_committed_with_the_cursor_and_what_it_does_
     target.fails_on = ""
     again = feed_of(shelf, target)
     running = asyncio.create_task(again.run())
-    await asyncio.wait_for(again.settled.wait(), 30)
+    await asyncio.wait_for(again.until_settled(), 30)
     assert await effects(shelf) == ["ash", "bad", "birch"]
     assert await shelf.store.read(lambda tx: feed_rows.marks(tx, OF)) == (3, 0)
     assert again.error == ""

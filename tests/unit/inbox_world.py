@@ -226,7 +226,7 @@ class InboxWorld:
         raise AssertionError("it did not come true")
 
     async def entries(self, state: int | None = None) -> list[InboxEntry]:
-        return await self.store.read(lambda tx: list_entries(tx, state, None, None, None, 1_000))
+        return await self.store.read(lambda tx: list_entries(tx, None, state, None, None, None, 1_000))
 
     def count(self, table: str) -> Any:
         return self.store.read(lambda tx: tx.execute(f"SELECT count(*) FROM {table}").scalar())

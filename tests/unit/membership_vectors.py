@@ -299,6 +299,9 @@ def records() -> dict[str, Any]:
                 ("an id as bytes", lambda body: body.update(prev=body["prev"].bytes)),
                 ("text for bytes", lambda body: body.update(incarnation=[1, "nonce 01"])),
                 ("a type in capital letters", lambda body: body.update(type="Governance.Proposal")),
+                ("a counter of 2^32", lambda body: body.update(hlc=[NOON_MS, 2**32])),
+                ("an empty key", lambda body: body.update(key="")),
+                ("a key with NUL in it", lambda body: body.update(key="shared\0oven")),
             ],
         ),
     }

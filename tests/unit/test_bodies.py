@@ -15,8 +15,8 @@ from covm.federation.blobs.serving import NotHeld
 from covm.federation.sync import body_rows
 from covm.federation.sync.bodies import PEERS_A_BODY
 from covm.federation.sync.body_rows import Lacking
-from covm.federation.sync.collection import NOT_HERE
 from covm.federation.sync.plan import Arrived
+from covm.federation.sync.reading import NOT_HERE
 from covm.testing.machine import Machine
 from covm.testing.world import World
 

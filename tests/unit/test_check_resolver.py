@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from covm import _native
 from covm.federation.sync.resolvers import Resolution, Sibling, keep_siblings, last_writer_wins, merge
 from covm.federation.sync.states import with_text
 from covm.testing import check_resolver
@@ -151,6 +152,22 @@ CAUGHT = {
 def test_a_resolver_that_would_not_converge_is_caught(resolver: Any) -> None:
     with pytest.raises(AssertionError, match=CAUGHT[resolver]):
         check_resolver(resolver, BIDS)
+
+
+def test_a_resolver_that_remembers_whom_it_met_first_is_caught() -> None:
+    met: dict[_native.Link, int] = {}
+
+    def first_met(siblings: Sequence[Sibling]) -> Resolution:
+        for each in siblings:
+            met.setdefault(each.id, len(met))
+        return won(min(siblings, key=lambda each: met[each.id]))
+
+    with pytest.raises(AssertionError, match="remembers in which order it met siblings"):
+        check_resolver(first_met, BIDS)
+
+
+def test_a_resolver_that_looks_into_the_ids_themselves_is_not_mistaken_for_one_that_remembers() -> None:
+    check_resolver(lambda siblings: won(min(siblings, key=lambda each: each.id.bytes[::-1])), BIDS)
 
 
 def test_a_resolver_that_remembers_is_caught() -> None:

@@ -174,7 +174,7 @@ async def shelf_of_ash() -> Shelf:
 
 
 async def guest(shelf: Shelf) -> dict[str, Any]:
-    found = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest"))
+    found = await shelf.store.read(lambda tx: reading.history(tx, TYPE, "guest", None, 100))
     return {each.record.body.op: each for each in found if each.record.author != CEDAR.key.peer_id}
 
 

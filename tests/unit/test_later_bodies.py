@@ -19,8 +19,8 @@ from covm.federation import FederationService, Message, message_type
 from covm.federation.blobs.chunks import Place
 from covm.federation.blobs.serving import NotHeld
 from covm.federation.errors import BodyUnavailable, UnknownEntry
-from covm.federation.sync.collection import NOT_HERE
 from covm.federation.sync.plan import Arrived
+from covm.federation.sync.reading import NOT_HERE
 from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World
@@ -141,7 +141,7 @@ async def _record_and_body(machine: Machine, text: str) -> Any:
     from covm.federation.sync import reading
     from covm.federation.wire.record import encode_record_body
 
-    found = await machine.service._node.store.read(lambda tx: reading.history(tx, "notes.report", "1"))
+    found = await machine.service._node.store.read(lambda tx: reading.history(tx, "notes.report", "1", None, 100))
     record = next(each.record for each in found if each.record.body.op == "put")
     return record, encode_record_body(bytes(16), {"text": text})
 

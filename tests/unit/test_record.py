@@ -11,7 +11,7 @@ from tests.unit.membership_world import NOON_MS, key_of, salt, signed_record
 from covm import _native
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY
+from covm.federation.wire.limits import MAX_COUNTER, MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import (
     Auth,
@@ -84,11 +84,15 @@ def test_a_header_comes_back_as_it_was_signed() -> None:
         ({"op": "merge"}, "at op"),
         ({"type": "Proposal"}, "type name"),
         ({"key": "k" * (MAX_RECORD_KEY + 1)}, "at key"),
+        ({"key": ""}, "1 to 256 characters"),
+        ({"key": "ov\0en"}, "NUL"),
+        ({"key": "\ud800"}, "cannot be signed"),
         ({"size": MAX_DIRECT_PAYLOAD + 1}, "at size"),
         ({"parents": places(2)[::-1]}, "out of order"),
         ({"parents": places(1) * 2}, "out of order"),
         ({"parents": places(MAX_PARENTS + 1)}, "at parents"),
         ({"hlc": Hlc(-1, 0)}, "at hlc"),
+        ({"hlc": Hlc(NOON_MS, MAX_COUNTER + 1)}, "at hlc"),
         ({"incarnation": Incarnation(1, b"short")}, "at incarnation"),
         ({"author": ""}, "at author"),
         ({"v": 2}, "version"),

@@ -15,7 +15,7 @@ from covm.federation import message_type
 from covm.federation.errors import BodyUnavailable
 from covm.federation.identity.roles import Role
 from covm.federation.sync import body_rows, reading
-from covm.federation.sync.collection import NOT_HERE
+from covm.federation.sync.reading import NOT_HERE
 from covm.federation.wire.message_type import describe
 from covm.testing.machine import Machine
 from covm.testing.world import World
@@ -190,7 +190,7 @@ async def all_have_sheet(machine: Machine, key: str) -> bool:
 
 
 async def _records(machine: Machine, name: str, key: str) -> list[reading.Read]:
-    return await machine.service._node.store.read(lambda tx: reading.history(tx, name, key))
+    return await machine.service._node.store.read(lambda tx: reading.history(tx, name, key, None, 100))
 
 
 def _same(one: Machine, other: Machine, name: str) -> bool:

@@ -18,7 +18,7 @@ from tests.unit.test_later_bodies import Closed
 from tests.unit.test_sync_stories import eventually, met, notes
 
 from covm.federation import FederationService, Message, message_type
-from covm.federation.sync.collection import Version
+from covm.federation.sync.entries import Version
 from covm.testing.machine import Machine
 from covm.testing.world import World
 

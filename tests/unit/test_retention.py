@@ -10,7 +10,7 @@ from tests.unit.outbox_world import virtually
 from tests.unit.test_erasure import bodies_of
 from tests.unit.test_sync_stories import agree, all_have, eventually, met, notes
 
-from covm.federation.sync.collection import Version
+from covm.federation.sync.entries import Version
 from covm.testing.machine import Machine
 from covm.testing.world import World
 

@@ -14,7 +14,8 @@ from tests.unit.outbox_world import virtually
 
 from covm.federation.errors import NotAMember, NotAuthorized, StoreError, UnknownEntry
 from covm.federation.identity.roles import Role
-from covm.federation.sync.collection import Change, Collection
+from covm.federation.sync.collection import Collection
+from covm.federation.sync.entries import Change
 from covm.testing.disk import DiskFaults
 from covm.testing.machine import Machine
 from covm.testing.world import World

@@ -103,6 +103,8 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(Ack(), trouble="x" * 257),
         changed(Ack(), outcomes=[[1, 1, 1, MID, "handled", "x" * 257]]),
         changed(Ack(), outcomes=[[1, 1, 1, MID, "refused", "", bytes(31)]]),
+        changed(Ack(), outcomes=[[1, 1, 1, MID, "refused", "no\0\n"]]),
+        changed(Ack(), trouble="\0"),
         changed(Confirm(1), upto=-1),
         changed(Prove(LIFE), incarnation=[1]),
         changed(Proof(incarnation=LIFE), envelope="text"),

@@ -269,9 +269,16 @@ class ControlClient(RecordFiles, ForkCommands):
         return wait
 
     def entries(self, type_name: str, prefix: str, after: str, limit: int) -> list[records.Entry]:
-        """Entries of shared data by key, behind one."""
-        query = urlencode({"prefix": prefix, "after": after, "limit": limit})
-        return self._node.ask(records.Entries, "GET", f"/v1/records/{quote(type_name, safe='')}?{query}").entries
+        """Entries of shared data by key, behind one. Where values are large, an answer holds a part of them."""
+        found: list[records.Entry] = []
+        while True:
+            query = urlencode({"prefix": prefix, "after": after, "limit": limit - len(found)})
+            path = f"/v1/records/{quote(type_name, safe='')}?{query}"
+            page = self._node.ask(records.Entries, "GET", path).entries
+            found += page
+            if not page or len(found) >= limit:
+                return found
+            after = page[-1].key
 
     def entry(self, type_name: str, key: str) -> records.Entry:
         """One entry. Raises `NotFound`."""
@@ -279,9 +286,14 @@ class ControlClient(RecordFiles, ForkCommands):
         return self._node.ask(records.OneEntry, "GET", path).entry
 
     def history(self, type_name: str, key: str) -> records.History:
-        """Every record of a key. Raises `NotFound`."""
+        """Every record of a key, a part of them in each answer. Raises `NotFound`."""
         path = f"/v1/records/{quote(type_name, safe='')}/history?{urlencode({'key': key})}"
-        return self._node.ask(records.History, "GET", path)
+        found = page = self._node.ask(records.History, "GET", path)
+        while page.versions:
+            after = urlencode({"after": page.versions[-1].id})
+            page = self._node.ask(records.History, "GET", f"{path}&{after}")
+            found.versions.extend(page.versions)
+        return found
 
     def put(self, type_name: str, key: str, value: Any) -> records.Written:
         """Writes a value that replaces the one that is shown. Raises `Refused` where several are."""

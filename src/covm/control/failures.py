@@ -84,6 +84,7 @@ _KIND_OF: Mapping[str, str] = {
     "NotRetriable": "refused",
     "QuotaExceeded": "refused",
     "DeliveryTimeout": "timed_out",
+    "SyncStoreBusy": "timed_out",
 }
 """Kinds of the federation's errors, by name, so that the light client needs none of their modules."""
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | GET /v1/records/{type}?prefix=P&after=K&limit=N | | `Entries` |
 | GET /v1/records/{type}/entry?key=K | | `OneEntry` |
-| GET /v1/records/{type}/history?key=K | | `History` |
+| GET /v1/records/{type}/history?key=K&after=V | | `History` |
 | POST /v1/records/put | `Put` | `Written` |
 | POST /v1/records/delete | `OnKey` | `Written` |
 | POST /v1/records/resolve | `Resolve` | `Written` |
@@ -70,7 +70,7 @@ class Entry(Struct, kw_only=True, frozen=True):
 
 
 class Entries(Versioned, kw_only=True, frozen=True):
-    """Entries by key."""
+    """Entries by key: up to the limit, and fewer where values are large."""
 
     entries: list[Entry]
 
@@ -82,7 +82,7 @@ class OneEntry(Versioned, kw_only=True, frozen=True):
 
 
 class History(Versioned, kw_only=True, frozen=True):
-    """Every record of a key, the oldest first."""
+    """Records of a key, the oldest first, behind the version `after`: up to 10,000, fewer where values are large."""
 
     type: str
     key: str

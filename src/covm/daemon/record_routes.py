@@ -28,11 +28,15 @@ LOOK_S: Final = 0.2
 """How often it is looked at how far the fetching is: a bar that moves smoothly."""
 
 
+MOST_CONFLICTS_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of conflicts after which no further type is looked at: an answer is whole in memory."""
+
+
 async def entries(request: Request) -> Response:
     node, asked = node_of(request), request.query_params
     notes = _collection(node, request.path_params["type"])
     limit = _limit(asked.get("limit"))
-    found = await notes.list(asked.get("prefix", ""), asked.get("after", ""), limit) if limit else []
+    found = await notes.list(asked.get("prefix", ""), asked.get("after", ""), limit)
     return answer(said.Entries(entries=[_entry(node, notes.type, each) for each in found]))
 
 
@@ -46,8 +50,9 @@ async def entry(request: Request) -> Response:
 async def history(request: Request) -> Response:
     node, key = node_of(request), request.query_params.get("key", "")
     notes = _collection(node, request.path_params["type"])
-    versions = await notes.history(key)
-    if not versions:
+    after = request.query_params.get("after")
+    versions = await notes.history(key, after)
+    if not versions and after is None:
         raise _nothing(notes.type, key)
     return answer(said.History(type=notes.type, key=key, versions=[_version(node, each) for each in versions]))
 
@@ -99,17 +104,32 @@ async def _decided(notes: Collection[Any], shown: Entry[Any], asked: said.Resolv
     """What is to be written: a value, or what a version says that there is or was."""
     if not asked.take:
         return "put", asked.value
-    versions = {each.id: each for each in (*shown.heads, *await notes.history(asked.key)) if each.op != "erase"}
-    fitting = [each for each in versions.values() if asked.take == each.id or distinct(each.id).startswith(asked.take)]
+    fitting = [each async for each in _versions(notes, shown) if _is_named(each, asked.take)]
     if len(fitting) != 1:
         how = "several versions begin" if fitting else f"no version of {asked.key} begins"
         raise NotFound(
             f"{how} with {asked.take}; see `covm federation conflicts show` and `covm federation records history`",
             code="unknown_version",
         )
-    if fitting[0].op == "put" and fitting[0].value is None:
+    if fitting[0].op == "put" and fitting[0].value is None and fitting[0].reason:
         raise Refused(f"the value of version {asked.take} cannot be read here: {fitting[0].reason}", code="no_value")
     return fitting[0].op, fitting[0].value
+
+
+def _is_named(version: Version[Any], name: str) -> bool:
+    return version.op != "erase" and (name == version.id or distinct(version.id).startswith(name))
+
+
+async def _versions(notes: Collection[Any], shown: Entry[Any]) -> AsyncIterator[Version[Any]]:
+    """Those side by side, and the others of the key, a page at a time."""
+    for each in shown.heads:
+        yield each
+    heads, last = {each.id for each in shown.heads}, None
+    while page := await notes.history(shown.key, last):
+        for each in page:
+            if each.id not in heads:
+                yield each
+        last = page[-1].id
 
 
 async def erase(request: Request) -> Response:
@@ -138,9 +158,14 @@ async def conflicts(request: Request) -> Response:
     node, wanted = node_of(request), request.query_params.get("type")
     names = [wanted] if wanted else [each.type for each in await node.service.replicas()]
     found: list[said.Entry] = []
+    left_bytes = MOST_CONFLICTS_BYTES
     for name in names:
         notes = _collection(node, name)
-        found += [_entry(node, notes.type, each) for each in await notes.conflicts()]
+        page = [_entry(node, notes.type, each) for each in await notes.conflicts()]
+        found += page
+        left_bytes -= sum(len(msgspec.json.encode(each)) for each in page)
+        if left_bytes <= 0:
+            break  # the others are answered once these are decided, or by their type
     return answer(said.Entries(entries=found))
 
 
@@ -219,10 +244,8 @@ def _limit(text: str | None) -> int:
         limit = schema.LIMIT_DEFAULT if text is None else int(text[:9])
     except ValueError:
         raise Invalid(f"the limit is a number of entries, not {text!r}", code="bad_limit") from None
-    if not 0 <= limit <= schema.LIMIT_MOST:
-        raise Invalid(
-            f"a list has up to {schema.LIMIT_MOST:,} entries; ask for the next with --after", code="bad_limit"
-        )
+    if not 1 <= limit <= schema.LIMIT_MOST:
+        raise Invalid(f"a list has 1 to {schema.LIMIT_MOST:,} entries; ask for the next with --after", code="bad_limit")
     return limit
 
 

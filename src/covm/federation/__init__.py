@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from covm.federation.ports import Refusal as Refusal
     from covm.federation.service import FederationService as FederationService
     from covm.federation.status import TypeInfo as TypeInfo
-    from covm.federation.sync.collection import Change as Change
     from covm.federation.sync.collection import Collection as Collection
-    from covm.federation.sync.collection import Entry as Entry
-    from covm.federation.sync.collection import Erasure as Erasure
-    from covm.federation.sync.collection import Version as Version
+    from covm.federation.sync.entries import Change as Change
+    from covm.federation.sync.entries import Entry as Entry
+    from covm.federation.sync.entries import Erasure as Erasure
+    from covm.federation.sync.entries import Version as Version
     from covm.federation.sync.resolvers import NamedResolver as NamedResolver
     from covm.federation.sync.resolvers import Resolution as Resolution
     from covm.federation.sync.resolvers import Sibling as Sibling
@@ -71,10 +71,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Ban": "covm.federation.peers.bans",
-    "Change": "covm.federation.sync.collection",
+    "Change": "covm.federation.sync.entries",
     "Collection": "covm.federation.sync.collection",
     "ConnectionRetry": "covm.federation.config",
-    "Entry": "covm.federation.sync.collection",
+    "Entry": "covm.federation.sync.entries",
     "EventStream": "covm.federation.events",
     "FederationConfig": "covm.federation.config",
     "FederationError": "covm.federation.errors",
@@ -102,8 +102,8 @@ _HOMES = {
     "RequestView": "covm.federation.membership.views",
     "Tx": "covm.federation.dispatch.transaction",
     "TypeInfo": "covm.federation.status",
-    "Erasure": "covm.federation.sync.collection",
-    "Version": "covm.federation.sync.collection",
+    "Erasure": "covm.federation.sync.entries",
+    "Version": "covm.federation.sync.entries",
     "errors": "",
     "events": "",
     "message_type": "covm.federation.wire.message_type",

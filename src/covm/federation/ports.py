@@ -210,6 +210,15 @@ class PublicationPage(NamedTuple):
     """Whether there was nothing behind it."""
 
 
+class Said(NamedTuple):
+    """What a record says, for who has kept its id alone."""
+
+    key: str
+    payload: Any
+    gone: str
+    """Why that is not here any more; empty where it is."""
+
+
 class Publications(Protocol):
     """Records as messages to this node's handlers: jobs of the store. (Published)"""
 
@@ -220,6 +229,12 @@ class Publications(Protocol):
         self, tx: Transaction, type_name: str, positions: Sequence[int], limit_bytes: int
     ) -> list[Publication]:
         """The first of those at these positions that count now: at least one if there is any."""
+
+    def said(self, tx: Transaction, type_name: str, record: str) -> Said:
+        """What a record says, whether it counts now or not."""
+
+    def gone(self, tx: Transaction, records: Sequence[str]) -> dict[str, str]:
+        """Those of these records of which nothing is here any more that they said, and why."""
 
     def follow(self, listener: Callable[[Collection[str], Collection[str]], None]) -> None:
         """Has somebody called with the types of which there is more, and those of which some may count again."""

@@ -22,10 +22,11 @@ from covm.federation.identity.roles import Action, TypeRule
 from covm.federation.ports import Membership
 from covm.federation.supervisor import Supervisor
 from covm.federation.sync.scribe import Scribe, Write
-from covm.federation.wire.limits import MAX_RECORD_KEY, MID_SIZE, SALT_SIZE
+from covm.federation.wire.limits import MID_SIZE, SALT_SIZE
 from covm.federation.wire.message import payload_size
 from covm.federation.wire.names import is_system_type
 from covm.federation.wire.record import encode_record_body
+from covm.federation.wire.record_key import key_problem
 from covm.federation.wire.registry import TypeRegistry
 
 if TYPE_CHECKING:
@@ -111,9 +112,8 @@ class Recorder:
         if key is None:
             mid = self._random.bytes(MID_SIZE).hex()
             return f"{owner}/{mid}" if owner else mid
-        if not 1 <= len(key) <= MAX_RECORD_KEY:
-            why = f"is the key, and has {len(key):,} characters, not 1 to {MAX_RECORD_KEY}"
-            raise InvalidMessage(type_name, f"payload.{self._key_field(type_name)}", why)
+        if (problem := key_problem(key)) is not None:
+            raise InvalidMessage(type_name, f"payload.{self._key_field(type_name)}", f"it is the key, and {problem}")
         if not key.startswith(owner):
             why = f"is the key, which has to begin with this node's member id, {owner}"
             raise InvalidMessage(type_name, f"payload.{self._key_field(type_name)}", why)

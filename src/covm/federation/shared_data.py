@@ -94,7 +94,8 @@ class SharedData:
         Returns once no more of it is to be had, and the application's store has had it. That a peer was interrupted
         is in `get_sync_status`, and it is asked again. With a key it returns what the store has under it, or the
         `Entry` where there is no store; None where there is nothing. It also happens by itself, at once. Raises
-        `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, and what the application's `get` raises.
+        `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, `SyncStoreBusy` when the application's store does not
+        return from `apply`, and what its `get` raises.
         """
         node, text = self._node, self._node.registry.name_of(name)
         node.require_running()

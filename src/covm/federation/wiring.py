@@ -271,8 +271,7 @@ class Parts:
         bodies = Bodies(around, keeper, self.membership, self.blobs, lambda: self.recorder.on_demand())  # noqa: PLW0108
         sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, keep_for_s)
         self.blobs.meet(bodies)
-        scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
-        return sync, scribe
+        return sync, Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
 
     def _make_recorder(self) -> Recorder:
         return Recorder(
@@ -288,7 +287,8 @@ class Parts:
         )
 
     def _make_sync_types(self) -> SyncTypes:
-        config, retry = self.config, self.config.connection_retry
+        pauses = self.config.connection_retry
+        base_s, max_s = pauses.base_delay.total_seconds(), pauses.max_delay.total_seconds()
         return SyncTypes(
             manager=self.sync,
             resolvers=self.resolvers,
@@ -296,9 +296,10 @@ class Parts:
             registered=self.registry.names,
             store=self.store,
             transactor=self.dispatcher,
-            retry=Retry(config.handler_attempts, retry.base_delay.total_seconds(), retry.max_delay.total_seconds()),
+            retry=Retry(self.config.handler_attempts, base_s, max_s),
             clock=self.clock,
             random=self.random,
+            hub=self.hub,
         )
 
     def collection(self, type_name: str, require_writing: Callable[[str], None]) -> Collection[Any]:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from covm import _native
 from covm.federation.sync.resolvers import Resolution, ResolverFunction, Sibling, resolution_problem
 from covm.federation.wire.record import Hlc
@@ -27,6 +29,9 @@ AUTHORS: Final = ("12D3KooWAda", "12D3KooWBen", "12D3KooWCem")
 TIMES_MS: Final = (0, 1_760_000_000_000, 1_760_000_000_001)
 """Fewer than siblings, so that clocks say the same, as they may."""
 
+MEETINGS: Final = 12
+"""How often sets of other ids have to come out alike: what follows from the ids themselves does so by chance."""
+
 SHOWN: Final = 300
 """Characters shown of one value."""
 
@@ -41,7 +46,8 @@ def check_resolver(
     sets of one to five siblings are made by chance that follows from `seed`, small sets first, some with deletes, some
     with equal clocks. On each of them the function must
 
-    - come to the same in every order of the siblings, and when it is called again;
+    - come to the same in every order of the siblings, also of those that it meets for the first time, and when it is
+      called again;
     - leave the siblings and their values as they are;
     - raise nothing, and return a `Resolution`, whose `winner`, if any, is one of the siblings and says what it says;
     - let a single sibling be what it is, and no conflict.
@@ -55,10 +61,47 @@ def check_resolver(
     pool = list(values) if isinstance(values, Sequence) else _drawn(values, examples)
     if not pool:
         raise ValueError("there is no value to try the resolver on; give some that your application puts")
-    chance = random.Random(seed)
+    chance, names = random.Random(seed), random.Random(f"names {seed}")
     for example in range(examples):
         siblings = _siblings(chance, pool, 1 + example * MOST_SIBLINGS // examples)
         _check(function, siblings, chance)
+        if len(siblings) > 1:
+            _check_forgetful(function, siblings, names)
+
+
+def _check_forgetful(function: ResolverFunction, siblings: list[Sibling], names: random.Random) -> None:
+    """The same set under ids that were never seen, met in the order of the ids and in the other one."""
+    first, other = _met(function, siblings, names), _met(function, siblings, names, is_reversed=True)
+    if first == other:
+        return
+    for _ in range(MEETINGS):
+        if _met(function, siblings, names) != first or _met(function, siblings, names, is_reversed=True) == first:
+            return  # it follows from the ids themselves
+    raise AssertionError(
+        f"siblings that were never seen before came to something else in the other order\n{_told(siblings)}\n"
+        f"by ascending id:  {_short(first)}\nby descending id: {_short(other)}\n"
+        "Nodes would differ by what arrived first. The resolver remembers in which order it met siblings: let it keep "
+        "nothing from one call to the next."
+    )
+
+
+def _met(
+    function: ResolverFunction, siblings: list[Sibling], names: random.Random, *, is_reversed: bool = False
+) -> Resolution:
+    """What the siblings come to under other ids in the same order, told by their own."""
+    own = sorted(siblings, key=lambda each: each.id.bytes)
+    fresh = sorted((_native.cid(names.randbytes(16)) for _ in own), key=lambda link: link.bytes)
+    named = [
+        msgspec.structs.replace(each, id=link, value=copy.deepcopy(each.value))
+        for each, link in zip(own, fresh, strict=True)
+    ]
+    result = _called(function, named[::-1] if is_reversed else named)
+    back = {link: each.id for each, link in zip(own, fresh, strict=True)}
+    return msgspec.structs.replace(
+        result,
+        winner=None if result.winner is None else back[result.winner],
+        broken=tuple(sorted((back[each] for each in result.broken), key=lambda link: link.bytes)),
+    )
 
 
 def _check(function: ResolverFunction, siblings: list[Sibling], chance: random.Random) -> None:

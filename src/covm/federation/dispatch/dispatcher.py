@@ -141,6 +141,7 @@ class MessageDispatcher:
 
     def feed_from(self, publications: Publications, is_durable: Callable[[str], bool]) -> None:
         """Where the handlers of durable types are given records from. Before `start`."""
+        self.journal.publications = publications
         around = FeedSurroundings(
             publications=publications,
             handling=self._handling,

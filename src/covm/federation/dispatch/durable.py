@@ -71,7 +71,16 @@ class Fed(Arrival):
 
 
 def quarantined_body(publication: Publication, handler: str) -> MessageBody:
-    """A record as it lies in quarantine: with an id of its own, for several handlers may fail on one."""
+    """A record as it lies in quarantine: with an id of its own, for several handlers may fail on one.
+
+    What it says is not in it: that stays in the record alone, and so goes where it is erased, or not kept any longer.
+    """
     mid = hashlib.sha256(f"{publication.record} {handler}".encode()).digest()[:MID_SIZE]
     extra = {_RECORD: publication.record, _HANDLER: handler, _VIA: publication.via}
-    return msgspec.structs.replace(publication.body, mid=mid, extra=extra)
+    return msgspec.structs.replace(publication.body, mid=mid, extra=extra, payload=None)
+
+
+def record_in(body: MessageBody) -> str:
+    """The record's id, in the body of one that lies in quarantine."""
+    record: str = (body.extra or {}).get(_RECORD, "")
+    return record

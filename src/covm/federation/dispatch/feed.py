@@ -344,11 +344,14 @@ class Feed:
         body = quarantined_body(publication, self.subscription.name)
         data = encode_body(body, MAX_DIRECT_PAYLOAD)
         around.counters.handlers["failed"] += 1
-        if around.journal.quarantine.takes(body.author, 1, len(data)):
-            around.journal.quarantine.add(body.author, len(data))
+        size_bytes = publication.size_bytes + len(data)
+        if around.journal.quarantine.takes(body.author, 1, size_bytes):
+            around.journal.quarantine.add(body.author, size_bytes)
             now_ms, inbox_id = around.clock.now_ms(), around.journal.next_id()
             why = short_reason(reason)
-            done.quarantined.append(Quarantined(inbox_id, publication.position, body, data, fed.attempts, why, now_ms))
+            done.quarantined.append(
+                Quarantined(inbox_id, publication.position, body, data, size_bytes, fed.attempts, why, now_ms)
+            )
             event = MessageQuarantined(
                 self.subscription.name, body.type, body.mid.hex(), body.author, reason, fed.attempts
             )

@@ -49,6 +49,8 @@ class Quarantined(NamedTuple):
     body: MessageBody
     data: bytes
     """The body, encoded."""
+    size_bytes: int
+    """What it takes in memory once it is handed over again."""
     attempts: int
     reason: str
     now_ms: int
@@ -158,4 +160,4 @@ def _inbox_row(tx: Transaction, each: Quarantined) -> tuple[object, ...]:
     body = each.body
     place = (each.inbox_id, tables.NO_LINE, peer_row(tx, body.author), body.seq, body.mid, body.type)
     state = (each.now_ms, MAX_TIME_MS, tables.QUARANTINE, each.attempts, "[]", each.reason)
-    return (*place, each.data, len(each.data), crc32(each.data), *state)
+    return (*place, each.data, each.size_bytes, crc32(each.data), *state)

@@ -25,6 +25,7 @@ from covm.federation.wire.frames import Outcome, OutcomeState
 if TYPE_CHECKING:
     from covm.federation.dispatch.feed_jobs import Advance
     from covm.federation.dispatch.inbox_queries import Damaged, Waiting
+    from covm.federation.ports import Publications
     from covm.federation.store.interface import Job, Store
 
 logger = logging.getLogger("covm.federation.dispatch")
@@ -65,6 +66,8 @@ class InboxJournal:
         self.holdings = Holdings()
         """What waits for handlers: while it is full, nothing more is read."""
         self.quarantine = Holdings(QUARANTINE_MAX_MESSAGES, QUARANTINE_MAX_BYTES)
+        self.publications: Publications | None = None
+        """Where what is quarantined of records is read; None without durable types."""
         self._supervisor = supervisor
         self._last_id = 0
         self._held: dict[int, Durable] = {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from covm.federation.dispatch import tables
-from covm.federation.dispatch.durable import Durable
+from covm.federation.dispatch.durable import Durable, record_in
 from covm.federation.dispatch.lanes import Lane
 from covm.federation.dispatch.peer_rows import known_peer_row
 from covm.federation.store.tables import delete_meta, get_meta, put_meta
@@ -17,6 +19,7 @@ from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.message import MessageBody, decode_body
 
 if TYPE_CHECKING:
+    from covm.federation.ports import Publications, Said
     from covm.federation.store.interface import Transaction
 
 CLEAN: Final = "inbox_clean"
@@ -25,6 +28,9 @@ CLEAN: Final = "inbox_clean"
 It names the feeds, as JSON, of which the handlers may all the same have been given what comes next: before a crash, and
 in the life after that the feed did not get so far.
 """
+
+_AT_ONCE: Final = 250
+"""Values of one IN list."""
 
 STATES: Final = {tables.PENDING: "pending", tables.QUARANTINE: "quarantined", tables.UNHANDLED: "unhandled"}
 
@@ -68,6 +74,8 @@ class Loaded(NamedTuple):
 
     arrivals: list[Durable]
     damaged: list[Damaged]
+    gone: list[tuple[Durable, str]]
+    """Records that say nothing here any more, and why."""
     last_id: int
     is_all: bool
 
@@ -94,7 +102,7 @@ class InboxEntry(NamedTuple):
     done: tuple[str, ...]
     """Names of the handlers that are through with it."""
     reason: str
-    """Why it was quarantined, now or before."""
+    """Why it was quarantined, now or before; and why a record says nothing here any more, if it was erased since."""
     number: int
     """Its place in the inbox, to page on."""
 
@@ -122,7 +130,9 @@ def mark_clean(tx: Transaction, suspects: Iterable[int]) -> None:
     put_meta(tx, CLEAN, json.dumps(sorted(suspects)).encode())
 
 
-def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: int) -> Loaded:
+def load_lane(
+    tx: Transaction, publications: Publications | None, lane: Lane, after: int, limit: int, limit_bytes: int
+) -> Loaded:
     """The next pending messages of a lane, at least one if there is any; and whether that is all of them."""
     lane_is = "FROM covm_inbox WHERE author_id = :author AND type = :type AND state = :state AND id > :after"
     fields = {"author": known_peer_row(tx, lane[0]), "type": lane[1], "after": after, "state": tables.PENDING}
@@ -134,12 +144,12 @@ def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: 
             break
         taken += 1
     if not taken:
-        return Loaded([], [], after, is_all=True)
+        return Loaded([], [], [], after, is_all=True)
     rows = tx.execute(
         f"SELECT id, mid, body, checksum, size, attempts, done, reason, line_id {lane_is} AND id <= :last ORDER BY id",
         {**fields, "last": found[taken - 1][0]},
     ).all()
-    loaded = Loaded([], [], rows[-1][0], is_all=taken == len(found) < limit)
+    loaded = Loaded([], [], [], rows[-1][0], is_all=taken == len(found) < limit)
     for at, mid, body, checksum, size, attempts, done_text, reason, line_id in rows:
         done = tuple(json.loads(done_text))
         message = undamaged(bytes(body), checksum)
@@ -148,9 +158,21 @@ def load_lane(tx: Transaction, lane: Lane, after: int, limit: int, limit_bytes: 
         else:
             # Whatever has a reason was in quarantine.
             is_record = line_id == tables.NO_LINE
+            gone = ""
+            if is_record and publications is not None:
+                message, gone = _whole(tx, publications, message)
             arrival = Durable(message, size, at, attempts, done, out_of_order=bool(reason), is_record=is_record)
-            loaded.arrivals.append(arrival)
+            if gone:
+                loaded.gone.append((arrival, gone))
+            else:
+                loaded.arrivals.append(arrival)
     return loaded
+
+
+def _whole(tx: Transaction, publications: Publications, message: MessageBody) -> tuple[MessageBody, str]:
+    """A record from quarantine with what it says, or why that is not here any more."""
+    said = publications.said(tx, message.type, record_in(message))
+    return msgspec.structs.replace(message, payload=said.payload), said.gone
 
 
 def undamaged(body: bytes, checksum: int) -> MessageBody | None:
@@ -213,7 +235,13 @@ def forget_seen(tx: Transaction, now_ms: int, limit: int) -> int:
 
 
 def list_entries(
-    tx: Transaction, state: int | None, peer: str | None, type_name: str | None, before_id: int | None, limit: int
+    tx: Transaction,
+    publications: Publications | None,
+    state: int | None,
+    peer: str | None,
+    type_name: str | None,
+    before_id: int | None,
+    limit: int,
 ) -> list[InboxEntry]:
     """Entries from the newest, below an id to page on."""
     conditions: list[str] = []
@@ -224,16 +252,46 @@ def list_entries(
             conditions.append(condition)
             fields[condition.rpartition(":")[2]] = value
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return [_entry(row) for row in tx.execute(f"{_SHOWN}{where} ORDER BY i.id DESC LIMIT :limit", fields).all()]
+    rows = tx.execute(f"{_SHOWN}{where} ORDER BY i.id DESC LIMIT :limit", fields).all()
+    gone = {} if publications is None else _gone(tx, publications, [row[0] for row in rows])
+    return [_entry(row, gone.get(row[0], "")) for row in rows]
 
 
-def find_entry(tx: Transaction, mid: bytes) -> tuple[InboxEntry, MessageBody | None] | None:
-    """An entry by its message's id, with its body; without, if the disk damaged that."""
+def _gone(tx: Transaction, publications: Publications, ids: Sequence[int]) -> dict[int, str]:
+    """Those of these that are records which say nothing here any more, and why."""
+    records: dict[int, str] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        names = {f"i{at}": each for at, each in enumerate(ids[start : start + _AT_ONCE])}
+        listed = ", ".join(f":{name}" for name in names)
+        query = f"SELECT id, body, checksum FROM covm_inbox WHERE line_id = :none AND id IN ({listed})"  # noqa: S608
+        for at, body, checksum in tx.execute(query, {**names, "none": tables.NO_LINE}):
+            if (message := undamaged(bytes(body), checksum)) is not None:
+                records[at] = record_in(message)
+    gone = publications.gone(tx, list(records.values()))
+    return {at: gone[record] for at, record in records.items() if record in gone}
+
+
+class Shown(NamedTuple):
+    """One message, for people."""
+
+    entry: InboxEntry
+    body: MessageBody | None
+    """None where the disk damaged it."""
+    said: Said | None
+    """What it says as a record, if it came as one."""
+
+
+def find_entry(tx: Transaction, publications: Publications | None, mid: bytes) -> Shown | None:
+    """An entry by its message's id."""
     row = tx.execute(f"{_SHOWN} WHERE i.mid = :mid ORDER BY i.id DESC LIMIT 1", {"mid": mid}).first()
     if row is None:
         return None
-    body, checksum = tx.execute("SELECT body, checksum FROM covm_inbox WHERE id = :id", {"id": row[0]}).one()
-    return _entry(row), undamaged(bytes(body), checksum)
+    query = "SELECT body, checksum, line_id FROM covm_inbox WHERE id = :id"
+    data, checksum, line_id = tx.execute(query, {"id": row[0]}).one()
+    body, said = undamaged(bytes(data), checksum), None
+    if body is not None and line_id == tables.NO_LINE and publications is not None:
+        said = publications.said(tx, body.type, record_in(body))
+    return Shown(_entry(row, said.gone if said is not None else ""), body, said)
 
 
 def ids_from(tx: Transaction, prefix: str, limit: int) -> list[str]:
@@ -283,8 +341,9 @@ def discard_quarantined(tx: Transaction, inbox_id: int, forget_at_ms: int) -> bo
     return True
 
 
-def _entry(row: Any) -> InboxEntry:
+def _entry(row: Any, gone: str = "") -> InboxEntry:
     at, peer, mid, kind, size, received_at, expires_at, state, attempts, done, reason = row
     through = tuple(json.loads(done))
     mid_hex = bytes(mid).hex()
+    reason = "; ".join(filter(None, (reason, gone)))
     return InboxEntry(mid_hex, peer, kind, STATES[state], size, received_at, expires_at, attempts, through, reason, at)

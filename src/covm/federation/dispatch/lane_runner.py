@@ -169,7 +169,14 @@ class LaneRunner:
                     self._shelf.park(lane, span[1])
                 return False
             span, releases = self.backlogs.span(lane), self._releases
-            load = partial(inbox_queries.load_lane, lane=lane, after=span[0], limit=FETCH, limit_bytes=LANE_BYTES)
+            load = partial(
+                inbox_queries.load_lane,
+                publications=self._journal.publications,
+                lane=lane,
+                after=span[0],
+                limit=FETCH,
+                limit_bytes=LANE_BYTES,
+            )
             try:
                 loaded = await self._journal.store.read(load)
             except StoreError:
@@ -180,6 +187,8 @@ class LaneRunner:
             self.backlogs.fetched(lane, span, loaded.last_id, is_all=loaded.is_all)
             for damaged in loaded.damaged:
                 self._found_damaged(lane, damaged)
+            for arrival, why in loaded.gone:
+                self._found_gone(arrival, why)
             fresh = self._journal.hold(loaded.arrivals)
             for arrival in fresh:
                 self.backlogs.count(lane, arrival.size_bytes)
@@ -193,6 +202,12 @@ class LaneRunner:
         self._journal.damaged(lane[0], found)
         self._counters.handlers["failed"] += 1
         self._hub.emit(MessageQuarantined("", lane[1], found.mid.hex(), lane[0], DAMAGED, found.attempts))
+
+    def _found_gone(self, arrival: Durable, why: str) -> None:
+        """What a record said was erased while it waited for its handler: nothing is left to be handed over."""
+        if self._journal.hold([arrival]):
+            self._counters.handlers["failed"] += 1
+            self._quarantine(arrival, why, arrival.only)
 
     async def _step(self, lane: Lane) -> int:
         """Handles the next message of a lane, or several in one transaction; returns how many it was."""

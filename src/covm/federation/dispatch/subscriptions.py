@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from covm.federation.wire.received import Message
+from covm.federation.wire.record_key import is_unicode
 
 if TYPE_CHECKING:
     from covm.federation.dispatch.transaction import Tx
@@ -25,7 +26,8 @@ class Subscription:
     """One handler of one type. Hand it to `unsubscribe` to end it.
 
     `name` is what the store remembers of handlers that are through with a message: keep it when the code moves.
-    Raises `TypeError` for a transactional handler that is asynchronous. `hands_over` is for the federation's own: what
+    Raises `TypeError` for a transactional handler that is asynchronous, `ValueError` for a name that no store could
+    hold. `hands_over` is for the federation's own: what
     such a handler does may take hours, so it holds neither its lane nor a slot, and bounds itself how much it takes.
     """
 
@@ -47,6 +49,9 @@ class Subscription:
         self.hands_over = hands_over
         call = getattr(handler, "__call__", None)  # noqa: B004 - an object may have an asynchronous __call__
         self.is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+        if "\0" in self.name or not is_unicode(self.name):
+            # The store remembers it, and not every store can hold such a text.
+            raise ValueError(f"{self.name!r} is no handler's name; take one without NUL and halves of surrogate pairs")
         if transactional and self.is_async:
             raise TypeError(
                 f"{self.name} is asynchronous; a transactional handler runs inside the store's transaction, which "

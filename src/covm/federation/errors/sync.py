@@ -72,6 +72,39 @@ class UnknownSyncType(SyncError):
 
 
 @dataclass(eq=False)
+class SyncStoreBusy(SyncError):
+    """The application's store of a sync type does not return from `apply`; it is waited for all the same."""
+
+    name: str
+    type: str
+    key: str
+    busy_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"the store of the sync type {self.name} has been busy with {shown(self.key)!r} of {self.type} for "
+            f"{self.busy_s:.0f} s and more: nothing behind it is applied until its `apply` returns or raises; see what "
+            "it waits for, and ask again"
+        )
+
+
+@dataclass(eq=False)
+class UnknownCursor(SyncError):
+    """A cursor is ahead of all that this node has found: it is another node's, or from before a restore."""
+
+    type: str
+    cursor: int
+    last: int
+
+    def __str__(self) -> str:
+        return (
+            f"the cursor {self.cursor} in the changes of {self.type} is ahead of this node, whose last change has the "
+            f"number {self.last}: it is another node's, or this one was restored from a backup since; begin anew with "
+            "changes(after=0), or with a cursor that was kept before the backup was made"
+        )
+
+
+@dataclass(eq=False)
 class UnknownEntry(SyncError):
     """Nothing is held under this key, or with this id."""
 

@@ -39,6 +39,7 @@ from covm.federation.events.happened import (
     RolledBack,
     StoreRecovered,
     StoreTroubled,
+    SyncStoreSlow,
 )
 from covm.federation.events.hub import EVENT_QUEUE, TALLIES_AT_ONCE, TALLY_PERIOD_S, EventHub, EventStream
 
@@ -81,4 +82,5 @@ __all__ = [
     "RolledBack",
     "StoreRecovered",
     "StoreTroubled",
+    "SyncStoreSlow",
 ]

@@ -101,6 +101,16 @@ class HandlerSlow:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncStoreSlow:
+    """The application's store of a sync type has been busy with one key for a long time; it is waited for."""
+
+    name: str
+    type: str
+    key: str
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class PayloadMismatched:
     """A message of a registered type arrived whose payload does not fit that type here; no handler saw it."""
 
@@ -345,6 +355,7 @@ Event = (
     | QuotaReached
     | Conflict
     | RecordVoided
+    | SyncStoreSlow
     | FileProgressed
     | FileReceived
     | FileFailed

@@ -111,7 +111,7 @@ class Pen:
         now_ms = clamped_ms(self._clock.now_ms())
         hlc = Hlc(now_ms, 0)
         if before is not None and before.body.hlc >= hlc:
-            hlc = Hlc(before.body.hlc.time_ms, before.body.hlc.counter + 1)
+            hlc = before.body.hlc.following
         body = encode_record_body(self._random.bytes(SALT_SIZE), None)
         header = draft_approval(
             credential,

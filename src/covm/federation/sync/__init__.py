@@ -20,12 +20,11 @@
     forks      who wrote two records at one place               export     records as blocks of a file
     exporting  records to files, and from them                  export_rows the queries behind that
     written    where a node's logs end, and ended               announcing what is told as events
-    quotas     how much a member may have here      usage_rows the jobs that count it
-    unplaced   what waits for the record before it
+    quotas     how much a member may have here                  usage_rows the jobs that count it
+    unplaced   what waits for the record before it              verifying  a batch ahead of the one that is taken
+    entries    what programs read                               erasures   obeys what founders approved to be erased
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
-    erasures   obeys what members approved to be erased
-    verifying  whether what comes is what was signed
 
-The first ten, `leases`, `shares`, `quotas`, `unplaced`, `export` and `verifying` are rules: no I/O.
+The first ten, `leases`, `shares`, `quotas`, `unplaced` and `export` are rules: no I/O.
 """

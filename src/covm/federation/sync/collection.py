@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar
 
-from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownEntry
+from covm.federation.errors import BodyUnavailable, InvalidMessage, UnknownCursor, UnknownEntry
 from covm.federation.sync import reading
+from covm.federation.sync.entries import Change, Entry, Erasure, Version
 from covm.federation.sync.resolvers import Resolvers, Sibling
 from covm.federation.sync.scribe import Scribe, Write
 from covm.federation.wire.id_range import link_of
-from covm.federation.wire.record import Hlc, Place
+from covm.federation.wire.record import Place
+from covm.federation.wire.record_key import key_problem, text_problem
 
 if TYPE_CHECKING:
     from covm.federation.sync.bodies import Bodies
@@ -27,88 +28,6 @@ MAX_LISTED: Final = 10_000
 
 PAGE: Final = 500
 """Changes that are read at once."""
-
-NOT_HERE: Final = "its body is not here yet"
-_REPLACED: Final = "it was replaced, and its value is not kept any longer"
-_NEVER_CAME: Final = "it was replaced before its value came"
-_NOT_HELD: Final = "its value is not held here"
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What took a value away: a record of the member that had written it, or what founders have approved."""
-
-    id: str
-    """Its id: the record's, or the credential's."""
-    author: str
-    """The peer id of the node that wrote it: of the member that had written the value, or of who proposed it."""
-    member: str | None
-    """The member whose node that is now."""
-    reason: str
-    """Why, as its author said; empty where that is not here, or was erased too."""
-    approved_by: tuple[str, ...] = ()
-    """The founders, by id, who approved it; empty for a record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version(Generic[T]):
-    """One record of a key."""
-
-    id: str
-    """The record's id."""
-    key: str
-    """What it is about."""
-    author: str
-    """The peer id of the node that wrote it."""
-    member: str | None
-    """The member whose node that is now; None in `open` mode, and for one that is not known any more."""
-    written_at_ms: int
-    """By the author's clock, in milliseconds since 1970-01-01 UTC: it orders what is shown, and proves nothing."""
-    op: Literal["put", "delete", "erase"]
-    """What it says: a value, that there is none any more, or that another record's body is to go."""
-    value: T | None
-    """None for a delete or an erase, and where it is not held here."""
-    state: Literal["valid", "void", "held"]
-    """Whether it counts; a held one waits for what it builds on, or for its author to become known."""
-    reason: str
-    """Why it is void, or waits, or why its value is None though it has one: it does not fit the registered type, was
-    erased, or is not here (yet); of an erase, why it was written."""
-    place: Place
-    """Where it stands, for `based_on`."""
-    lacks_value: bool = False
-    """Whether it says a value that is not held here."""
-    erased: Erasure | None = None
-    """What took its value away, for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[T]):
-    """A key, with what its versions come to."""
-
-    key: str
-    """What it is about."""
-    value: T | None
-    """As the type's resolver says; None for one that was deleted."""
-    heads: tuple[Version[T], ...]
-    """The versions that stand side by side: one, unless some did not know of each other."""
-    is_conflict: bool
-    """Whether people should look: see `resolve`."""
-    trouble: str
-    """Why the type's resolver could not be asked, or why the value is None though there is one; else empty."""
-    is_deleted: bool = False
-    """Whether the type's resolver says that there is nothing any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change(Generic[T]):
-    """Something of a key has been found valid, or void."""
-
-    cursor: int
-    """Go on behind it with `changes(after=cursor)`."""
-    key: str
-    """What it is about."""
-    version: Version[T]
-    """The record."""
 
 
 class Collection(Generic[T]):
@@ -141,8 +60,10 @@ class Collection(Generic[T]):
     async def get(self, key: str) -> Entry[T] | None:
         """The entry of a key; None where there never was one, or it was deleted.
 
-        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`.
+        A version whose body has not come yet has the value None, and its fetching begins: see `fetch`. Raises
+        `InvalidMessage` for what is no key, as every method that takes one.
         """
+        self._require(key_problem(key))
         found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, [key]))
         self._bodies.ask_for(each.record.id for each in found if each.is_coming)
         entry = self._entry(key, found)
@@ -173,6 +94,8 @@ class Collection(Generic[T]):
         `NotAMember`, `NotAuthorized`, and `QuotaExceeded` where this node's member has no room for more here.
         """
         self._require_writing(self.type)
+        if value is None and self._registry.get(self.type) is not None:
+            self._refuse("payload", "None is no value of a type with a form; to say that there is none, use delete()")
         _, payload = self._registry.to_payload(self.type, value)
         return await self._write(key, "put", payload, based_on)
 
@@ -204,13 +127,12 @@ class Collection(Generic[T]):
         and `InvalidMessage` for a version without a value, and a reason that is too long.
         """
         self._require_writing(self.type)
-        name = version if isinstance(version, str) else version.id
-        link = link_of(name)
-        if link is None:
-            raise UnknownEntry(self.type, name)
-        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link.bytes))
+        if not isinstance(reason, str):
+            self._refuse("reason", f"why something is erased is a text, for people; not {type(reason).__name__}")
+        link = self._link(version)
+        found = await self._keeper.store.read(lambda tx: reading.with_id(tx, self.type, link))
         if found is None:
-            raise UnknownEntry(self.type, name)
+            raise UnknownEntry(self.type, version if isinstance(version, str) else version.id)
         record, verdict = await self._scribe.write(
             Write(self.type, found.record.body.key, "erase", reason, None, target=found.record)
         )
@@ -218,8 +140,12 @@ class Collection(Generic[T]):
         return self._version(reading.Read(record, reason, "held" if waits else "valid", waits))
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[Entry[T]]:
-        """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out."""
-        most = max(1, min(limit, MAX_LISTED))
+        """Entries by key in order, those whose keys begin so, behind another; deleted ones are left out.
+
+        Large values make it shorter than the limit: the next ones are behind the last key, until there is none.
+        """
+        self._require(text_problem(prefix) or text_problem(after))
+        most = self._most(limit)
         found = await self._keeper.store.read(lambda tx: reading.listed(tx, self.type, prefix, after, most))
         by_key: dict[str, list[reading.Read]] = {}
         for each in found:
@@ -227,23 +153,41 @@ class Collection(Generic[T]):
         entries = (self._entry(key, rows) for key, rows in by_key.items())
         return [each for each in entries if each is not None and any(head.op == "put" for head in each.heads)]
 
-    async def history(self, key: str) -> Sequence[Version[T]]:
-        """Every record of a key that is here, void ones and those that wait too, in the order of their clocks."""
-        found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key))
-        return [self._version(each) for each in sorted(found, key=_by_clock)]
+    async def history(
+        self, key: str, after: Version[T] | str | None = None, limit: int = MAX_LISTED
+    ) -> Sequence[Version[T]]:
+        """The records of a key that are here, void ones and those that wait too, in the order of their clocks.
+
+        Up to 10,000, and fewer where values are large: the next ones are behind the last, given by itself or its id,
+        until there is none. Raises `UnknownEntry` for what is no version's id.
+        """
+        self._require(key_problem(key))
+        most = self._most(limit)
+        last = None if after is None else self._link(after)
+        found = await self._keeper.store.read(lambda tx: reading.history(tx, self.type, key, last, most))
+        return [self._version(each) for each in found]
 
     async def conflicts(self, limit: int = 1000) -> Sequence[Entry[T]]:
-        """Entries with several versions side by side, the oldest conflict first."""
-        keys = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, limit))
-        found = await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys))
-        entries = (self._entry(key, [each for each in found if each.record.body.key == key]) for key in keys)
+        """Entries with several versions side by side, the oldest conflict first.
+
+        Up to 10,000, and fewer where values are large: the others follow once these are decided.
+        """
+        most = self._most(limit)
+        found = await self._keeper.store.read(lambda tx: reading.conflicts(tx, self.type, most))
+        entries = (self._entry(key, heads) for key, heads in found.items())
         return [each for each in entries if each is not None]
 
     async def changes(self, after: int = 0) -> AsyncIterator[Change[T]]:
         """What was found valid or void, behind a cursor, and what will be. Keep the cursor to go on after a restart.
 
-        A version whose body is not here yet comes without its value, and again with it once that has come.
+        A version whose body is not here yet comes without its value, and again with it once that has come. Raises
+        `UnknownCursor` for one ahead of this node, `InvalidMessage` for what is none.
         """
+        if type(after) is not int or after < 0:
+            self._refuse("after", f"a cursor is that of a `Change`, or 0 for the beginning; not {after!r:.40}")
+        last = max(self._keeper.judged, await self._keeper.store.read(reading.last_judged))
+        if after > last:
+            raise UnknownCursor(self.type, after, last)
         wake = asyncio.Event()
 
         def listen(taken: Taken) -> None:
@@ -256,16 +200,17 @@ class Collection(Generic[T]):
                 wake.clear()
                 cursor = after
                 found = await self._keeper.store.read(lambda tx: reading.judged(tx, self.type, cursor, PAGE))  # noqa: B023
-                for number, row in found:
+                for number, row in found.found:
                     after = number
                     yield Change(number, row.record.body.key, self._version(row))
-                if len(found) < PAGE:
+                if found.is_all:
                     await wake.wait()
         finally:
             self._keeper.listeners.remove(listen)
 
     async def entries(self, keys: Sequence[str]) -> Sequence[Entry[T]]:
         """The entries of these keys in their order, deleted ones too; what has no version that counts is left out."""
+        self._require(next(filter(None, map(key_problem, keys)), None))
         by_key: dict[str, list[reading.Read]] = {}
         for each in await self._keeper.store.read(lambda tx: reading.heads(tx, self.type, keys)):
             by_key.setdefault(each.record.body.key, []).append(each)
@@ -274,11 +219,34 @@ class Collection(Generic[T]):
 
     # --- inside
 
+    def _link(self, version: Version[T] | str) -> bytes:
+        """The binary id of a version, given by itself or its id. Raises `UnknownEntry`."""
+        if not isinstance(version, Version | str):
+            self._refuse("version", f"it is a Version of this collection, or its id; not {type(version).__name__}")
+        name = version if isinstance(version, str) else version.id
+        if (link := link_of(name)) is None:
+            raise UnknownEntry(self.type, name)
+        return link.bytes
+
+    def _require(self, problem: str | None) -> None:
+        if problem is not None:
+            self._refuse("key", problem)
+
+    def _refuse(self, what: str, why: str) -> NoReturn:
+        raise InvalidMessage(self.type, what, why)
+
+    def _most(self, limit: int) -> int:
+        if type(limit) is not int or limit < 0:
+            self._refuse("limit", f"it is how many there may be at most, as in 100; not {limit!r:.40}")
+        return min(limit, MAX_LISTED)
+
     async def _standing(self, key: str) -> Entry[T] | None:
         """The entry of a key, also of one that was deleted."""
         return next(iter(await self.entries([key])), None)
 
     async def _write(self, key: str, op: Literal["put", "delete"], value: Any, based_on: Entry[T] | None) -> Version[T]:
+        if based_on is not None and not isinstance(based_on, Entry):
+            self._refuse("based_on", f"it is an Entry, as `get` returns one; not {type(based_on).__name__}")
         places = None if based_on is None else tuple(head.place for head in based_on.heads)
         record, verdict = await self._scribe.write(Write(self.type, key, op, value, places))
         waits = "" if verdict.holds else verdict.reason
@@ -287,7 +255,7 @@ class Collection(Generic[T]):
     def _entry(self, key: str, found: Sequence[reading.Read]) -> Entry[T] | None:
         if not found:
             return None
-        found = sorted(found, key=_by_clock, reverse=True)
+        found = sorted(found, key=reading.by_clock, reverse=True)
         versions = {row.record.id: self._version(row) for row in found}
         lacking = [row for row in found if row.lacks_body]
         if len(lacking) == len(found):
@@ -338,7 +306,7 @@ class Collection(Generic[T]):
             by = f", approved by {', '.join(erased.approved_by)}" if erased.approved_by else by
             misfit = f"its value was erased{by}" + (erased.reason and f": {erased.reason}")
         elif row.lacks_body:
-            misfit = NOT_HERE if row.is_coming else _why_not_here(row)
+            misfit = reading.why_lacking(row, "")
         return Version(
             id=str(row.record.id),
             key=header.key,
@@ -364,11 +332,3 @@ class Collection(Generic[T]):
         return Erasure(
             str(by.id), by.author, self._member_of(by.author), by.reason, tuple(str(each) for each in by.approved_by)
         )
-
-
-def _why_not_here(row: reading.Read) -> str:
-    return _NEVER_CAME if row.never_came else _REPLACED if row.is_replaced else _NOT_HELD
-
-
-def _by_clock(row: reading.Read) -> tuple[Hlc, bytes]:
-    return row.record.body.hlc, row.record.id.bytes

@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
 from covm.federation.clock import Clock, Random
-from covm.federation.errors import StoreError
+from covm.federation.errors import StoreError, SyncStoreBusy
+from covm.federation.events import EventHub, SyncStoreSlow
 from covm.federation.ports import Transactor
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import attempt, attempt_async, described
-from covm.federation.sync import feed_rows
+from covm.federation.sync import feed_rows, reading
 from covm.federation.sync.collection import Collection
 from covm.federation.sync.feed_rows import Failure, Feeding
 from covm.federation.sync.sync_store import SyncChange, change_of
+
+logger = logging.getLogger("covm.federation.sync")
 
 BATCH: Final = 64
 """Judgements that are looked at, and changes that are committed, at once."""
@@ -33,6 +38,10 @@ BATCH: Final = 64
 
 IN_VAIN: Final = 8
 """Changes in a row that a store does not take before it is left in peace for a while: it may be down."""
+
+
+SLOW_S: Final = 30.0
+"""After which a store that is busy with one key is told of, as a handler is. It may be right: nobody should wonder."""
 
 
 class Retry(NamedTuple):
@@ -85,6 +94,7 @@ class Feed:
         retry: Retry,
         clock: Clock,
         random: Random,
+        hub: EventHub,
     ) -> None:
         self.of = of
         self.error = ""
@@ -94,8 +104,7 @@ class Feed:
         self.cursor = 0
         self.failures = 0
         """Keys that are set aside."""
-        self.settled = asyncio.Event()
-        """Whether the store has had all that there was, though it may not have taken it."""
+        self._settled = False
         self._source = source
         self._target = target
         self._store = store
@@ -103,6 +112,11 @@ class Feed:
         self._retry = retry
         self._clock = clock
         self._random = random
+        self._hub = hub
+        self._slow: str | None = None
+        """The key with which the store has been busy for too long."""
+        self._looked = asyncio.Event()
+        """Whether it is settled, or too slow."""
         self._wake = asyncio.Event()
         self._is_known = False
         """Whether `cursor` and `failures` are as on disk: they may not be once a commit has failed."""
@@ -113,8 +127,25 @@ class Feed:
 
     def wake(self) -> None:
         """Something of the type has been judged."""
-        self.settled.clear()
+        self._settled = False
+        if self._slow is None:
+            self._looked.clear()
         self._wake.set()
+
+    async def until_settled(self) -> None:
+        """Returns once the store has had all that there was, taken or not. Raises `SyncStoreBusy`."""
+        while not self._settled:
+            if (busy := self._busy()) is not None:
+                raise busy
+            await self._looked.wait()
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong, if something is: the store takes too long, or what it or ours raised last."""
+        return str(self._busy() or self.error)
+
+    def _busy(self) -> SyncStoreBusy | None:
+        return None if self._slow is None else SyncStoreBusy(self.of.name, self.of.type, self._slow, SLOW_S)
 
     async def run(self) -> None:
         """Hands over, for ever."""
@@ -126,7 +157,7 @@ class Feed:
                 await self._pause(str(error))
                 continue
             if is_done and not self._wake.is_set():
-                self.settled.set()
+                self._settle()
                 await self._woken()
 
     async def _step(self) -> bool:
@@ -181,6 +212,8 @@ class Feed:
         return [Step(change, last[change.key]) for change in await self._changes(list(last))]
 
     async def _changes(self, keys: Sequence[str]) -> list[SyncChange[Any]]:
+        """The entries of the first of these keys, as many as may be in memory at once."""
+        keys = await self._store.read(partial(reading.fitting, type_name=self.of.type, keys=keys))
         entries = {entry.key: entry for entry in await self._source.entries(keys)}
         return [change_of(self.of.type, key, entries.get(key)) for key in keys]
 
@@ -222,9 +255,10 @@ class Feed:
         """Hands over one; what was raised, or nothing."""
 
         async def call(change: SyncChange[Any]) -> None:
-            result = self._target.apply(change)
-            if inspect.isawaitable(result):
-                await result
+            with self._timed(change.key):
+                result = self._target.apply(change)
+                if inspect.isawaitable(result):
+                    await result
 
         error = await attempt_async(call, step.change)
         return "" if error is None else described(error)
@@ -245,7 +279,8 @@ class Feed:
 
         keys = [step.change.key for step in steps]
         try:
-            await self._transactor.transaction(work, self._noting(keys, aside, steps[-1].cursor))
+            with self._timed(steps[0].change.key):
+                await self._transactor.transaction(work, self._noting(keys, aside, steps[-1].cursor))
         except _Raised as raised:
             return str(raised)
         except DBAPIError as error:
@@ -275,10 +310,33 @@ class Feed:
 
     # --- waiting
 
+    def _settle(self) -> None:
+        self._settled = True
+        self._looked.set()
+
+    @contextmanager
+    def _timed(self, key: str) -> Iterator[None]:
+        """The store is busy with a key: told of once that takes too long, and never interrupted."""
+        timer = asyncio.get_running_loop().call_later(SLOW_S, self._tell_slow, key)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if self._slow is not None:
+                self._slow = None
+                if not self._settled:
+                    self._looked.clear()
+
+    def _tell_slow(self, key: str) -> None:
+        self._slow = key
+        self._looked.set()
+        logger.warning("%s", self._busy())
+        self._hub.emit(SyncStoreSlow(self.of.name, self.of.type, key, SLOW_S))
+
     async def _pause(self, error: str) -> None:
         self.error = error
         self._pauses += 1
-        self.settled.set()
+        self._settle()
         await asyncio.sleep(self._retry.pause_s(self._pauses, self._random))
 
     async def _woken(self) -> None:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from covm.federation.ports import LOCAL, SYNC, Publication, PublicationPage
-from covm.federation.sync import tables
+from covm import _native
+from covm.federation.ports import LOCAL, SYNC, Publication, PublicationPage, Said
+from covm.federation.sync import reading, tables
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.limits import MID_SIZE
 from covm.federation.wire.malformed import Malformed
@@ -45,7 +46,7 @@ class Published:
             {"type": type_name, "after": position, "limit": limit},
         ).all()
         counting = [(told, size) for told, state, size in rows if state == tables.VALID and size is not None]
-        taken = _first(counting, limit_bytes)
+        taken = reading.first_within(counting, limit_bytes)
         is_cut = len(taken) < len(counting)
         upto = taken[-1] if is_cut else rows[-1][0] if rows else position
         publications = self._read(tx, type_name, taken)
@@ -61,7 +62,27 @@ class Published:
         for names, values in in_lists("p", positions):
             query = f"SELECT r.told, length(r.body) {_OF_TYPE} r.told IN ({names}) AND r.state = 1"
             counting += [(told, size) for told, size in tx.execute(query, {"type": type_name, **values}) if size]
-        return self._read(tx, type_name, _first(sorted(counting), limit_bytes))
+        return self._read(tx, type_name, reading.first_within(sorted(counting), limit_bytes))
+
+    def said(self, tx: Transaction, type_name: str, record: str) -> Said:
+        """What a record says, whether it counts now or not."""
+        found = reading.with_id(tx, type_name, _native.Link(record).bytes)
+        if found is None:
+            return Said("", None, "its record is not here any more")
+        gone = reading.why_lacking(found, found.erase.author if found.erase else "") if found.lacks_body else ""
+        return Said(found.record.body.key, found.value, gone)
+
+    def gone(self, tx: Transaction, records: Sequence[str]) -> dict[str, str]:
+        """Those of these records of which nothing is here any more that they said, and why."""
+        bare: list[Sequence[Any]] = []
+        for names, values in in_lists("i", [_native.Link(each).bytes for each in records]):
+            query = (
+                "SELECT t.name, r.id FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608
+                f"WHERE r.id IN ({names}) AND r.body IS NULL"
+            )
+            bare += tx.execute(query, values).all()
+        named = [(name, str(_native.Link(bytes(link)))) for name, link in bare]
+        return {record: self.said(tx, name, record).gone for name, record in named}
 
     def _read(self, tx: Transaction, type_name: str, positions: Sequence[int]) -> list[Publication]:
         rows: list[Sequence[Any]] = []
@@ -90,17 +111,6 @@ class Published:
                 listener({name for name, _ in taken.keys}, taken.recounted)
 
         self._keeper.listeners.append(heard)
-
-
-def _first(counting: Sequence[tuple[int, int]], limit_bytes: int) -> list[int]:
-    """The positions of the first ones that fit; at least one if there is any."""
-    taken: list[int] = []
-    for position, size in counting:
-        limit_bytes -= size
-        if taken and limit_bytes < 0:
-            break
-        taken.append(position)
-    return taken
 
 
 def _message(record: SignedRecord, body: bytes) -> MessageBody | Malformed:

@@ -10,7 +10,7 @@ from covm.federation.sync import tables
 from covm.federation.sync.body_rows import LACKING
 from covm.federation.sync.rows import in_lists
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.record import SignedRecord, decode_record_body, open_records
+from covm.federation.wire.record import Hlc, SignedRecord, decode_record_body, open_records
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Transaction
@@ -22,6 +22,17 @@ _SELECT: Final = (
     "LEFT JOIN covm_records e ON e.id = r.erased_by WHERE t.name = :type AND "
 )
 _HEADS: Final = "r.state = 1 AND r.op < 2 AND r.superseded = 0"
+
+MAX_READ_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of bodies that are read at once, but for those of one record, or of one key's heads: sixteen of the largest."""
+
+NOT_HERE: Final = "its body is not here yet"
+REPLACED: Final = "it was replaced, and its value is not kept any longer"
+NEVER_CAME: Final = "it was replaced before its value came"
+NOT_HELD: Final = "its value is not held here"
+
+_BYTES: Final = "sum(coalesce(length(r.body), 0))"
+"""Of each key: length() of bytes reads none of them."""
 
 State = Literal["valid", "void", "held"]
 _STATES: Final[dict[int, State]] = {tables.HELD: "held", tables.VALID: "valid", tables.VOID: "void"}
@@ -60,30 +71,86 @@ def heads(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[Read]:
     return found
 
 
+def first_within(sizes: Iterable[Sequence[Any]], limit_bytes: int) -> list[Any]:
+    """Of things with their sizes in bytes the first that fit; at least one if there is any."""
+    taken: list[Any] = []
+    for thing, size_bytes in sizes:
+        limit_bytes -= size_bytes
+        if taken and limit_bytes < 0:
+            break
+        taken.append(thing)
+    return taken
+
+
 def listed(tx: Transaction, type_name: str, prefix: str, after: str, limit: int) -> list[Read]:
-    """The heads of the first keys that begin so, behind another, in order."""
-    keys = tx.execute(
-        "SELECT DISTINCT r.key FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608 - own text
+    """The heads of the first keys that begin so, behind another, in order: as many as fit."""
+    sizes = tx.execute(
+        f"SELECT r.key, {_BYTES} FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608 - own text
         f"WHERE t.name = :type AND {_HEADS} AND r.op = 0 AND r.key > :after AND r.key >= :prefix AND r.key < :end "
-        "ORDER BY r.key LIMIT :limit",
+        "GROUP BY r.key ORDER BY r.key LIMIT :limit",
         {"type": type_name, "after": after, "prefix": prefix, "end": prefix + "\U0010ffff", "limit": limit},
-    ).scalars()
-    found = heads(tx, type_name, keys)
+    )
+    found = heads(tx, type_name, first_within(sizes, MAX_READ_BYTES))
     return sorted(found, key=lambda each: each.record.body.key)
 
 
-def history(tx: Transaction, type_name: str, key: str) -> list[Read]:
-    """Every record of a key."""
-    return _read(tx.execute(_SELECT + "r.key = :key", {"type": type_name, "key": key}).all())
+def history(tx: Transaction, type_name: str, key: str, after: bytes | None, limit: int) -> list[Read]:
+    """Records of a key in the order of their clocks, behind another by its id: as many as fit."""
+    behind, fields = "", {"type": type_name, "key": key, "limit": limit}
+    if after is not None:
+        clock = "SELECT a.time_ms, a.counter, a.id FROM covm_records a WHERE a.id = :after"
+        behind, fields = f"AND (r.time_ms, r.counter, r.id) > ({clock}) ", {**fields, "after": after}
+    sizes = tx.execute(
+        "SELECT r.number, coalesce(length(r.body), 0) FROM covm_records r "  # noqa: S608 - own text
+        "JOIN covm_record_types t ON t.id = r.type_id WHERE t.name = :type AND r.key = :key "
+        f"{behind}ORDER BY r.time_ms, r.counter, r.id LIMIT :limit",
+        fields,
+    )
+    found: list[Read] = []
+    for names, values in in_lists("n", first_within(sizes, MAX_READ_BYTES)):
+        found += _read(tx.execute(_SELECT + f"r.number IN ({names})", {"type": type_name, **values}).all())
+    return sorted(found, key=by_clock)
 
 
-def conflicts(tx: Transaction, type_name: str, limit: int) -> list[str]:
-    """Keys with several heads, the oldest conflict first."""
-    return tx.execute(
+def by_clock(read: Read) -> tuple[Hlc, bytes]:
+    """Orders records the same on every node."""
+    return read.record.body.hlc, read.record.id.bytes
+
+
+def conflicts(tx: Transaction, type_name: str, limit: int) -> dict[str, list[Read]]:
+    """The heads of keys with several, the oldest conflict first: as many as fit."""
+    keys = tx.execute(
         "SELECT c.key FROM covm_conflicts c JOIN covm_record_types t ON t.id = c.type_id WHERE t.name = :type "
         "ORDER BY c.since_ms, c.key LIMIT :limit",
         {"type": type_name, "limit": limit},
     ).scalars()
+    found: dict[str, list[Read]] = {key: [] for key in fitting(tx, type_name, keys)}
+    for each in heads(tx, type_name, list(found)):
+        found[each.record.body.key].append(each)
+    return found
+
+
+def fitting(tx: Transaction, type_name: str, keys: Sequence[str]) -> list[str]:
+    """The first of these keys whose heads may be read at once."""
+    sizes: dict[str, int] = {}
+    for names, values in in_lists("k", keys):
+        query = (
+            f"SELECT r.key, {_BYTES} FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "  # noqa: S608
+            f"WHERE t.name = :type AND {_HEADS} AND r.key IN ({names}) GROUP BY r.key"
+        )
+        sizes.update((key, size) for key, size in tx.execute(query, {"type": type_name, **values}))
+    return first_within([(key, sizes.get(key, 0)) for key in keys], MAX_READ_BYTES)
+
+
+def why_lacking(read: Read, eraser: str) -> str:
+    """Why a record's value is not here, where it is not; `eraser` is who erased it, if somebody did."""
+    if read.erase is not None:
+        return f"its value was erased by {eraser}" + (read.why and f": {read.why}")
+    if read.erased_by is not None:
+        return "its value was erased, as founders have approved"
+    if read.is_coming:
+        return NOT_HERE
+    return NEVER_CAME if read.never_came else REPLACED if read.is_replaced else NOT_HELD
 
 
 class Counts(NamedTuple):
@@ -113,13 +180,35 @@ def counts(tx: Transaction) -> dict[str, Counts]:
     return {name: Counts(records, int(held), int(void), open_ones.get(name, 0)) for name, records, held, void in rows}
 
 
-def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, Read]]:
-    """Records in the order of their judgements, with the numbers of those, behind one."""
-    rows = tx.execute(
-        _SELECT + "r.judged > :after ORDER BY r.judged LIMIT :limit",
+def last_judged(tx: Transaction) -> int:
+    """The number of the last judgement, of whatever type."""
+    return tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
+
+
+class Judged(NamedTuple):
+    """Records with the numbers of their judgements."""
+
+    found: list[tuple[int, Read]]
+    is_all: bool
+    """Whether there was nothing behind them."""
+
+
+def judged(tx: Transaction, type_name: str, after: int, limit: int) -> Judged:
+    """Records in the order of their judgements, with the numbers of those, behind one: as many as fit."""
+    sizes = tx.execute(
+        "SELECT r.judged, coalesce(length(r.body), 0) FROM covm_records r JOIN covm_record_types t ON t.id = r.type_id "
+        "WHERE t.name = :type AND r.judged > :after ORDER BY r.judged LIMIT :limit",
         {"type": type_name, "after": after, "limit": limit},
     ).all()
-    return [(row[4], read) for row, read in zip(rows, _read(rows), strict=True)]
+    taken = first_within(sizes, MAX_READ_BYTES)
+    if not taken:
+        return Judged([], is_all=True)
+    rows = tx.execute(
+        _SELECT + "r.judged > :after AND r.judged <= :last ORDER BY r.judged",
+        {"type": type_name, "after": after, "last": taken[-1]},
+    ).all()
+    found = [(row[4], read) for row, read in zip(rows, _read(rows), strict=True)]
+    return Judged(found, is_all=len(taken) == len(sizes) < limit)
 
 
 def _read(rows: Iterable[Sequence[Any]]) -> list[Read]:

@@ -10,8 +10,9 @@ import msgspec
 
 from covm import _native
 from covm.federation.clock import Clock, Random
-from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized, QuotaExceeded
+from covm.federation.errors import InvalidMessage, MessageTooLarge, NotAuthorized, QuotaExceeded, StoreError
 from covm.federation.identity.verdicts import Status, Verdict
+from covm.federation.supervisor import attempt_async
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import MAX_ERASE_BODY, MAX_OPEN, Known, is_open
 from covm.federation.sync.keeper import Keeper
@@ -21,7 +22,7 @@ from covm.federation.sync.quotas import Usage
 from covm.federation.sync.rows import Found
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, MAX_RECORD_KEY, SALT_SIZE, clamped_ms
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_PARENTS, SALT_SIZE, clamped_ms
 from covm.federation.wire.record import (
     Auth,
     Hlc,
@@ -33,6 +34,7 @@ from covm.federation.wire.record import (
     encode_record_body,
     log_id,
 )
+from covm.federation.wire.record_key import key_problem
 
 if TYPE_CHECKING:
     from covm.federation.store.interface import Job
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
 MAX_GROUP: Final = 256
 """Writes of one commit."""
 
-
 SEAL_BYTES: Final = 128
 """What an envelope has around a header, and a little more."""
 
 HEADER_BYTES: Final = 1024
 """As much as a record has beside its value, unless it is based on very many."""
+
+PLACE_BYTES: Final = 96
+"""As much as a header has for each record that it is based on."""
 
 
 class Write(NamedTuple):
@@ -98,8 +102,8 @@ class Scribe:
         Raises `NotAuthorized`, `MessageTooLarge`, `InvalidMessage`, `QuotaExceeded`, with nothing written, and
         `StoreError`: then it may be written all the same.
         """
-        if len(write.key) > MAX_RECORD_KEY or not write.key:
-            raise InvalidMessage(write.type, "", f"a key has 1 to {MAX_RECORD_KEY} characters, not {len(write.key):,}")
+        if (problem := key_problem(write.key)) is not None:
+            raise InvalidMessage(write.type, "key", problem)
         done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._queue.append((write, done))
         if self._writing is None:
@@ -118,7 +122,7 @@ class Scribe:
                 done.cancel()  # only where the loop itself ends
             self._queue.clear()
 
-    def require_room(self, type_name: str, records: int, size_bytes: int) -> None:
+    def require_room(self, type_name: str, records: int, size_bytes: int, *, clears: bool = False) -> None:
         """Raises `QuotaExceeded` where so many more records, with values of so many bytes, have no room.
 
         Called on any thread: it reads only.
@@ -128,37 +132,53 @@ class Scribe:
             raise NotAuthorized(f"writing {type_name}", auth.reason)
         log = log_id(type_name, author, self._incarnation())
         holder = self._keeper.quotas.holder(type_name, First(log, author, auth))
-        full = self._keeper.quotas.full(holder, Usage(records, records * HEADER_BYTES), size_bytes)
+        more = Usage(records, records * HEADER_BYTES)
+        full = self._keeper.quotas.full(holder, more, size_bytes, clears=clears)
         if full is not None:
             raise QuotaExceeded(*full)
 
     async def _write_group(self) -> None:
-        """Writes what waits, as much as one commit takes; who waits for it hears what came of it."""
+        """Writes what waits, as much as one commit takes; a write that fails does so alone, and its caller hears it."""
         group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
-        written: list[tuple[asyncio.Future[Written], _native.Link]] = []
-        unsealed: dict[_native.Link, bytes] = {}
         try:
-            await self._keeper.settle()
-            known = await self._look_up([write for write, _ in group])
-            intake = self._keeper.intake(known)
-            for write, done in group:
-                try:
-                    written.append((done, self._one(intake, write, unsealed)))
-                except (NotAuthorized, MessageTooLarge, InvalidMessage, QuotaExceeded) as error:
-                    _fail(done, error)
-            rows = intake.plan.rows
-            self._seal(rows, unsealed)
-            plan = intake.told()
-            done_with = {done for done, _ in written}
-            plan.also += [write.also for write, done in group if write.also is not None and done in done_with]
-            await self._keeper.keep(plan)
-        except Exception as error:  # noqa: BLE001 - raised where each was to be written
-            for _, done in group:
-                _fail(done, error)
-            return
-        except asyncio.CancelledError:
+            error = await attempt_async(self._write_together, group)
+            # What the disk did not take, it takes from none of them; anything else is the fault of one.
+            if error is not None and len(group) > 1 and not isinstance(error, StoreError):
+                for each in group:
+                    if (why := await attempt_async(self._write_together, [each])) is not None:
+                        _fail(each[1], why)
+                return
+        except BaseException:
             for _, done in group:
                 done.cancel()
+            raise
+        if error is not None:
+            for _, done in group:
+                _fail(done, error)
+
+    async def _write_together(self, group: Sequence[tuple[Write, asyncio.Future[Written]]]) -> None:
+        """Plans all and commits them at once, but for those that may not be written."""
+        written: list[tuple[asyncio.Future[Written], _native.Link]] = []
+        unsealed: dict[_native.Link, bytes] = {}
+        await self._keeper.settle()
+        pending = [(write, done) for write, done in group if not done.done()]
+        intake = self._keeper.intake(await self._look_up([write for write, _ in pending]))
+        for write, done in pending:
+            try:
+                written.append((done, self._one(intake, write, unsealed)))
+            except (NotAuthorized, MessageTooLarge, InvalidMessage, QuotaExceeded) as error:
+                _fail(done, error)
+        rows = intake.plan.rows
+        self._seal(rows, unsealed)
+        plan = intake.told()
+        done_with = {done for done, _ in written}
+        plan.also += [write.also for write, done in pending if write.also is not None and done in done_with]
+        try:
+            await self._keeper.keep(plan)
+        except Exception as error:
+            # It may be on disk all the same: none of them is written once more.
+            for done in done_with:
+                _fail(done, error)
             raise
         for done, record in written:
             if not done.done():
@@ -198,7 +218,32 @@ class Scribe:
                 raise InvalidMessage(write.type, "", str(error)) from None
             if len(body) > limit:
                 raise MessageTooLarge(write.type, len(body), limit)
-        data, record = self._unsealed(intake, write, log, auth, body)
+        parents = [] if write.op == "erase" else self._parents(intake, write, log)
+        if len(parents) > MAX_PARENTS and not write.is_promised:
+            more = -(-(len(parents) - MAX_PARENTS) // (MAX_PARENTS - 1))
+            size_bytes = len(parents) * PLACE_BYTES + len(body or b"")
+            self.require_room(write.type, 1 + more, size_bytes, clears=write.op != "put")
+            write = write._replace(is_promised=True)  # all of them, or none
+        # Whoever erases the value later erases all of it: what closes the first of many versions says none.
+        closing = write._replace(op="delete", value=None)
+        while len(parents) > MAX_PARENTS:
+            closed = self._placed(intake, closing, self._log(intake, write.type, auth), auth, None, parents, unsealed)
+            parents = [closed, *parents[MAX_PARENTS:]]
+        log = self._log(intake, write.type, auth)
+        return self._placed(intake, write, log, auth, body, parents, unsealed).id
+
+    def _placed(
+        self,
+        intake: Intake,
+        write: Write,
+        log: Log,
+        auth: Auth,
+        body: bytes | None,
+        parents: Sequence[Known],
+        unsealed: dict[_native.Link, bytes],
+    ) -> Known:
+        """One more record in the plan, based on as many parents as fit."""
+        data, record = self._unsealed(write, log, auth, body, parents[:MAX_PARENTS])
         full = intake.quota.full(record.body, len(data) + SEAL_BYTES, len(body or b""))
         if full is not None and not write.is_promised:
             raise QuotaExceeded(*full)
@@ -209,7 +254,7 @@ class Scribe:
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")
-        return record.id
+        return row.known
 
     def _require_own(self, intake: Intake, target: SignedRecord, log: Log, auth: Auth) -> None:
         """Raises `NotAuthorized` for what another member wrote, `InvalidMessage` for what has no value."""
@@ -225,17 +270,16 @@ class Scribe:
             )
 
     def _unsealed(
-        self, intake: Intake, write: Write, log: Log, auth: Auth, body: bytes | None
+        self, write: Write, log: Log, auth: Auth, body: bytes | None, parents: Sequence[Known]
     ) -> tuple[bytes, SignedRecord]:
         """The bytes of a header, and its record, which has no envelope yet."""
-        parents = [] if write.op == "erase" else self._parents(intake, write, log)
         last = log.last()
         clocks = [known.hlc for known in parents]
         if last is not None and last[2].hlc is not None:
             clocks.append(last[2].hlc)
         hlc = Hlc(clamped_ms(self._clock.now_ms()), 0)
         if clocks and (latest := max(clocks)) >= hlc:
-            hlc = Hlc(latest.time_ms, latest.counter + 1)
+            hlc = latest.following
         header = RecordHeader(
             federation=self._keeper.federation,
             type=write.type,
@@ -263,6 +307,7 @@ class Scribe:
     def _parents(self, intake: Intake, write: Write, log: Log) -> list[Known]:
         """What the write is based on; with it what its own log has left open and does not stand any more.
 
+        What its own log has left open comes first: a record that closes the first of many must not leave too many.
         What this node wrote while its clock was ahead is held, and will count: here it does so already.
         """
         of_key = intake.known_of(write.type, write.key)
@@ -278,12 +323,8 @@ class Scribe:
         last = log.last()
         left_open = [each for each in own if each.log == log.link and last and is_open(each, last[0], log.branches)]
         replaced = [each for each in left_open if each.superseded or not each.counts]
-        parents = list({each.id: each for each in (*based, *replaced)}.values())
-        if len(parents) > MAX_PARENTS:
-            raise InvalidMessage(
-                write.type, "", f"it is based on {len(parents)} versions, and {MAX_PARENTS} fit: resolve some first"
-            )
-        named = {each.id for each in parents}
+        named = {each.id: each for each in (*based, *replaced)}
+        parents = list({each.id: each for each in (*left_open, *named.values()) if each.id in named}.values())
         if sum(each.id not in named for each in left_open) >= MAX_OPEN:
             raise InvalidMessage(
                 write.type, "", f"{MAX_OPEN} versions of {write.key!r} stand side by side already: resolve them first"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from covm.federation.sync.collection import Entry, Version
+from covm.federation.sync.entries import Entry, Version
 
 T = TypeVar("T")
 

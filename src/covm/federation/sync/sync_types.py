@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from covm.federation.clock import Clock, Random
 from covm.federation.errors import UnknownSyncType
+from covm.federation.events import EventHub
 from covm.federation.identity.roles import Resolver
 from covm.federation.ports import Transactor
 from covm.federation.store.interface import Store
@@ -47,6 +48,7 @@ class SyncTypes:
         retry: Retry,
         clock: Clock,
         random: Random,
+        hub: EventHub,
     ) -> None:
         self._manager = manager
         self._resolvers = resolvers
@@ -57,6 +59,7 @@ class SyncTypes:
         self._retry = retry
         self._clock = clock
         self._random = random
+        self._hub = hub
         self._groups: dict[str, SyncType] = {}
         self._supervisor: Supervisor | None = None
         manager.keeper.listeners.append(self._taken)
@@ -104,9 +107,12 @@ class SyncTypes:
         return (name,)
 
     async def settled(self, name: str) -> None:
-        """Returns once the store of a group has had all that is here now, though it may not have taken it."""
+        """Returns once the store of a group has had all that is here now, though it may not have taken it.
+
+        Raises `SyncStoreBusy` where it does not return from one of them.
+        """
         for feed in self._feeds(name):
-            await feed.settled.wait()
+            await feed.until_settled()
 
     async def get(self, name: str, key: str) -> Any:
         """What the store of a group has under a key."""
@@ -126,7 +132,7 @@ class SyncTypes:
                 await self._store.read(partial(feed_rows.behind, type_name=feed.of.type, after=feed.cursor)),
                 feed.failures,
                 feed.applied_ms,
-                feed.error,
+                feed.trouble,
             )
             for feed in self._feeds(name)
         ]
@@ -151,6 +157,7 @@ class SyncTypes:
             self._retry,
             self._clock,
             self._random,
+            self._hub,
         )
 
     def _start(self, group: SyncType) -> None:

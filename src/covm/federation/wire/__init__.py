@@ -6,7 +6,7 @@ be raise `Malformed`; values of our own user that do not fit raise errors of `co
 
 - `kinds` what may be signed · `limits` every bound · `names` type names · `federation_id` which federation
 - `incarnation`, `message` the signed body · `message_type`, `fields`, `registry` typed payloads · `received` `Message`
-- `signed` bodies and their envelopes · `record` the header of a record, its log and its body
+- `signed` bodies and their envelopes · `record` the header of a record, its log and its body · `record_key` its key
 - `envelope` a signed envelope in its parts · `car` content in a file · `varint` lengths
 - `frames` the direct stream · `join` the HELLO to strangers · `system` heartbeats and peer info · `display` safe text
 """

@@ -20,9 +20,9 @@ from msgspec import Meta, Struct
 
 from covm import _native
 from covm.federation.wire.frames import Unknown
-from covm.federation.wire.limits import MAX_FRAME, MAX_REASON, MAX_UNKNOWN_KIND
+from covm.federation.wire.limits import MAX_FRAME, MAX_UNKNOWN_KIND
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.system import Count, Version
+from covm.federation.wire.system import Count, Reason, Version
 
 __all__ = ["BlobFrame", "BlobHello", "Chunk", "Malformed", "NoChunk", "Want", "decode_blob_frame", "encode_blob_frame"]
 
@@ -60,7 +60,7 @@ class NoChunk(Struct, frozen=True):
     number: Count
     final: bool
     """Whether asking again is of no use: the content is no longer what it was."""
-    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
+    reason: Reason = ""
 
 
 KnownBlobFrame = BlobHello | Want | Chunk | NoChunk

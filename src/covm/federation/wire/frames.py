@@ -36,7 +36,6 @@ from covm.federation.wire.limits import (
     MAX_FRAME,
     MAX_FRAME_MESSAGES,
     MAX_FRAME_OUTCOMES,
-    MAX_REASON,
     MAX_UNKNOWN_KIND,
     MID_SIZE,
 )
@@ -50,7 +49,7 @@ from covm.federation.wire.membership import (
     MembersKnown,
     MembersWant,
 )
-from covm.federation.wire.system import Count, Digest, Heartbeat, PeerInfo, Version
+from covm.federation.wire.system import Count, Digest, Heartbeat, PeerInfo, Reason, Version
 
 __all__ = [
     "Ack",
@@ -111,7 +110,7 @@ class Outcome(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     mid: Mid
     """The id of the message `last`, so that a claim about one cannot pass for a claim about another."""
     state: Annotated[str, Meta(min_length=1, max_length=32)]
-    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
+    reason: Reason = ""
     rule: Digest | None = None
 
 
@@ -146,7 +145,7 @@ class Ack(Struct, frozen=True, kw_only=True):
 
     upto: Position | None = None
     outcomes: Outcomes = []
-    trouble: Annotated[str, Meta(max_length=MAX_REASON)] = ""
+    trouble: Reason = ""
 
 
 class Confirm(Struct, frozen=True):

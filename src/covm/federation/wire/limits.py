@@ -85,6 +85,10 @@ MAX_INTEGER = 2**63 - 1
 MAX_TIME_MS = 253_402_300_799_999
 """Latest time, in milliseconds: the end of the year 9999, the last that a calendar date can show."""
 
+MAX_COUNTER = 2**32 - 1
+"""Highest counter of a hybrid logical clock: no honest node writes so much in one millisecond. Whoever has to be ahead
+of it goes on with the next millisecond, so a record with a full counter is in nobody's way."""
+
 MAX_RECORD_KEY = 256
 """Characters of a record's key: a path of names and ids, shown in one line."""
 

@@ -13,7 +13,8 @@ A header is a canonical DAG-CBOR map, sealed in an envelope of the kind `/covm/r
     parents      list of [log, seq, id]: the records that it is based on; sorted, none twice
     auth         {credential, identity}: by what the author writes: a credential (or the federation's id, for a founder)
                  and an entry of its member's identity log
-    hlc          [milliseconds, counter]: a hybrid logical clock; it orders what is shown and proves nothing
+    hlc          [milliseconds, counter]: a hybrid logical clock, the counter below 2^32; it orders what is shown and
+                 proves nothing
     op           put, delete or erase
     body         link or null: the id of the encoded body; a put and an erase have one, a delete has none
     size         integer: bytes of the encoded body; 0 without one
@@ -37,6 +38,7 @@ from covm import _native
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.limits import (
+    MAX_COUNTER,
     MAX_DIRECT_PAYLOAD,
     MAX_INTEGER,
     MAX_PARENTS,
@@ -46,6 +48,7 @@ from covm.federation.wire.limits import (
 )
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
+from covm.federation.wire.record_key import key_problem
 from covm.federation.wire.signed import PeerId, Signed, fitting, in_order, open_all, read_map, seal, write_fields
 
 RECORD_VERSION: Final = 1
@@ -61,7 +64,12 @@ class Hlc(msgspec.Struct, frozen=True, order=True, array_like=True, forbid_unkno
     """A hybrid logical clock (Kulkarni et al. 2014); on the wire `[milliseconds, counter]`."""
 
     time_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
-    counter: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+    counter: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNTER)]
+
+    @property
+    def following(self) -> Hlc:
+        """The clock right ahead of this one: a full counter is carried into the next millisecond."""
+        return Hlc(self.time_ms, self.counter + 1) if self.counter < MAX_COUNTER else Hlc(self.time_ms + 1, 0)
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -206,6 +214,8 @@ def _checked(header: RecordHeader) -> RecordHeader:
 def _contradiction(header: RecordHeader) -> str | None:
     if not is_type_name(header.type):
         return "has a type that is not a type name"
+    if (problem := key_problem(header.key)) is not None:
+        return f"has a key that is none: {problem}"
     if (header.prev is None) != (header.seq == 1):
         return "has a number that contradicts whether there is one before it"
     if (header.op == "delete") != (header.body is None) or (header.body is None and header.size):

@@ -33,13 +33,12 @@ from covm.federation.wire.limits import (
     MAX_DIRECT_PAYLOAD,
     MAX_FRAME,
     MAX_INTEGER,
-    MAX_REASON,
     MAX_TYPE_NAME,
     MAX_TYPES,
     MAX_UNKNOWN_KIND,
 )
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.system import Count, Version
+from covm.federation.wire.system import Count, Reason, Version
 
 MAX_WANTS: Final = 256
 """Logs that are asked for at once."""
@@ -182,7 +181,7 @@ class NoSync(Struct, frozen=True):
     """The question is not answered."""
 
     number: Count
-    reason: Annotated[str, Meta(max_length=MAX_REASON)]
+    reason: Reason
 
 
 KnownSyncFrame = SyncHello | SyncNews | SyncRequest | SyncResponse | NoSync

@@ -18,6 +18,7 @@ from covm.federation.wire.limits import (
     MAX_CAPABILITY,
     MAX_INTEGER,
     MAX_NAME,
+    MAX_REASON,
     MAX_TIME_MS,
 )
 from covm.federation.wire.message_type import message_type
@@ -32,6 +33,8 @@ Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Milliseconds = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Agent = Annotated[str, Meta(max_length=MAX_AGENT)]
+Reason = Annotated[str, Meta(max_length=MAX_REASON, pattern=r"\A[^\0]*\Z")]
+"""It is kept, and PostgreSQL holds no text with a NUL in it."""
 Digest = Annotated[bytes, Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
 VersionPart = Annotated[int, Meta(ge=0, le=65535)]
 Version = tuple[VersionPart, VersionPart]
