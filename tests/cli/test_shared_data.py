@@ -10,7 +10,8 @@ from tests.cli.conftest import NodeStarter
 from tests.cli.members import until
 from tests.cli.processes import Node, covm, on_terminal
 
-from covm.cli import syncing
+from covm.cli import replicas, syncing
+from covm.cli.options import DEFAULT
 from covm.control import records
 from covm.control.client import ControlClient
 from covm.control.failures import Refused
@@ -173,6 +174,11 @@ def test_how_far_the_fetching_is_is_told_in_lines_where_nothing_can_be_drawn(
     assert [line.records for line in syncing.in_lines(lines)] == [0, 1000, 1500, 4000]
     assert capsys.readouterr().out == "1,000 records, 390.6 KiB, about 3,000 to come, about 7.5 s left\n"
     assert syncing.summary(lines[-1]) == "4,000 records have come, 1.5 MiB, in 8.0 s, 500 records a second"
+
+
+def test_how_many_unknown_types_of_a_peer_wait_for_their_turn_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    replicas.tell([], DEFAULT, [records.PutOff(peer_id="12D3", name="Mallory", types=984)])
+    assert "Mallory names 984 more types, unknown here; they are asked for in turns" in capsys.readouterr().out
 
 
 def test_on_a_terminal_a_bar_is_drawn_and_then_how_it_stands(folder: Path, start: NodeStarter) -> None:

@@ -310,10 +310,10 @@ class ControlClient(RecordFiles, ForkCommands):
         query = f"?{urlencode({'type': type_name})}" if type_name else ""
         return self._node.ask(records.Entries, "GET", f"/v1/conflicts{query}").entries
 
-    def replicas(self, peer: str | None = None) -> list[records.Replica]:
+    def replicas(self, peer: str | None = None) -> records.Replicas:
         """How the node stands in each type of shared data, beside all connected peers or one."""
         query = f"?{urlencode({'peer': peer})}" if peer else ""
-        return self._node.ask(records.Replicas, "GET", f"/v1/sync{query}").replicas
+        return self._node.ask(records.Replicas, "GET", f"/v1/sync{query}")
 
     def sync(self, type_name: str | None, peer: str | None) -> Iterator[records.SyncLine]:
         """Fetches what connected peers, or one, have; says how far it is, and at last how the node stands."""

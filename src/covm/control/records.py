@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from covm.control.schema import Versioned
 
@@ -173,10 +173,19 @@ class Replica(Struct, kw_only=True, frozen=True):
     peers: list[Partner]
 
 
+class PutOff(Struct, kw_only=True, frozen=True):
+    """Types that a peer names and of which nothing is known here: they are asked for in turns."""
+
+    peer_id: str
+    name: str
+    types: int
+
+
 class Replicas(Versioned, kw_only=True, frozen=True):
     """Every type of which there are records, here or at a connected peer."""
 
     replicas: list[Replica]
+    put_off: list[PutOff] = field(default_factory=list)
 
 
 class SyncLine(Versioned, kw_only=True, frozen=True):

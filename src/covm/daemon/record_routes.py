@@ -132,7 +132,12 @@ async def conflicts(request: Request) -> Response:
 
 async def sync(request: Request) -> Response:
     node, peer = node_of(request), _peer(request)
-    return answer(said.Replicas(replicas=await _replicas(node, peer)))
+    put_off = [
+        said.PutOff(peer_id=each, name=node.name_of(each), types=types)
+        for each, types in node.service.types_put_off().items()
+        if peer in (None, each)
+    ]
+    return answer(said.Replicas(replicas=await _replicas(node, peer), put_off=put_off))
 
 
 async def sync_now(request: Request) -> Response:

@@ -76,6 +76,14 @@ class SharedData:
         self._node.require_running()
         return await self._node.sync.replicas()
 
+    def types_put_off(self) -> dict[str, int]:
+        """How many types each connected peer names of which nothing is known here, and that are asked for in turns.
+
+        Nothing is known of a type that is not registered, has no rule of its own, and has no records here.
+        """
+        self._node.require_running()
+        return self._node.sync.put_off()
+
     async def request_sync(self, name: TypeOrName, key: str | None = None, *, peer: str | None = None) -> Any:
         """Fetches what connected peers, or one, have of a sync type or a type and this node lacks.
 

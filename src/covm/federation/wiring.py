@@ -54,6 +54,7 @@ from covm.federation.sync.feed import Retry
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.manager import Terms as SyncTerms
 from covm.federation.sync.published import Published
 from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
@@ -265,10 +266,9 @@ class Parts:
         cid, around = self.federation.cid, self._surroundings()
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
         keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters)
-        # In `open` mode nobody knows who takes part, and so not who has what by now.
-        keep_for_s = self.config.record_retention.total_seconds() if self.members is not None else None
         bodies = Bodies(around, keeper, self.membership, self.blobs, lambda: self.recorder.on_demand())  # noqa: PLW0108
-        sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, keep_for_s)
+        terms = SyncTerms.of(self.config)
+        sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, self.registry, terms)
         self.blobs.meet(bodies)
         scribe = Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
         return sync, scribe

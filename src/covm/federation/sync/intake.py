@@ -16,7 +16,7 @@ from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import MAX_HELD, Held, builds_on
 from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
-from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
+from covm.federation.sync.logs import Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
@@ -181,8 +181,8 @@ class Intake:
             return None
         record, header, (spot, before) = arrived.record, arrived.record.body, found
         log = self._log_of(header)
-        if not len(log.branches) and self._has_too_many_logs(header):
-            self.plan.refused.append((arrived, "its author has begun too many logs"))
+        if not len(log.branches) and (why := self.why_no_log(header.type, header.author)):
+            self.plan.refused.append((arrived, why))
             return None
         if not self._has_room(header, before):
             self.plan.postponed.add(header.log)
@@ -220,9 +220,10 @@ class Intake:
             self._supersede(known.parents, known)
         return row
 
-    def _has_too_many_logs(self, header: RecordHeader) -> bool:
-        begun = sum(each.author == header.author and each.number is None for each in self.plan.logs.values())
-        return self._logs.count_of(header.type, header.author) + begun >= MAX_LOGS
+    def why_no_log(self, type_name: str, author: str) -> str:
+        """Why an author may begin no other log of a type; empty where it may."""
+        begun = [each.type for each in self.plan.logs.values() if each.author == author and each.number is None]
+        return self._logs.why_no_other(type_name, author, begun)
 
     def _has_room(self, header: RecordHeader, before: Ended) -> bool:
         """Whether a record can be taken now; if not, whoever has it offers it again.

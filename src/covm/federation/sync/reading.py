@@ -108,6 +108,16 @@ def counts(tx: Transaction) -> dict[str, Counts]:
     return {name: Counts(records, int(held), int(void), open_ones.get(name, 0)) for name, records, held, void in rows}
 
 
+def counting(tx: Transaction) -> frozenset[str]:
+    """The types of which some put counts."""
+    return frozenset(
+        tx.execute(
+            "SELECT t.name FROM covm_record_types t WHERE EXISTS (SELECT 1 FROM covm_records r "
+            "WHERE r.type_id = t.id AND r.told > 0 AND r.state = 1)"
+        ).scalars()
+    )
+
+
 def judged(tx: Transaction, type_name: str, after: int, limit: int) -> list[tuple[int, Read]]:
     """Records in the order of their judgements, with the numbers of those, behind one."""
     rows = tx.execute(

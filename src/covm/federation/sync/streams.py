@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Collection
 
 from covm.federation.network.interface import (
     FramesReceived,
@@ -17,12 +15,9 @@ from covm.federation.network.interface import (
 )
 from covm.federation.surroundings import BREACHES, Surroundings
 from covm.federation.sync.asking import Asker
-from covm.federation.sync.partners import Partner
+from covm.federation.sync.fetching import Fetcher
 from covm.federation.sync.serving import Library, Server
 from covm.federation.wire.sync_frames import Roots
-
-AT_ONCE: Final = 4
-"""Types that are fetched from one peer at the same time: a large one holds up no small one."""
 
 
 class SyncStreams:
@@ -32,22 +27,29 @@ class SyncStreams:
         self,
         around: Surroundings,
         library: Library,
+        fetcher: Fetcher,
         heard: Callable[[str, Roots], None],
         left: Callable[[], None],
     ) -> None:
-        self.partners: dict[str, Partner] = {}
+        self.partners = fetcher.partners
         self._around = around
         self._library = library
+        self._fetcher = fetcher
         self._heard = heard
         self._left = left
         self._streams: dict[int, Asker] = {}
         self._servers: dict[int, Server] = {}
         self._server_of: dict[str, Server] = {}
 
-    def news(self) -> None:
-        """Something has come: peers are told."""
+    def news(self, types: Collection[str] | None = None) -> None:
+        """Something of these types has come, or of any: peers are told."""
         for server in self._servers.values():
-            server.news()
+            server.news(types)
+
+    def anew(self) -> None:
+        """Peers are told everything again."""
+        for server in self._servers.values():
+            server.anew()
 
     def owns(self, stream: int) -> bool:
         """Whether the stream is of this protocol."""
@@ -57,7 +59,7 @@ class SyncStreams:
         if event.peer in self.partners:
             return
         asker = Asker(event.peer, self._around, lambda roots: self._heard(event.peer, roots))
-        partner = self.partners[event.peer] = Partner(asker, asyncio.Semaphore(AT_ONCE))
+        partner = self._fetcher.meet(asker)
 
         def opened(stream: int) -> None:
             self._streams[stream] = asker

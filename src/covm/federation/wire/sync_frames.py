@@ -3,7 +3,7 @@
 A frame is a canonical DAG-CBOR map with its kind under `t`:
 
     hello      both      v [major, minor] · roots: of the acceptor's types that the opener may read, [type, root]
-    news       acceptor  roots: of types of which something has come since
+    news       acceptor  roots: of further ones, of those of which something has come since, or of all again
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
                          (see `sync.descent`) · wants: logs, [log, have: [[seq, id], ...], deep]; one of the
                          two

@@ -1,0 +1,155 @@
+"""`Fetcher`: which types are fetched from which peers, one session for each, and which again.
+
+A session begins when a peer says that it holds something else of a type than is here, and when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from covm import _native
+from covm.federation.errors import FederationError
+from covm.federation.identity.roles import Action
+from covm.federation.ports import Membership
+from covm.federation.surroundings import Surroundings
+from covm.federation.sync.asking import Asker
+from covm.federation.sync.frontier import EMPTY_ROOT
+from covm.federation.sync.keeper import Keeper
+from covm.federation.sync.leases import Leases
+from covm.federation.sync.partners import Partner, Standing
+from covm.federation.sync.session import Session
+from covm.federation.wire.sync_frames import Roots
+
+AT_ONCE: Final = 4
+"""Types that are fetched from one peer at the same time: a large one holds up no small one."""
+
+
+class Fetcher:
+    """Begins sessions with the `partners`, which come and go with the network's events."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        keeper: Keeper,
+        membership: Membership,
+        own: str,
+        knows: Callable[[str], bool],
+        agreed: Callable[[str, str], None],
+        brought: Callable[[str, Iterable[_native.Link]], None],
+    ) -> None:
+        """`knows` says whether something is known of a type here.
+
+        `agreed` hears of peers that hold just what is here of a type, `brought` from whom records of which logs came.
+        """
+        self.partners: dict[str, Partner] = {}
+        self.is_stopped = False
+        """Nothing is begun any more."""
+        self._around = around
+        self._keeper = keeper
+        self._membership = membership
+        self._own = own
+        self._knows = knows
+        self._agreed = agreed
+        self._brought = brought
+        self._leases = Leases()
+
+    def meet(self, asker: Asker) -> Partner:
+        """A peer is admitted."""
+        partner = Partner(asker, asyncio.Semaphore(AT_ONCE), self._knows, self._may_read)
+        self.partners[asker.peer] = partner
+        return partner
+
+    def heard(self, peer: str, roots: Roots) -> bool:
+        """A peer says what it holds; whether it named a type for the first time."""
+        partner, is_new = self.partners.get(peer), False
+        for name, root in roots if partner is not None else ():
+            assert partner is not None  # noqa: S101 - there are no roots else
+            is_new |= name not in partner.types
+            # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
+            standing = partner.hear(name, root)
+            if standing is not None:
+                self.compare(peer, name, standing)
+                self.begin(peer, name)
+        return is_new
+
+    def begin(self, peer: str, name: str) -> asyncio.Task[None] | None:
+        """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
+        partner = self.partners.get(peer)
+        standing = partner.types.get(name) if partner is not None else None
+        if partner is None or standing is None or self.is_stopped or not self._may_read(name):
+            return None
+        if standing.running is None and not self._is_same(name, standing):
+            standing.running = self._around.supervisor.spawn(
+                self._sync(partner, name, standing), f"sync of {name} with {peer}"
+            )
+        return standing.running
+
+    def begin_all(self, *, interrupted: bool = False) -> None:
+        """Begins sessions with all peers, or only those that were interrupted."""
+        for peer, partner in list(self.partners.items()):
+            for name, standing in list(partner.types.items()):
+                if standing.error or not interrupted:
+                    self.begin(peer, name)
+
+    def take_turns(self, name: str) -> None:
+        """Something of a type is known now, so that whoever named it is asked for it."""
+        for peer, partner in self.partners.items():
+            if name in partner.put_off:
+                self._take_turns(peer, partner, name)
+
+    def compare(self, peer: str, name: str, standing: Standing) -> None:
+        """Notes where a peer holds just what is here, and since when it does not."""
+        if standing.root == self._keeper.logs.frontier(name).root:
+            standing.differs_s = None
+            self._agreed(peer, name)
+        else:
+            self.differs(standing)
+
+    def differs(self, standing: Standing) -> None:
+        """Notes that a peer does not hold what is here, and since when."""
+        if standing.differs_s is None:
+            standing.differs_s = self._around.clock.monotonic_s()
+
+    def _take_turns(self, peer: str, partner: Partner, name: str) -> None:
+        for each in partner.take_turns(name):
+            self.begin(peer, each)
+
+    def _may_read(self, name: str) -> bool:
+        return self._membership.may(self._own, Action.READ, name).holds
+
+    def _is_same(self, name: str, standing: Standing) -> bool:
+        return standing.root in (EMPTY_ROOT, self._keeper.logs.frontier(name).root)
+
+    async def _sync(self, partner: Partner, name: str, standing: Standing) -> None:
+        try:
+            async with partner.places:
+                while not self._is_same(name, standing):
+                    root = standing.root
+                    session = standing.session = Session(
+                        name,
+                        partner.asker,
+                        self._keeper,
+                        self._leases,
+                        standing.declined,
+                        self._around.clock,
+                        self._brought,
+                    )
+                    try:
+                        await session.run()
+                    finally:
+                        standing.session = None
+                        standing.fetched += session.records
+                        standing.size_bytes += session.size_bytes
+                        self.compare(partner.asker.peer, name, standing)
+                    standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
+                    if standing.root == root:
+                        # What still differs is what the peer lacks, or what is not to be had.
+                        return
+        except FederationError as error:
+            standing.error = str(error)
+        finally:
+            standing.running = None
+            if not self.is_stopped:
+                self._take_turns(partner.asker.peer, partner, name)
