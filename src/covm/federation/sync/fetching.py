@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from covm import _native
@@ -19,7 +20,7 @@ from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.partners import Partner, Standing
-from covm.federation.sync.session import Session
+from covm.federation.sync.session import Access, Means, Session
 from covm.federation.wire.sync_frames import Roots
 
 AT_ONCE: Final = 4
@@ -57,7 +58,8 @@ class Fetcher:
 
     def meet(self, asker: Asker) -> Partner:
         """A peer is admitted."""
-        partner = Partner(asker, asyncio.Semaphore(AT_ONCE), self._knows, self._may_read)
+        may_ask = partial(self._may_ask, asker.peer)
+        partner = Partner(asker, asyncio.Semaphore(AT_ONCE), self._knows, may_ask)
         self.partners[asker.peer] = partner
         return partner
 
@@ -78,9 +80,9 @@ class Fetcher:
         """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
         partner = self.partners.get(peer)
         standing = partner.types.get(name) if partner is not None else None
-        if partner is None or standing is None or self.is_stopped or not self._may_read(name):
+        if partner is None or standing is None or self.is_stopped or not self._may_ask(peer, name):
             return None
-        if standing.running is None and not self._is_same(name, standing):
+        if standing.running is None and not self._is_same(peer, name, standing):
             standing.running = self._around.supervisor.spawn(
                 self._sync(partner, name, standing), f"sync of {name} with {peer}"
             )
@@ -116,25 +118,35 @@ class Fetcher:
         for each in partner.take_turns(name):
             self.begin(peer, each)
 
-    def _may_read(self, name: str) -> bool:
-        return self._membership.may(self._own, Action.READ, name).holds
+    def access(self, peer: str, name: str) -> Access:
+        """What a peer may do with a type."""
+        if self._membership.may(peer, Action.READ, name).holds:
+            return Access.READS
+        return Access.WRITES if self._membership.may(peer, Action.WRITE, name).holds else Access.NONE
 
-    def _is_same(self, name: str, standing: Standing) -> bool:
-        return standing.root in (EMPTY_ROOT, self._keeper.logs.frontier(name).root)
+    def _may_ask(self, peer: str, name: str) -> bool:
+        may_read = self._membership.may(self._own, Action.READ, name).holds
+        return may_read and self.access(peer, name) is not Access.NONE
+
+    def _is_same(self, peer: str, name: str, standing: Standing) -> bool:
+        """Whether there is nothing to fetch."""
+        if self.access(peer, name) is Access.READS:
+            return standing.root in (EMPTY_ROOT, self._keeper.logs.frontier(name).root)
+        # Whether it guessed right what is here it does not learn.
+        return standing.root in (EMPTY_ROOT, standing.asked)
+
+    def _means(self, peer: str, name: str) -> Means:
+        access = partial(self.access, peer, name)
+        return Means(self._keeper, self._leases, self._around.clock, access, self._brought)
 
     async def _sync(self, partner: Partner, name: str, standing: Standing) -> None:
+        peer = partner.asker.peer
         try:
             async with partner.places:
-                while not self._is_same(name, standing):
+                while not self._is_same(peer, name, standing):
                     root = standing.root
                     session = standing.session = Session(
-                        name,
-                        partner.asker,
-                        self._keeper,
-                        self._leases,
-                        standing.declined,
-                        self._around.clock,
-                        self._brought,
+                        name, partner.asker, standing.declined, self._means(peer, name)
                     )
                     try:
                         await session.run()
@@ -142,7 +154,7 @@ class Fetcher:
                         standing.session = None
                         standing.fetched += session.records
                         standing.size_bytes += session.size_bytes
-                        self.compare(partner.asker.peer, name, standing)
+                        self.compare(peer, name, standing)
                     standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
                     if standing.root == root:
                         # What still differs is what the peer lacks, or what is not to be had.
@@ -152,4 +164,4 @@ class Fetcher:
         finally:
             standing.running = None
             if not self.is_stopped:
-                self._take_turns(partner.asker.peer, partner, name)
+                self._take_turns(peer, partner, name)

@@ -36,6 +36,7 @@ from covm.federation.sync.library import answered
 from covm.federation.sync.partners import Standing
 from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH
+from covm.federation.sync.session import Access
 from covm.federation.sync.shares import Shares
 from covm.federation.sync.standings import PeerStanding, Replica, SyncProgress, position
 from covm.federation.sync.streams import SyncStreams
@@ -140,11 +141,13 @@ class SyncManager:
             self.streams.news(changed)
 
     def standings(self, type_name: str) -> dict[str, Standing]:
-        """Of each connected peer."""
+        """Of each connected peer that has it and may have it."""
         if not self._may_read(type_name):
             return {}
         return {
-            peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
+            peer: partner.types[type_name]
+            for peer, partner in self._partners.items()
+            if type_name in partner.types and self._fetcher.access(peer, type_name) is not Access.NONE
         }
 
     def group(self, types: Iterable[str]) -> None:

@@ -4,6 +4,9 @@
     lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
     wants       what follows these records of the log?  asked again and again until nothing is lacking
 
+A peer that may write a type and not read it (`Access.WRITES`) is told nothing of what is here: it is asked as if
+nothing were, and only records of its own logs are named to it.
+
 Each batch is on disk before the next is asked for, so whatever interrupts it loses a batch at most. It works on the
 frontier as it was at its beginning; what comes meanwhile is for the next one.
 """
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from enum import Enum, auto
+from typing import Final, NamedTuple
 
 from covm import _native
 from covm.federation.clock import Clock
@@ -21,7 +25,7 @@ from covm.federation.identity.branches import Branches
 from covm.federation.sync import rows
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.descent import Descent
-from covm.federation.sync.frontier import Tips
+from covm.federation.sync.frontier import Frontier, Tips
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.logs import Log
@@ -50,20 +54,31 @@ POLL_S: Final = 1.0
 """Before logs that another session fetches are looked at again."""
 
 
+class Access(Enum):
+    """What a peer may do with a type."""
+
+    NONE = auto()
+    WRITES = auto()
+    """Write it, and not read it."""
+    READS = auto()
+
+
+class Means(NamedTuple):
+    """With what a session works."""
+
+    keeper: Keeper
+    leases: Leases
+    clock: Clock
+    access: Callable[[], Access]
+    """Asked before every question."""
+    brought: Callable[[str, Iterable[_native.Link]], None]
+    """Hears from whom records of which logs came."""
+
+
 class Session:
     """One run. `declined` outlives it: logs, by what the peer had of them, that came to nothing here."""
 
-    def __init__(
-        self,
-        type_name: str,
-        asker: Asker,
-        keeper: Keeper,
-        leases: Leases,
-        declined: dict[_native.Link, Tips],
-        clock: Clock,
-        brought: Callable[[str, Iterable[_native.Link]], None] = lambda _peer, _logs: None,
-    ) -> None:
-        """`brought` hears from whom records of which logs came."""
+    def __init__(self, type_name: str, asker: Asker, declined: dict[_native.Link, Tips], means: Means) -> None:
         self.type = type_name
         self.records = 0
         """Records that were new here."""
@@ -72,11 +87,13 @@ class Session:
         self._told: dict[_native.Link, int] = {}
         """Of logs that differ: how many records the peer has more, as their numbers tell."""
         self._asker = asker
-        self._keeper = keeper
-        self._leases = leases
+        self._keeper = means.keeper
+        self._leases = means.leases
         self._declined = declined
-        self._clock = clock
-        self._brought = brought
+        self._clock = means.clock
+        self._look = means.access
+        self._access = means.access()
+        self._brought = means.brought
         self._deep: set[_native.Link] = set()
         self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
@@ -86,9 +103,10 @@ class Session:
 
     async def run(self) -> None:
         """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
-        descent, differs = Descent(self._keeper.logs.frontier(self.type)), set[_native.Link]()
+        ours = self._keeper.logs.frontier(self.type) if self._access is Access.READS else Frontier()
+        descent, differs = Descent(ours), set[_native.Link]()
         while (probes := descent.question()) is not None:
-            response = await self._asker.ask(SyncRequest(number=0, type=self.type, probes=probes))
+            response = await self._ask(SyncRequest(number=0, type=self.type, probes=probes))
             try:
                 told = descent.on_answer(response.found)
             except ValueError as error:
@@ -103,6 +121,18 @@ class Session:
             del self._declined[log]  # it has come from somebody else since
         if self._postponed:
             raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
+
+    async def _ask(self, request: SyncRequest) -> SyncResponse:
+        if self._look() is not self._access:
+            raise SyncInterrupted(self.type, self._asker.peer, "what it may do with the type has changed")
+        return await self._asker.ask(request)
+
+    def _may_name(self, log: _native.Link) -> bool:
+        """Whether the peer may be told what is here of a log."""
+        if self._access is Access.READS:
+            return True
+        here = self._keeper.logs.get(log)
+        return here is not None and here.author == self._asker.peer
 
     @property
     def lacking(self) -> int:
@@ -133,13 +163,18 @@ class Session:
 
     async def _fetch_some(self, logs: Sequence[_native.Link]) -> list[_native.Link]:
         """Asks once for what follows in these logs, or in the first of them; those that nothing came of."""
-        wants = await self._wants(logs)
+        # A log of which nothing may be named is asked for by itself, once, whatever of it is here.
+        open_ones = [log for log in logs if self._may_name(log)]
+        wants = await self._wants(open_ones or logs[:1])
         asked = [each.log for each in wants]
         before = self._keeper.logs.frontier(self.type)
-        response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
+        response = await self._ask(SyncRequest(number=0, type=self.type, wants=wants))
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
-        if await self._take(response, set(asked)) or strange:
+        is_further = await self._take(response, set(asked)) or bool(strange)
+        if unnamed := [log for log in asked if not self._may_name(log)]:
+            return unnamed
+        if is_further:
             return []
         # Another session may have brought meanwhile what was asked for.
         now = self._keeper.logs.frontier(self.type)
@@ -178,9 +213,13 @@ class Session:
         return True
 
     async def _lacking(self, theirs: dict[_native.Link, Tips]) -> dict[_native.Link, Tips]:
-        ids = [tip.id for tips in theirs.values() for tip in tips]
+        ids = [tip.id for log, tips in theirs.items() if self._may_name(log) for tip in tips]
         lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, ids))
-        left = {log: tips for log, tips in theirs.items() if any(tip.id in lacking for tip in tips)}
+        left = {
+            log: tips
+            for log, tips in theirs.items()
+            if not self._may_name(log) or any(tip.id in lacking for tip in tips)
+        }
         self._leases.give_back(theirs.keys() - left.keys(), self)
         return left
 
@@ -188,7 +227,7 @@ class Session:
         wants: list[Wanted] = []
         left = MAX_HAVES
         for link in logs:
-            log = self._keeper.logs.get(link)
+            log = self._keeper.logs.get(link) if self._may_name(link) else None
             tips = [] if log is None else [(tip.seq, tip.id) for tip in log.tips()]
             is_deep = link in self._deep and log is not None
             have = await self._far_back(log) if is_deep and log is not None else tips
