@@ -14,6 +14,7 @@ from covm import _native
 from covm.federation.errors import FederationError
 from covm.federation.identity.roles import Action
 from covm.federation.ports import Membership
+from covm.federation.supervisor import attempt_async, described
 from covm.federation.surroundings import Surroundings
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.frontier import EMPTY_ROOT
@@ -21,7 +22,14 @@ from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.partners import Partner, Standing
 from covm.federation.sync.session import Access, Means, Session
+from covm.federation.wire.display import shown
+from covm.federation.wire.limits import MAX_REASON
 from covm.federation.wire.sync_frames import Roots
+
+FIRST_PAUSE_S: Final = 30.0
+LAST_PAUSE_S: Final = 300.0
+"""How long a peer is left alone with a type whose session was interrupted: not at all the first time, then so long and
+twice as long each time, but no longer than this."""
 
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
@@ -89,11 +97,18 @@ class Fetcher:
         return standing.running
 
     def begin_all(self, *, interrupted: bool = False) -> None:
-        """Begins sessions with all peers, or only those that were interrupted."""
+        """Begins sessions with all peers, or only those that were interrupted; these once their pause is over."""
+        now_s = self._around.clock.monotonic_s()
         for peer, partner in list(self.partners.items()):
             for name, standing in list(partner.types.items()):
-                if standing.error or not interrupted:
+                if standing.again_s <= now_s if standing.error else not interrupted:
                     self.begin(peer, name)
+
+    def forget_failures(self) -> None:
+        """What came to nothing may come to something now: who may what has changed."""
+        for partner in self.partners.values():
+            for standing in partner.types.values():
+                standing.failures, standing.again_s = 0, 0.0
 
     def take_turns(self, name: str) -> None:
         """Something of a type is known now, so that whoever named it is asked for it."""
@@ -142,26 +157,42 @@ class Fetcher:
     async def _sync(self, partner: Partner, name: str, standing: Standing) -> None:
         peer = partner.asker.peer
         try:
-            async with partner.places:
-                while not self._is_same(peer, name, standing):
-                    root = standing.root
-                    session = standing.session = Session(
-                        name, partner.asker, standing.declined, self._means(peer, name)
-                    )
-                    try:
-                        await session.run()
-                    finally:
-                        standing.session = None
-                        standing.fetched += session.records
-                        standing.size_bytes += session.size_bytes
-                        self.compare(peer, name, standing)
-                    standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
-                    if standing.root == root:
-                        # What still differs is what the peer lacks, or what is not to be had.
-                        return
-        except FederationError as error:
-            standing.error = str(error)
+            error = await attempt_async(partial(self._run, partner, name), standing)
         finally:
             standing.running = None
-            if not self.is_stopped:
-                self._take_turns(peer, partner, name)
+        if error is not None:
+            self._interrupted(standing, error, f"sync of {name} with {peer}")
+        if not self.is_stopped:
+            self._take_turns(peer, partner, name)
+
+    async def _run(self, partner: Partner, name: str, standing: Standing) -> None:
+        """Fetches until the peer is asked to the end of what it said last that it has."""
+        peer = partner.asker.peer
+        async with partner.places:
+            while not self._is_same(peer, name, standing):
+                root = standing.root
+                session = standing.session = Session(name, partner.asker, standing.declined, self._means(peer, name))
+                try:
+                    await session.run()
+                finally:
+                    standing.session = None
+                    standing.fetched += session.records
+                    standing.size_bytes += session.size_bytes
+                    self.compare(peer, name, standing)
+                standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
+                standing.failures = 0
+                if standing.root == root:
+                    # What still differs is what the peer lacks, or what is not to be had.
+                    return
+
+    def _interrupted(self, standing: Standing, error: BaseException, what: str) -> None:
+        """It is asked again after a pause. What nobody expected is in the log once, however often it comes again."""
+        why = str(error)
+        if not isinstance(error, FederationError):
+            why = f"an unexpected error, which is in the log: {shown(described(error), limit=MAX_REASON)}"
+            if why != standing.error:
+                self._around.supervisor.report(what, error)
+        standing.error = why
+        pause_s = FIRST_PAUSE_S * (2 ** min(standing.failures, 10) - 1)
+        standing.failures += 1
+        standing.again_s = self._around.clock.monotonic_s() + min(pause_s, LAST_PAUSE_S)

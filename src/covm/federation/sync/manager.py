@@ -116,7 +116,7 @@ class SyncManager:
         await self.keeper.load()
         await self.keeper.reconsider()
         await self._look_what_counts()
-        self._membership.on_change(self._doubt.set)
+        self._membership.on_change(self._changed)
         self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
@@ -127,6 +127,10 @@ class SyncManager:
     def stop(self) -> None:
         """Nothing is begun any more."""
         self._fetcher.is_stopped = True
+
+    def _changed(self) -> None:
+        self._fetcher.forget_failures()
+        self._doubt.set()
 
     def _kept(self, taken: Taken) -> None:
         self._announcer.tell(taken)
@@ -302,9 +306,9 @@ class SyncManager:
     async def _upkeep(self) -> None:
         while True:
             await asyncio.sleep(UPKEEP_S)
+            self._fetcher.begin_all(interrupted=True)
             await self._trying(self.keeper.again())
             await self._trying(self._look_what_counts())
-            self._fetcher.begin_all(interrupted=True)
 
     async def _exchange(self) -> None:
         while True:

@@ -31,6 +31,10 @@ class Standing:
     """When a session with it was at its end last."""
     error: str = ""
     """Why the last session was interrupted; empty when it was not."""
+    failures: int = 0
+    """Sessions in a row that were interrupted."""
+    again_s: float = 0.0
+    """When the next one may begin by itself, by the monotonic clock."""
     size_bytes: int = 0
     """Bytes that came from it since it connected."""
     session: Session | None = None
