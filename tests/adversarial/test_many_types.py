@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.adversarial.sync_peer import A_WHILE, NOTE, ROOT, Scribbler, SyncPeer, still_syncs
+from tests.adversarial.blob_peer import charges
+from tests.adversarial.sync_peer import A_WHILE, NOTE, ROOT, Scribbler, SyncPeer, dropped, scene, still_syncs
 from tests.adversarial.test_sync_sessions import hold
 from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
@@ -14,7 +16,7 @@ from tests.unit.test_sync_stories import all_have, eventually, met, notes, value
 
 from covm.federation import message_type
 from covm.federation.errors import InvalidMessage
-from covm.federation.sync import logs, manager, partners, serving
+from covm.federation.sync import fetching, logs, manager, partners, serving
 from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.record import SignedRecord
 from covm.federation.wire.sync_frames import SyncHello, SyncNews
@@ -114,3 +116,38 @@ async def test_who_writes_more_types_than_others_take_is_told_so(monkeypatch: py
         with pytest.raises(InvalidMessage, match="has written 3 types"):
             await notes(mill, "notes.more").put("oven", 1)
         await notes(mill, "notes.kind0").put("oven", 2)
+
+
+@pytest.mark.parametrize("name", ["not a type", "", "\x1b[31mred", "notes.note\u202e", "Notes.Note"])
+@pytest.mark.parametrize("when", ["hello", "news"])
+@virtually
+async def test_names_that_no_type_can_have_are_charged_and_shown_to_nobody(name: str, when: str) -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        charged = charges(victim.service)
+        if when == "hello":
+            peer = await SyncPeer.join(world, victim, roots=[(name, ROOT)])
+        else:
+            peer = await SyncPeer.join(world, victim)
+            peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT), (name, ROOT)]))
+        await in_time(lambda: peer.is_closed(peer.theirs[0]))
+        assert charged[peer.peer] >= 1
+        assert dropped(victim, "sync_no_type_name") >= 1
+        assert [each.type for each in await victim.service.replicas()] == [NOTE]
+        for replica in await victim.service.replicas():
+            assert victim.service.collection(replica.type).type == replica.type
+            assert victim.service.sync_progress(replica.type).records >= 0
+
+
+@virtually
+async def test_who_asks_for_everything_waits_for_no_silent_peer_once_for_each_type_that_it_names() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim)
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT), *((f"made.up{n}", ROOT) for n in range(1000))]))
+        await in_time(lambda: peer.asked)
+        async with asyncio.timeout(2 * fetching.PATIENCE_S):
+            await victim.service.request_sync_of_all()
+        count = len(peer.asked)
+        await world.sleep(timedelta(hours=1))
+        assert len(peer.asked) - count < 500, "whoever does not answer is not asked all the time"

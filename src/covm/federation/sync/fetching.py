@@ -6,7 +6,7 @@ A session begins when a peer says that it holds something else of a type than is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final
 
@@ -30,6 +30,9 @@ FIRST_PAUSE_S: Final = 30.0
 LAST_PAUSE_S: Final = 300.0
 """How long a peer is left alone with a type whose session was interrupted: not at all the first time, then so long and
 twice as long each time, but no longer than this."""
+
+PATIENCE_S: Final = 60.0
+"""How long somebody waits who asked for types and gets nothing: twice what an answer may take."""
 
 AT_ONCE: Final = 4
 """Types that are fetched from one peer at the same time: a large one holds up no small one."""
@@ -95,6 +98,23 @@ class Fetcher:
                 self._sync(partner, name, standing), f"sync of {name} with {peer}"
             )
         return standing.running
+
+    async def request(self, types: Collection[str], peers: Collection[str]) -> None:
+        """Asks all of these side by side; returns when no more is to be had, or nothing has come for `PATIENCE_S`."""
+        tasks = [self.begin(peer, name) for peer in peers for name in types]
+        running = {task for task in tasks if task is not None}
+        while running:
+            before = self._fetched(types)
+            _, running = await asyncio.wait(running, timeout=PATIENCE_S)
+            if self._fetched(types) == before:
+                return
+
+    def _fetched(self, types: Collection[str]) -> int:
+        """Records of these types that have come from peers which are connected."""
+        standings = [
+            each for partner in self.partners.values() for name, each in partner.types.items() if name in types
+        ]
+        return sum(each.fetched + (each.session.records if each.session else 0) for each in standings)
 
     def begin_all(self, *, interrupted: bool = False) -> None:
         """Begins sessions with all peers, or only those that were interrupted; these once their pause is over."""

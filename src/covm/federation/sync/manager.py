@@ -224,16 +224,13 @@ class SyncManager:
             raise PeerNotConnected(peer)
         return [peer] if peer is not None else list(self._partners)
 
-    async def request(self, type_name: str, peer: str | None = None) -> None:
-        """Fetches what connected peers, or one, have of a type and this node lacks; returns when no more is to be had.
+    async def request(self, types: Collection[str], peer: str | None = None) -> None:
+        """Fetches what connected peers, or one, have of types and this node lacks.
 
-        Raises `PeerNotConnected`.
+        Returns when no more is to be had, or nothing has come for a minute; the fetching goes on then. Raises
+        `PeerNotConnected`.
         """
-        asked = self.partners(peer)
-        tasks = [self._fetcher.begin(each, type_name) for each in asked if type_name in self._partners[each].types]
-        running = [task for task in tasks if task is not None]
-        if running:
-            await asyncio.wait(running)
+        await self._fetcher.request(types, self.partners(peer))
 
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of these nodes: of one that was forked, the longest branch."""
