@@ -267,7 +267,7 @@ async def test_a_session_with_whoever_spoils_its_answers_comes_to_an_end_and_kee
         liar, access = Liar(chance, source), chance.choice([Access.READS, Access.WRITES])
         means = Means(victim.keeper, leases, victim.clock, lambda access=access: access, lambda *_: None)  # type: ignore[misc]
         with contextlib.suppress(SyncInterrupted):
-            await Session(TYPE, liar, {}, means).run()  # type: ignore[arg-type]
+            await Session(TYPE, liar, {}, means).run(only_small=chance.random() < 0.5)  # type: ignore[arg-type]
         assert liar.asked < 100
         assert not leases._held
         assert set(await victim.states()) <= {each.id for each in RECORDS}

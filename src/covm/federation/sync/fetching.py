@@ -35,7 +35,8 @@ PATIENCE_S: Final = 60.0
 """How long somebody waits who asked for types and gets nothing: twice what an answer may take."""
 
 AT_ONCE: Final = 4
-"""Types that are fetched from one peer at the same time: a large one holds up no small one."""
+"""Types that are fetched from one peer at the same time; beside them as many that turned out to differ by much, so that
+these hold up no small one."""
 
 
 class Fetcher:
@@ -70,7 +71,8 @@ class Fetcher:
     def meet(self, asker: Asker) -> Partner:
         """A peer is admitted."""
         may_ask = partial(self._may_ask, asker.peer)
-        partner = Partner(asker, asyncio.Semaphore(AT_ONCE), self._knows, may_ask)
+        places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        partner = Partner(asker, *places, self._knows, may_ask)
         self.partners[asker.peer] = partner
         return partner
 
@@ -188,22 +190,29 @@ class Fetcher:
     async def _run(self, partner: Partner, name: str, standing: Standing) -> None:
         """Fetches until the peer is asked to the end of what it said last that it has."""
         peer = partner.asker.peer
-        async with partner.places:
-            while not self._is_same(peer, name, standing):
-                root = standing.root
-                session = standing.session = Session(name, partner.asker, standing.declined, self._means(peer, name))
-                try:
-                    await session.run()
-                finally:
-                    standing.session = None
-                    standing.fetched += session.records
-                    standing.size_bytes += session.size_bytes
-                    self.compare(peer, name, standing)
-                standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
-                standing.failures = 0
-                if standing.root == root:
-                    # What still differs is what the peer lacks, or what is not to be had.
-                    return
+        while not self._is_same(peer, name, standing):
+            root = standing.root
+            async with partner.places:
+                is_done = await self._run_one(partner, name, standing, only_small=True)
+            if not is_done:
+                async with partner.places_of_large:
+                    await self._run_one(partner, name, standing, only_small=False)
+            standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
+            standing.failures = 0
+            if standing.root == root:
+                # What still differs is what the peer lacks, or what is not to be had.
+                return
+
+    async def _run_one(self, partner: Partner, name: str, standing: Standing, *, only_small: bool) -> bool:
+        peer = partner.asker.peer
+        session = standing.session = Session(name, partner.asker, standing.declined, self._means(peer, name))
+        try:
+            return await session.run(only_small=only_small)
+        finally:
+            standing.session = None
+            standing.fetched += session.records
+            standing.size_bytes += session.size_bytes
+            self.compare(peer, name, standing)
 
     def _interrupted(self, standing: Standing, error: BaseException, what: str) -> None:
         """It is asked again after a pause. What nobody expected is in the log once, however often it comes again."""

@@ -57,6 +57,9 @@ class Partner:
 
     asker: Asker
     places: asyncio.Semaphore
+    """For sessions that have just begun."""
+    places_of_large: asyncio.Semaphore
+    """For those that go on, since they have much to fetch."""
     knows: Callable[[str], bool]
     """Whether something is known of a type here."""
     may_ask: Callable[[str], bool]

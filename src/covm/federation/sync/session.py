@@ -41,6 +41,10 @@ from covm.federation.wire.sync_frames import (
     Wanted,
 )
 
+SMALL_QUESTIONS: Final = 16
+SMALL_RECORDS: Final = 256
+"""A difference is small as long as it took no more than this."""
+
 MAX_DECLINED: Final = 4096
 """Logs of one peer that are remembered as not to be had from it."""
 
@@ -75,6 +79,10 @@ class Means(NamedTuple):
     """Hears from whom records of which logs came."""
 
 
+class _NotSmall(Exception):
+    """What differs turned out to be no small difference."""
+
+
 class Session:
     """One run. `declined` outlives it: logs, by what the peer had of them, that came to nothing here."""
 
@@ -98,11 +106,25 @@ class Session:
         self._met: dict[_native.Link, list[tuple[int, _native.Link]]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
         self._in_vain = 0
+        self._steps = 0
+        """Questions, and waits for others that fetch the same."""
+        self._only_small = False
         self._postponed: set[_native.Link] = set()
         """Logs of which records have no room here: not to be had now, and not declined."""
 
-    async def run(self) -> None:
-        """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
+    async def run(self, *, only_small: bool = False) -> bool:
+        """Fetches what there is; False if it stopped since that was more than a small difference, and it was not to.
+
+        Raises `SyncInterrupted` and `StoreError`. What has come by then is kept.
+        """
+        self._only_small = only_small
+        try:
+            await self._run()
+        except _NotSmall:
+            return False
+        return True
+
+    async def _run(self) -> None:
         ours = self._keeper.logs.frontier(self.type) if self._access is Access.READS else Frontier()
         descent, differs = Descent(ours), set[_native.Link]()
         while (probes := descent.question()) is not None:
@@ -123,9 +145,15 @@ class Session:
             raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
 
     async def _ask(self, request: SyncRequest) -> SyncResponse:
+        self._take_step()
         if self._look() is not self._access:
             raise SyncInterrupted(self.type, self._asker.peer, "what it may do with the type has changed")
         return await self._asker.ask(request)
+
+    def _take_step(self) -> None:
+        self._steps += 1
+        if self._only_small and (self._steps > SMALL_QUESTIONS or self.records > SMALL_RECORDS):
+            raise _NotSmall
 
     def _may_name(self, log: _native.Link) -> bool:
         """Whether the peer may be told what is here of a log."""
@@ -149,6 +177,7 @@ class Session:
             while theirs := await self._lacking(theirs):
                 mine = self._leases.take(theirs, self, self._clock.monotonic_s())
                 if not mine:
+                    self._take_step()
                     await asyncio.sleep(POLL_S)
                     continue
                 for log in await self._fetch_some(mine):
