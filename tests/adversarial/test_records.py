@@ -203,6 +203,14 @@ async def test_logs_without_end_of_one_author_are_bounded(defended: bool, monkey
     assert shelf.keeper.logs.count_of(TYPE, LIAR.key.peer_id) == len(shelf.keeper.logs)
 
 
+async def test_logs_of_one_type_take_no_room_from_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_LOGS", 5)
+    lives = [Incarnation(number, bytes(8)) for number in range(5)]
+    types = ("notes.one", "notes.other")
+    shelf = await shelf_with(*(LIAR.write("key", 1, incarnation=life, type=name) for name in types for life in lives))
+    assert [shelf.keeper.logs.count_of(name, LIAR.key.peer_id) for name in types] == [5, 5]
+
+
 @pytest.mark.parametrize("defended", [True, False])
 async def test_types_without_end_of_one_author_are_bounded_and_of_others_are_taken(
     defended: bool, monkeypatch: pytest.MonkeyPatch

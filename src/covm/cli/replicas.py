@@ -29,9 +29,8 @@ def status(type: str | None = None, /, *, peer: str | None = None, common: Commo
     peer
         Beside this one alone: a peer id, the beginning of one, or a name.
     """
-    found = ControlClient(common.folder).replicas(peer)
-    told = [each for each in found.replicas if type in (None, each.type)]
-    tell(told, common, [] if type else found.put_off)
+    found = ControlClient(common.folder).replicas(type, peer)
+    tell(found.replicas, common, found.put_off)
 
 
 def tell(replicas: Sequence[records.Replica], common: Common, put_off: Sequence[records.PutOff] = ()) -> None:

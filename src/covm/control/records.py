@@ -154,8 +154,8 @@ class Partner(Struct, kw_only=True, frozen=True):
     """`same`, `ahead` (the peer lacks something, and this node nothing), `behind` (this node does) or `unknown`."""
     size: int = 0
     """Bytes that came from it since it connected."""
-    lacking: int = 0
-    """About how many of its records are known to be lacking here."""
+    lacking: int | None = 0
+    """About how many of its records are known to be lacking here; None where what it says makes no sense."""
     lag_s: float = 0.0
     """How long the two have not held the same."""
 
@@ -195,8 +195,8 @@ class SyncLine(Versioned, kw_only=True, frozen=True):
     """That came since it was asked for."""
     size: int
     """Their bytes."""
-    lacking: int
-    """About how many are known to be lacking still."""
+    lacking: int | None
+    """About how many are known to be lacking still; None where what peers say makes no sense."""
     seconds: float
     """Since it was asked for."""
     replicas: list[Replica] | None = None

@@ -132,17 +132,18 @@ async def conflicts(request: Request) -> Response:
 
 
 async def sync(request: Request) -> Response:
-    node, peer = node_of(request), _peer(request)
+    node, peer, wanted = node_of(request), _peer(request), _type(request)
+    node.service.sync_progress(wanted)
     put_off = [
         said.PutOff(peer_id=each, name=node.name_of(each), types=types)
         for each, types in node.service.types_put_off().items()
-        if peer in (None, each)
+        if peer in (None, each) and wanted is None
     ]
-    return answer(said.Replicas(replicas=await _replicas(node, peer), put_off=put_off))
+    return answer(said.Replicas(replicas=await _replicas(node, wanted, peer), put_off=put_off))
 
 
 async def sync_now(request: Request) -> Response:
-    node, peer, wanted = node_of(request), _peer(request), request.query_params.get("type") or None
+    node, peer, wanted = node_of(request), _peer(request), _type(request)
     # Whatever is wrong with what was asked for is said before the first line.
     before = node.service.sync_progress(wanted, peer=peer)
     return answer_lines(until(node.stopping, _progress(node, wanted, peer, before)))
@@ -163,7 +164,7 @@ async def _progress(
     finally:
         work.cancel()
     last = _line(began_s, before, _fetched(node, wanted, peer))
-    yield msgspec.structs.replace(last, replicas=await _replicas(node, peer))
+    yield msgspec.structs.replace(last, replicas=await _replicas(node, wanted, peer))
 
 
 def _fetched(node: RunningNode, wanted: str | None, peer: str | None) -> SyncProgress:
@@ -184,8 +185,14 @@ def _line(began_s: float, before: SyncProgress, now: SyncProgress) -> said.SyncL
     )
 
 
-async def _replicas(node: RunningNode, peer: str | None) -> list[said.Replica]:
-    return [_replica(node, each, peer) for each in await node.service.replicas()]
+async def _replicas(node: RunningNode, wanted: str | None, peer: str | None) -> list[said.Replica]:
+    return [_replica(node, each, peer) for each in await node.service.replicas() if wanted in (None, each.type)]
+
+
+def _type(request: Request) -> str | None:
+    """The type that was named, as it travels, if one was. Raises `InvalidMessage`."""
+    named = request.query_params.get("type")
+    return _collection(node_of(request), named).type if named else None
 
 
 def _peer(request: Request) -> str | None:

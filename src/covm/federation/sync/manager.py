@@ -198,7 +198,7 @@ class SyncManager:
             standing.fetched + (session.records if session is not None else 0),
             standing.last_ms,
             standing.error,
-            position(own, standing.root, standing.asked, is_lacking=bool(lacking or standing.declined)),
+            position(own, standing.root, standing.asked, is_lacking=lacking != 0 or bool(standing.declined)),
             standing.size_bytes + (session.size_bytes if session is not None else 0),
             lacking,
             0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
@@ -212,10 +212,11 @@ class SyncManager:
             for name, standing in self._partners[each].types.items()
             if name in types
         ]
+        told = [each.lacking for each in found if each.lacking is not None]
         return SyncProgress(
             sum(each.fetched for each in found),
             sum(each.size_bytes for each in found),
-            sum(each.lacking for each in found),
+            None if found and not told else sum(told),
         )
 
     def partners(self, peer: str | None = None) -> list[str]:

@@ -54,6 +54,9 @@ MAX_MET: Final = 32
 MAX_IN_VAIN: Final = 256
 """Answers of one session in which nothing was new: a log that was forked far back begins with those."""
 
+MAX_LACKING: Final = 1_000_000_000
+"""Records that are believed to be lacking: a terabyte, and nobody means more than that."""
+
 POLL_S: Final = 1.0
 """Before logs that another session fetches are looked at again."""
 
@@ -163,9 +166,13 @@ class Session:
         return here is not None and here.author == self._asker.peer
 
     @property
-    def lacking(self) -> int:
-        """About how many records are lacking, as far as it is known: not every log is from the beginning."""
-        return max(0, sum(self._told.values()) - self.records)
+    def lacking(self) -> int | None:
+        """About how many records are lacking, as far as it is known: not every log is from the beginning.
+
+        None where the peer says that it has more than there can be.
+        """
+        told = sum(self._told.values())
+        return max(0, told - self.records) if told <= MAX_LACKING else None
 
     def _more(self, log: _native.Link, theirs: Tips) -> int:
         here = self._keeper.logs.get(log)
