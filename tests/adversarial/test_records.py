@@ -14,7 +14,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, quotas, rows, unplaced
+from covm.federation.sync import held, intake, judging, logs, rows, unplaced
 from covm.federation.sync.verifying import MAX_BATCH
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
@@ -196,12 +196,34 @@ async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
 
 @pytest.mark.parametrize("defended", [True, False])
 async def test_logs_without_end_of_one_author_are_bounded(defended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "MAX_LOGS", 10 if defended else 10**9)
+    monkeypatch.setattr(logs, "MAX_LOGS", 10 if defended else 10**9)
     lives = [Incarnation(number, bytes(8)) for number in range(30)]
     shelf = await shelf_with(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
     await shelf.take(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
     assert len(shelf.keeper.logs) == (10 if defended else 30)
     assert shelf.keeper.logs.count_of(TYPE, LIAR.key.peer_id) == len(shelf.keeper.logs)
+
+
+async def test_logs_of_one_type_take_no_room_from_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_LOGS", 5)
+    lives = [Incarnation(number, bytes(8)) for number in range(5)]
+    types = ("notes.one", "notes.other")
+    shelf = await shelf_with(*(LIAR.write("key", 1, incarnation=life, type=name) for name in types for life in lives))
+    assert [shelf.keeper.logs.count_of(name, LIAR.key.peer_id) for name in types] == [5, 5]
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_types_without_end_of_one_author_are_bounded_and_of_others_are_taken(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_TYPES_OF_AUTHOR", 10 if defended else 10**9)
+    flood = [LIAR.write("key", n, type=f"flood.x{n}") for n in range(30)]
+    shelf = await shelf_with(*flood[:5])
+    taken = await shelf.take(*flood, HONEST.write("key", 1))
+    assert len(shelf.keeper.logs.types()) == (11 if defended else 31)
+    assert taken.refused == (20 if defended else 0)
+    more = LIAR.write("other", 1, type="flood.x0", after=flood[0])
+    assert (await shelf.take(more)).placed == 1, "types that are there go on"
 
 
 async def test_a_store_that_fails_in_mid_batch_keeps_nothing_half_and_the_same_batch_is_taken_later() -> None:

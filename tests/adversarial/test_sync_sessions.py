@@ -26,7 +26,7 @@ from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
 from tests.unit.test_sync_stories import all_have, eventually
 
-from covm._native import Link
+from covm._native import Link, cid
 from covm.federation.sync import intake, leases, library, session
 from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.record import SignedRecord
@@ -104,6 +104,24 @@ async def test_answers_that_contradict_themselves_are_charged(found: list[Found]
         await in_time(lambda: dropped(victim, "sync_contradicted"))
         assert charged[peer.peer] == 1
         assert peer.is_closed(peer.theirs[0])
+
+
+@virtually
+async def test_of_logs_of_a_length_that_cannot_be_nobody_is_told_how_much_is_lacking() -> None:
+    async with scene() as world:
+        victim, _ = world.machines
+        endless = [Told(cid(bytes([number])), (Tip(2**63 - 1, LINK),)) for number in range(4)]
+
+        def answers(request: SyncRequest) -> Sequence[SyncResponse]:
+            return [SyncResponse(number=request.number, found=[Found(b"", [], endless)])] if request.probes else ()
+
+        peer = await SyncPeer.join(world, victim, answers=answers)
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await in_time(lambda: any(request.wants for request in peer.asked))
+        [replica] = (await victim.service.get_sync_status(NOTE)).replicas
+        [standing] = [each for each in replica.peers if each.peer == peer.peer]
+        assert (standing.lacking, standing.position) == (None, "behind")
+        assert victim.service.sync_progress(NOTE).lacking == 0, "of what the others have nothing is lacking"
 
 
 @virtually

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.cli.conftest import NodeStarter
 from tests.cli.members import until
 from tests.cli.processes import Node, covm, on_terminal
 
-from covm.cli import syncing
+from covm.cli import replicas, syncing
+from covm.cli.options import DEFAULT
 from covm.control import records
 from covm.control.client import ControlClient
 from covm.control.failures import Refused
@@ -97,7 +99,10 @@ def test_two_edit_one_entry_at_once_one_is_away_and_one_person_decides(folder: P
     assert mill.run("sync", NOTE).out.splitlines()[1].startswith(NOTE)
     assert mill.run("conflicts", NOTE).out.strip() == "nothing is in conflict"
     assert mill.run("sync", "now", NOTE, "--peer", "Nobody").code == 4
-    assert mill.run("sync", "now", "shop.nothing").code == 4
+    for command in ("sync", "now"), ("sync",), ("sync", "status"):
+        nothing = mill.run(*command, "shop.nothing")
+        assert (nothing.code, "no sync type 'shop.nothing' here" in nothing.err) == (4, True), nothing
+    assert mill.run("sync", "now", NOTE.title()).out.splitlines()[1].startswith(NOTE)
 
 
 def test_what_is_asked_for_and_is_not_there_is_said_with_an_exit_code(folder: Path, start: NodeStarter) -> None:
@@ -175,6 +180,19 @@ def test_how_far_the_fetching_is_is_told_in_lines_where_nothing_can_be_drawn(
     assert [line.records for line in syncing.in_lines(lines)] == [0, 1000, 1500, 4000]
     assert capsys.readouterr().out == "1,000 records, 390.6 KiB, about 3,000 to come, about 7.5 s left\n"
     assert syncing.summary(lines[-1]) == "4,000 records have come, 1.5 MiB, in 8.0 s, 500 records a second"
+
+
+def test_what_peers_say_beyond_sense_is_not_foretold(capsys: pytest.CaptureFixture[str]) -> None:
+    line = records.SyncLine(records=1, size=400, lacking=None, seconds=2.5)
+    assert [each.lacking for each in syncing.in_lines([line])] == [None]
+    assert capsys.readouterr().out == "1 records, 400 B, nobody knows how many to come\n"
+    assert syncing.seconds_left(line) is None
+    assert syncing.seconds_left(msgspec.structs.replace(line, lacking=999_999_999)) is None
+
+
+def test_how_many_unknown_types_of_a_peer_wait_for_their_turn_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    replicas.tell([], DEFAULT, [records.PutOff(peer_id="12D3", name="Mallory", types=984)])
+    assert "Mallory names 984 more types, unknown here; they are asked for in turns" in capsys.readouterr().out
 
 
 def test_on_a_terminal_a_bar_is_drawn_and_then_how_it_stands(folder: Path, start: NodeStarter) -> None:

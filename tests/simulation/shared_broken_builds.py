@@ -9,9 +9,9 @@ from tests.simulation.broken_builds import Broken
 
 from covm.federation.sync import collection, plan_rows
 from covm.federation.sync.bodies import Bodies
+from covm.federation.sync.fetching import Fetcher
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
-from covm.federation.sync.manager import SyncManager
 from covm.federation.sync.resolvers import Resolution, Resolvers
 
 
@@ -41,13 +41,14 @@ def believes_that_what_failed_is_not_on_disk(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_asks_again_after_an_interruption(patch: pytest.MonkeyPatch) -> None:
-    honest = SyncManager._begin
+    honest = Fetcher.begin
 
-    def careless(self: SyncManager, peer: str, name: str) -> Any:
-        standing = self.standings(name).get(peer)
+    def careless(self: Fetcher, peer: str, name: str) -> Any:
+        partner = self.partners.get(peer)
+        standing = partner.types.get(name) if partner is not None else None
         return None if standing is not None and standing.error else honest(self, peer, name)
 
-    patch.setattr(SyncManager, "_begin", careless)
+    patch.setattr(Fetcher, "begin", careless)
 
 
 def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ class SharedStory:
                 self._ledger.complain(None, f"{machine.name} hears {told} while nothing changes")
             if running := [peer for peer, each in sync.standings(NOTE).items() if each.running is not None]:
                 self._ledger.complain(None, f"{len(running)} sessions of {machine.name} run for ever")
-            if sync._leases._held:
+            if sync._fetcher._leases._held:
                 self._ledger.complain(None, f"logs are leased on {machine.name} for ever")
             if unseen := writer.unseen():
                 self._ledger.complain(None, f"who follows changes on {machine.name} did not see {unseen} records")

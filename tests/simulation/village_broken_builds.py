@@ -56,7 +56,7 @@ def lists_the_ends_of_logs_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def names_to_everyone_what_some_may_read(patch: pytest.MonkeyPatch) -> None:
-    def roots(self: SyncManager, peer: str) -> Any:
+    def roots(self: SyncManager, peer: str, types: Any = None, turn: int = 0) -> Any:
         return [(name, self.keeper.logs.frontier(name).root) for name in self.keeper.logs.types()]
 
     patch.setattr(SyncManager, "roots", roots)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import say, say_json
 from covm.cli.rendering import age, duration, size, table
@@ -27,13 +29,14 @@ def status(type: str | None = None, /, *, peer: str | None = None, common: Commo
     peer
         Beside this one alone: a peer id, the beginning of one, or a name.
     """
-    tell([each for each in ControlClient(common.folder).replicas(peer) if type in (None, each.type)], common)
+    found = ControlClient(common.folder).replicas(type, peer)
+    tell(found.replicas, common, found.put_off)
 
 
-def tell(replicas: list[records.Replica], common: Common) -> None:
-    """Answers with how this node stands."""
+def tell(replicas: Sequence[records.Replica], common: Common, put_off: Sequence[records.PutOff] = ()) -> None:
+    """Answers with how this node stands, and which peers name types that are not looked at yet."""
     if common.json:
-        say_json(records.Replicas(replicas=replicas))
+        say_json(records.Replicas(replicas=list(replicas), put_off=list(put_off)))
         return
     rows = [
         (each.type, each.records, each.logs, each.held or "-", each.void or "-", each.conflicts or "-", each.root[:12])
@@ -68,3 +71,5 @@ def tell(replicas: list[records.Replica], common: Common) -> None:
         say("")
         say("More of these is declined, as record_quota and record_quota_bytes say:")
         table(("TYPE", "MEMBER", "RECORDS", "SIZE"), declined, empty="")
+    for each in put_off:
+        say(f"{each.name or each.peer_id} names {each.types:,} more types, unknown here; they are asked for in turns")

@@ -19,6 +19,10 @@ LINE_EVERY_S = 2.0
 """How often a line tells how far it is, where there is no terminal to draw on."""
 
 
+LONGEST_S = 30 * 24 * 3600.0
+"""What would take longer at the rate so far is not foretold."""
+
+
 def now(type: str | None = None, /, *, peer: str | None = None, common: Common = DEFAULT) -> int:
     """Fetch what connected peers have and this node lacks, and show how it stands then. It also happens by itself.
 
@@ -39,7 +43,7 @@ def now(type: str | None = None, /, *, peer: str | None = None, common: Common =
         last = _drawn(lines)
     else:
         last = _last(in_lines(lines))
-    told = [each for each in last.replicas or () if type in (None, each.type)]
+    told = last.replicas or []
     replicas.tell(told, common)
     interrupted = sorted(
         {beside.name or beside.peer_id for each in told for beside in each.peers if beside.state == "interrupted"}
@@ -67,7 +71,8 @@ def in_lines(lines: Iterable[records.SyncLine]) -> Iterator[records.SyncLine]:
         if line.replicas is None and line.seconds - told_s >= LINE_EVERY_S:
             told_s = line.seconds
             left = f", about {duration(1000 * left_s)} left" if (left_s := seconds_left(line)) is not None else ""
-            say(f"{line.records:,} records, {size(line.size)}, about {line.lacking:,} to come{left}")
+            lacking = "nobody knows how many" if line.lacking is None else f"about {line.lacking:,}"
+            say(f"{line.records:,} records, {size(line.size)}, {lacking} to come{left}")
         yield line
 
 
@@ -75,7 +80,8 @@ def seconds_left(line: records.SyncLine) -> float | None:
     """How long it takes at the rate so far; None where that cannot be told."""
     if not line.records or not line.lacking or not line.seconds:
         return None
-    return line.lacking * line.seconds / line.records
+    left_s = line.lacking * line.seconds / line.records
+    return left_s if left_s <= LONGEST_S else None
 
 
 def _last(lines: Iterable[records.SyncLine]) -> records.SyncLine:
@@ -95,8 +101,13 @@ def _drawn(lines: Iterable[records.SyncLine]) -> records.SyncLine:
 
         def shown() -> Iterator[records.SyncLine]:
             for line in lines:
-                total = line.records + line.lacking
-                bar.update(task, completed=line.records, total=total or None, description=_told(line))
+                total = line.records + (line.lacking or 0)
+                bar.update(
+                    task,
+                    completed=line.records,
+                    total=total if total and line.lacking is not None else None,
+                    description=_told(line),
+                )
                 yield line
 
         return _last(shown())
@@ -106,4 +117,5 @@ def _told(line: records.SyncLine) -> str:
     """Records, bytes, rate and time left, beside a bar."""
     rate = f" {line.records / line.seconds:,.0f}/s" if line.seconds and line.records else ""
     left = f" {duration(1000 * left_s)} left" if (left_s := seconds_left(line)) is not None else ""
-    return f"{line.records:,} of {line.records + line.lacking:,} records {size(line.size)}{rate}{left}"
+    of = "" if line.lacking is None else f" of {line.records + line.lacking:,}"
+    return f"{line.records:,}{of} records {size(line.size)}{rate}{left}"

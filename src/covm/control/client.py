@@ -322,16 +322,21 @@ class ControlClient(RecordFiles, ForkCommands):
         query = f"?{urlencode({'type': type_name})}" if type_name else ""
         return self._node.ask(records.Entries, "GET", f"/v1/conflicts{query}").entries
 
-    def replicas(self, peer: str | None = None) -> list[records.Replica]:
-        """How the node stands in each type of shared data, beside all connected peers or one."""
-        query = f"?{urlencode({'peer': peer})}" if peer else ""
-        return self._node.ask(records.Replicas, "GET", f"/v1/sync{query}").replicas
+    def replicas(self, type_name: str | None = None, peer: str | None = None) -> records.Replicas:
+        """How the node stands in each type of shared data or one, beside all connected peers or one.
+
+        Raises `NotFound`.
+        """
+        return self._node.ask(records.Replicas, "GET", _sync_path(type_name, peer))
 
     def sync(self, type_name: str | None, peer: str | None) -> Iterator[records.SyncLine]:
         """Fetches what connected peers, or one, have; says how far it is, and at last how the node stands."""
-        asked = {name: value for name, value in (("type", type_name), ("peer", peer)) if value}
-        path = f"/v1/sync?{urlencode(asked)}"
+        path = _sync_path(type_name, peer)
         yield from self._node.lines(records.SyncLine, "POST", path, silence_s=TRANSFER_SILENCE_S)
+
+
+def _sync_path(type_name: str | None, peer: str | None) -> str:
+    return "/v1/sync?" + urlencode({name: value for name, value in (("type", type_name), ("peer", peer)) if value})
 
 
 def _log_path(log: str, type_name: str | None, limit: int, *, follow: bool = False) -> str:

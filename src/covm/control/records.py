@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from covm.control.membership import Decision
 from covm.control.schema import Versioned
@@ -168,8 +168,8 @@ class Partner(Struct, kw_only=True, frozen=True):
     """`same`, `ahead` (the peer lacks something, and this node nothing), `behind` (this node does) or `unknown`."""
     size: int = 0
     """Bytes that came from it since it connected."""
-    lacking: int = 0
-    """About how many of its records are known to be lacking here."""
+    lacking: int | None = 0
+    """About how many of its records are known to be lacking here; None where what it says makes no sense."""
     lag_s: float = 0.0
     """How long the two have not held the same."""
     declined: int = 0
@@ -204,10 +204,19 @@ class Replica(Struct, kw_only=True, frozen=True):
     """The members that have most of it, the largest first."""
 
 
+class PutOff(Struct, kw_only=True, frozen=True):
+    """Types that a peer names and of which nothing is known here: they are asked for in turns."""
+
+    peer_id: str
+    name: str
+    types: int
+
+
 class Replicas(Versioned, kw_only=True, frozen=True):
     """Every type of which there are records, here or at a connected peer."""
 
     replicas: list[Replica]
+    put_off: list[PutOff] = field(default_factory=list)
 
 
 class SyncLine(Versioned, kw_only=True, frozen=True):
@@ -217,8 +226,8 @@ class SyncLine(Versioned, kw_only=True, frozen=True):
     """That came since it was asked for."""
     size: int
     """Their bytes."""
-    lacking: int
-    """About how many are known to be lacking still."""
+    lacking: int | None
+    """About how many are known to be lacking still; None where what peers say makes no sense."""
     seconds: float
     """Since it was asked for."""
     replicas: list[Replica] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from covm.daemon.node import RunningNode
 from covm.daemon.payloads import plain
 from covm.daemon.requests import answer, answer_lines, node_of, read, until
 from covm.federation import Collection, Entry, Erasure, Version
+from covm.federation.errors import PeerNotConnected, UnknownSyncType
 from covm.federation.sync.standings import Replica, SyncProgress
 from covm.federation.wire.member_id import distinct
 
@@ -170,51 +171,68 @@ async def conflicts(request: Request) -> Response:
 
 
 async def sync(request: Request) -> Response:
-    node, peer = node_of(request), _peer(request)
-    return answer(said.Replicas(replicas=await _replicas(node, peer)))
+    node, peer, wanted = node_of(request), _peer(request), _type(request)
+    node.service.sync_progress(wanted)
+    put_off = [
+        said.PutOff(peer_id=each, name=node.name_of(each), types=types)
+        for each, types in node.service.types_put_off().items()
+        if peer in (None, each) and wanted is None
+    ]
+    return answer(said.Replicas(replicas=await _replicas(node, wanted, peer), put_off=put_off))
 
 
 async def sync_now(request: Request) -> Response:
-    node, peer, wanted = node_of(request), _peer(request), request.query_params.get("type")
-    names = [wanted] if wanted else [each.type for each in await node.service.replicas()]
+    node, peer, wanted = node_of(request), _peer(request), _type(request)
     # Whatever is wrong with what was asked for is said before the first line.
-    for name in names:
-        node.service.sync_progress(name, peer=peer)
-    return answer_lines(until(node.stopping, _progress(node, names, peer)))
+    before = node.service.sync_progress(wanted, peer=peer)
+    return answer_lines(until(node.stopping, _progress(node, wanted, peer, before)))
 
 
-async def _progress(node: RunningNode, names: Sequence[str], peer: str | None) -> AsyncIterator[said.SyncLine]:
+async def _progress(
+    node: RunningNode, wanted: str | None, peer: str | None, before: SyncProgress
+) -> AsyncIterator[said.SyncLine]:
     """How far it is, a few times a second, until there is no more to be had. Who hangs up ends the telling alone."""
-    began_s, before = time.monotonic(), _fetched(node, names, peer)
-    work = asyncio.gather(*(node.service.request_sync(name, peer=peer) for name in names))
+    began_s, service = time.monotonic(), node.service
+    asking = service.request_sync(wanted, peer=peer) if wanted else service.request_sync_of_all(peer=peer)
+    work = asyncio.ensure_future(asking)
     try:
         while not work.done():
             await asyncio.wait({work}, timeout=LOOK_S)
-            yield _line(began_s, before, _fetched(node, names, peer))
+            yield _line(began_s, before, _fetched(node, wanted, peer))
         await work
     finally:
         work.cancel()
-    last = _line(began_s, before, _fetched(node, names, peer))
-    yield msgspec.structs.replace(last, replicas=await _replicas(node, peer))
+    last = _line(began_s, before, _fetched(node, wanted, peer))
+    yield msgspec.structs.replace(last, replicas=await _replicas(node, wanted, peer))
 
 
-def _fetched(node: RunningNode, names: Sequence[str], peer: str | None) -> list[SyncProgress]:
-    return [node.service.sync_progress(name, peer=peer) for name in names]
+def _fetched(node: RunningNode, wanted: str | None, peer: str | None) -> SyncProgress:
+    """How far it is; nothing once the peer is gone, or the last that had something of the type."""
+    try:
+        return node.service.sync_progress(wanted, peer=peer)
+    except (PeerNotConnected, UnknownSyncType):
+        return SyncProgress(0, 0, 0)
 
 
-def _line(began_s: float, before: Sequence[SyncProgress], now: Sequence[SyncProgress]) -> said.SyncLine:
+def _line(began_s: float, before: SyncProgress, now: SyncProgress) -> said.SyncLine:
     """What came since; never less than nothing, for a peer that is gone has its counts with it."""
     return said.SyncLine(
-        records=max(0, sum(each.records for each in now) - sum(each.records for each in before)),
-        size=max(0, sum(each.size_bytes for each in now) - sum(each.size_bytes for each in before)),
-        lacking=sum(each.lacking for each in now),
+        records=max(0, now.records - before.records),
+        size=max(0, now.size_bytes - before.size_bytes),
+        lacking=now.lacking,
         seconds=round(time.monotonic() - began_s, 3),
     )
 
 
-async def _replicas(node: RunningNode, peer: str | None) -> list[said.Replica]:
-    members = node.member_names()
-    return [_replica(node, each, peer, members) for each in await node.service.replicas()]
+async def _replicas(node: RunningNode, wanted: str | None, peer: str | None) -> list[said.Replica]:
+    members, found = node.member_names(), await node.service.replicas()
+    return [_replica(node, each, peer, members) for each in found if wanted in (None, each.type)]
+
+
+def _type(request: Request) -> str | None:
+    """The type that was named, as it travels, if one was. Raises `InvalidMessage`."""
+    named = request.query_params.get("type")
+    return _collection(node_of(request), named).type if named else None
 
 
 def _peer(request: Request) -> str | None:

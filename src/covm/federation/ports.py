@@ -133,6 +133,9 @@ class Membership(Protocol):
     def durable(self, type_name: str) -> bool | None:
         """Whether everyone has agreed that a type is durable, or is not; None where nothing is said of it."""
 
+    def is_agreed(self, type_name: str) -> bool:
+        """Whether everyone has agreed on a rule of this type's own."""
+
     def readers(self, type_name: str) -> list[str]:
         """The nodes that may read a type, this one left out."""
 

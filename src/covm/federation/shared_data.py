@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,33 +87,52 @@ class SharedData:
         self._node.require_running()
         return await self._node.sync.replicas()
 
+    def types_put_off(self) -> dict[str, int]:
+        """How many types each connected peer names of which nothing is known here, and that are asked for in turns.
+
+        Nothing is known of a type that is not registered, has no rule of its own, and has no records here.
+        """
+        self._node.require_running()
+        return self._node.sync.put_off()
+
     async def request_sync(self, name: TypeOrName, key: str | None = None, *, peer: str | None = None) -> Any:
         """Fetches what connected peers, or one, have of a sync type or a type and this node lacks.
 
-        Returns once no more of it is to be had, and the application's store has had it. That a peer was interrupted
-        is in `get_sync_status`, and it is asked again. With a key it returns what the store has under it, or the
-        `Entry` where there is no store; None where there is nothing. It also happens by itself, at once. Raises
-        `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, `SyncStoreBusy` when the application's store does not
-        return from `apply`, and what its `get` raises.
+        Returns once no more of it is to be had, and the application's store has had it; or when nothing has come for a
+        minute. That a peer was interrupted is in `get_sync_status`, and it is asked again. With a key it returns what
+        the store has under it, or the `Entry` where there is no store; None where there is nothing. It also happens by
+        itself, at once. Raises `UnknownSyncType`, `UnknownPeer`, `PeerNotConnected`, `SyncStoreBusy` when the
+        application's store does not return from `apply`, and what its `get` raises.
         """
         node, text = self._node, self._node.registry.name_of(name)
         node.require_running()
         types = node.sync_types.types_of(text)
         if peer is not None:
             node.peers.status(peer)
-            node.sync.partners(peer)
-        await asyncio.gather(*(node.sync.request(each, peer) for each in types))
+        await node.sync.request(types, peer)
         await node.sync_types.settled(text)
         return None if key is None else await node.sync_types.get(text, key)
 
-    def sync_progress(self, name: TypeOrName, *, peer: str | None = None) -> SyncProgress:
-        """How much has come of a sync type or a type, from connected peers or one: for who draws a bar.
+    async def request_sync_of_all(self, *, peer: str | None = None) -> None:
+        """As `request_sync`, of all types that this node or a connected peer has something of, side by side.
+
+        Raises `UnknownPeer`, `PeerNotConnected`.
+        """
+        node = self._node
+        node.require_running()
+        if peer is not None:
+            node.peers.status(peer)
+        await node.sync.request(node.sync.known(), peer)
+
+    def sync_progress(self, name: TypeOrName | None = None, *, peer: str | None = None) -> SyncProgress:
+        """How much has come of a sync type, a type or all, from connected peers or one: for who draws a bar.
 
         Raises `UnknownSyncType`, `PeerNotConnected`.
         """
-        self._node.require_running()
-        types = self._node.sync_types.types_of(self._node.registry.name_of(name))
-        return self._node.sync.progress(types, peer)
+        node = self._node
+        node.require_running()
+        types = node.sync.known() if name is None else node.sync_types.types_of(node.registry.name_of(name))
+        return node.sync.progress(types, peer)
 
     async def get_sync_status(self, name: TypeOrName) -> SyncStatus:
         """How a sync type, or a type, stands: beside each connected peer, and in the application's store.

@@ -138,6 +138,10 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever nobody expected
             self._count(what, error)
 
+    def report(self, what: str, error: BaseException) -> None:
+        """A fault that was caught elsewhere, by `attempt` or `attempt_async`, is logged and counted."""
+        self._count(what, error)
+
     def _create(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         if self._group is not None:
             try:

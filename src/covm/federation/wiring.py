@@ -54,6 +54,7 @@ from covm.federation.sync.feed import Retry
 from covm.federation.sync.forks import Forks
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.manager import SyncManager
+from covm.federation.sync.manager import Terms as SyncTerms
 from covm.federation.sync.quotas import Usage
 from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
@@ -266,10 +267,9 @@ class Parts:
         authority = EveryonesAuthority(cid) if self.members is None else MembersAuthority(self.members)
         quota = Usage(self.config.record_quota, self.config.record_quota_bytes)
         keeper = Keeper(cid, self.store, authority, self._offload, self.clock, self.counters, quota)
-        # In `open` mode nobody knows who takes part, and so not who has what by now.
-        keep_for_s = self.config.record_retention.total_seconds() if self.members is not None else None
         bodies = Bodies(around, keeper, self.membership, self.blobs, lambda: self.recorder.on_demand())  # noqa: PLW0108
-        sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, keep_for_s)
+        terms = SyncTerms.of(self.config)
+        sync = SyncManager(around, keeper, self.membership, self.identity.peer_id, bodies, self.registry, terms)
         self.blobs.meet(bodies)
         return sync, Scribe(keeper, self.identity.keypair, lambda: self.post.own_incarnation, self.clock, self.random)
 

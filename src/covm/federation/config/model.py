@@ -68,7 +68,7 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval: timedelta = timedelta(seconds=30)
     """Two missed heartbeats make a peer suspect, four lost."""
     sync_interval: timedelta = timedelta(seconds=300)
-    """How often stores are compared; without effect until there is something to synchronise."""
+    """How often peers are told again what this node holds of shared data, beside what is told as it comes."""
     message_timeout: timedelta = timedelta(seconds=60)
     """How long a receipt is awaited when the caller does not say."""
     message_time_to_live: timedelta = timedelta(days=7)

@@ -278,6 +278,10 @@ class Standing:
                 return body.rule
         return self.charter.types.get(EVERY_TYPE)
 
+    def has_rule(self, type_name: str) -> bool:
+        """Whether the charter or a credential has a rule of this type's own."""
+        return type_name in self.charter.types or type_name in self._tally.types
+
     def type_rules(self) -> dict[str, TypeRule]:
         """The rules of all types that have one of their own, and under `*` that of all others."""
         named = {name: self.type_rule(name) for name in (*self.charter.types, *self._tally.types)}

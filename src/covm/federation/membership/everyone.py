@@ -35,6 +35,9 @@ class Everyone:
     def durable(self, type_name: str) -> bool | None:
         return None
 
+    def is_agreed(self, type_name: str) -> bool:
+        return False
+
     def readers(self, type_name: str) -> list[str]:
         return []
 

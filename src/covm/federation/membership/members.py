@@ -192,6 +192,10 @@ class Members:
         rule = self._standing.stated_rule(type_name) if self._standing is not None else None
         return rule.durable if rule is not None else None
 
+    def is_agreed(self, type_name: str) -> bool:
+        """Whether the charter, or a credential, has a rule of this type's own."""
+        return self._standing is not None and self._standing.has_rule(type_name)
+
     def readers(self, type_name: str) -> list[str]:
         """Nodes that may read a type, this one left out."""
         if self._standing is None:

@@ -7,7 +7,8 @@
     resolvers  what is shown of several versions    states     values that merge
 
     keeper     takes batches, and keeps what they come to       scribe     writes this node's own records
-    manager    who is asked for what, and when                  session    one type, from one peer
+    manager    what is told to whom                             session    one type, from one peer
+    fetching   who is asked for what, and when
     asking     our stream to a peer                             serving    a peer's stream to us
     library    what is given to others                          leases     who fetches which log
     bodies     bodies that did not come with their records      retention  when old bodies are dropped

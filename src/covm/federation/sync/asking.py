@@ -13,6 +13,7 @@ from covm.federation.errors import FederationError, PeerNotConnected, SyncInterr
 from covm.federation.network.interface import SYNC_PROTOCOL
 from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
 from covm.federation.wire.malformed import Malformed
+from covm.federation.wire.names import is_type_name
 from covm.federation.wire.sync_frames import (
     KnownSyncFrame,
     NoSync,
@@ -47,6 +48,8 @@ class Asker:
         self._ended = asyncio.Event()
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[SyncResponse]] = {}
+        self._is_silent = False
+        """Whether a question was not answered in time, and none has been since: it is asked one at a time then."""
 
     async def run(self, opened: Callable[[int], None]) -> None:
         """Keeps a stream open until it is cancelled; `opened` hears its number before anything arrives on it."""
@@ -69,6 +72,8 @@ class Asker:
 
     async def ask(self, request: SyncRequest) -> SyncResponse:
         """The answer to a question, whose number is set here. Raises `SyncInterrupted`."""
+        if self._is_silent and self._asked:
+            raise SyncInterrupted(request.type, self.peer, "it leaves other questions unanswered")
         number = next(self._numbers)
         frame = structs.replace(request, number=number)
         answer: asyncio.Future[SyncResponse] = asyncio.get_running_loop().create_future()
@@ -78,6 +83,7 @@ class Asker:
                 await self._send(frame)
                 return await answer
         except TimeoutError:
+            self._is_silent = True
             raise SyncInterrupted(request.type, self.peer, f"it did not answer within {ANSWER_S:g} s") from None
         except PeerNotConnected:
             raise SyncInterrupted(request.type, self.peer, "it is not connected") from None
@@ -123,12 +129,14 @@ class Asker:
             if frame.v[0] != PROTOCOL_VERSION[0]:
                 raise Violation("unknown_version")
             self._greeted.set()
-            self._on_roots(frame.roots, frame.owed)
+            self._is_silent = False
+            self._on_roots(_checked(frame.roots), frame.owed)
         elif not self._greeted.is_set():
             raise Violation("frame_before_hello")
         elif isinstance(frame, SyncNews):
-            self._on_roots(frame.roots, frame.owed)
+            self._on_roots(_checked(frame.roots), frame.owed)
         elif isinstance(frame, SyncResponse | NoSync):
+            self._is_silent = False
             answer = self._asked.get(frame.number)
             if answer is None or answer.done():
                 return  # nobody waits for it any more
@@ -149,3 +157,10 @@ class Asker:
             if self._around.network.try_send(stream, [data]):
                 return
             await self._writable.wait()
+
+
+def _checked(roots: Roots) -> Roots:
+    """Roots of types that may be called so. Raises `Violation`."""
+    if not all(is_type_name(name) for name, _ in roots):
+        raise Violation("sync_no_type_name")
+    return roots

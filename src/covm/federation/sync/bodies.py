@@ -311,12 +311,16 @@ class Bodies:
         return why
 
     def _sources(self, lacking: Lacking) -> list[str]:
-        """Who may read it, whoever brought its log first, then its author; then all others, by turns.
+        """Who may read it, and its author; whoever brought its log first, then its author; then all others, by turns.
 
         Whoever was put aside comes last.
         """
         header = lacking.record.body
-        able = [peer for peer in self._peers(header.type) if self._membership.may(peer, Action.READ, header.type).holds]
+        able = [
+            peer
+            for peer in self._peers(header.type)
+            if peer == header.author or self._membership.may(peer, Action.READ, header.type).holds
+        ]
         likely = [peer for peer in (self._bringers.get(header.log), header.author) if peer in able]
         others = [peer for peer in able if peer not in likely]
         begin = self._turn * (PEERS_A_BODY - 2) % len(others) if others else 0

@@ -7,7 +7,7 @@ As much as there are logs, not as there are records. Rules: no I/O. What is plan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -22,6 +22,9 @@ from covm.federation.wire.sync_frames import Tip
 
 MAX_LOGS: Final = 256
 """Logs of one author and type: it begins another when its store is restored, or its member is admitted anew."""
+
+MAX_TYPES_OF_AUTHOR: Final = 256
+"""Types that one author's logs are of: as many as a charter can have rules for. Each is named to every peer."""
 
 
 class Ended(NamedTuple):
@@ -124,6 +127,8 @@ class Logs:
             by_type.setdefault(log.type, {})[link] = log.tips()
         self._frontiers = {name: Frontier.of(tips) for name, tips in by_type.items()}
         self._count_of: Counter[tuple[str, str]] = Counter((log.type, log.author) for log in self)
+        self._types_of: Counter[str] = Counter(author for _, author in self._count_of)
+        self._changed = set(self._frontiers)
         self.length = sum(map(_length, self))
         """Records of all logs, but for the shorter branches of forked ones."""
         self.void: Counter[str] = Counter(void)
@@ -142,6 +147,27 @@ class Logs:
     def count_of(self, type_name: str, author: str) -> int:
         """Logs of an author, of a type."""
         return self._count_of[type_name, author]
+
+    def why_no_other(self, type_name: str, author: str, begun: Sequence[str]) -> str:
+        """Why an author may not begin another log of a type; empty where it may.
+
+        `begun` are the types of those that it begins already, beside these.
+        """
+        before = self._count_of[type_name, author] + begun.count(type_name)
+        if before >= MAX_LOGS:
+            return f"its author has begun {MAX_LOGS} logs of this type, and no more are taken"
+        fresh = sum(not self._count_of[each, author] for each in set(begun))
+        if not before and self._types_of[author] + fresh >= MAX_TYPES_OF_AUTHOR:
+            return f"its author has written {MAX_TYPES_OF_AUTHOR} types, and no more are taken of one author"
+        return ""
+
+    def __contains__(self, type_name: str) -> bool:
+        return type_name in self._frontiers
+
+    def changed(self) -> set[str]:
+        """The types of which something has come since this was asked last."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def types(self) -> list[str]:
         """The types of which there are records."""
@@ -166,12 +192,14 @@ class Logs:
         by_type: dict[str, dict[_native.Link, tuple[Tip, ...]]] = {}
         for log in changed:
             before = self._logs.get(log.link)
+            self._types_of[log.author] += not self._count_of[log.type, log.author]
             self._count_of[log.type, log.author] += before is None
             self.length += _length(log) - (0 if before is None else _length(before))
             self._logs[log.link] = log
             by_type.setdefault(log.type, {})[log.link] = log.tips()
         for name, tips in by_type.items():
             self._frontiers[name] = self.frontier(name).changed(tips)
+        self._changed |= by_type.keys()
 
 
 def _length(log: Log) -> int:

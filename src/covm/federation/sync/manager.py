@@ -3,23 +3,26 @@
     opener                                        acceptor
       HELLO  ─────────────────────────────────────>
              <─────────────────────────────────────  HELLO: the roots of all types that the opener may read
-             <─────────────────────────────────────  news: roots that changed, as soon as something has come
+             <─────────────────────────────────────  news: roots that changed, as soon as something has come;
+                                                     every `sync_interval` all of them again
       request (where do we differ? what follows?) ─>
              <─────────────────────────────────────  response
 
 Each of two peers opens a stream and asks for itself. Where a root differs from one's own, a `Session` fetches what is
-lacking.
+lacking (see `fetching`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from covm._native import Link
+from covm.federation.config import FederationConfig
 from covm.federation.errors import FederationError, PeerNotConnected
 from covm.federation.identity.roles import Action
 from covm.federation.ports import Authored, Membership, Written
@@ -29,21 +32,21 @@ from covm.federation.sync import reading
 from covm.federation.sync.announcing import Announcer
 from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.erasures import Erasures
-from covm.federation.sync.frontier import EMPTY_ROOT
+from covm.federation.sync.fetching import Fetcher
 from covm.federation.sync.keeper import Keeper
-from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
-from covm.federation.sync.partners import Partner, Standing
+from covm.federation.sync.partners import Standing
 from covm.federation.sync.published import Published
 from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH
-from covm.federation.sync.session import Session
+from covm.federation.sync.session import Access
 from covm.federation.sync.shares import Shares
 from covm.federation.sync.standings import MOST_SHOWN, MemberUsage, PeerStanding, Replica, SyncProgress, position
 from covm.federation.sync.streams import SyncStreams
 from covm.federation.sync.taken import Taken
 from covm.federation.sync.written import ends_of, ends_until
 from covm.federation.wire.limits import MAX_TYPES
+from covm.federation.wire.registry import TypeRegistry
 from covm.federation.wire.sync_frames import NoSync, Owed, Roots, SyncRequest, SyncResponse
 
 logger = logging.getLogger("covm.federation")
@@ -58,6 +61,25 @@ RETAIN_S: Final = 60.0
 """How often values are looked for that need not be kept any longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about shared data."""
+
+    interval_s: float
+    """How often peers are told all roots again."""
+    keep_for_s: float | None
+    """How long old values are kept; None for good."""
+
+    @classmethod
+    def of(cls, config: FederationConfig) -> Terms:
+        # In `open` mode nobody knows who takes part, and so not who has what by now.
+        keeps = config.membership == "open"
+        return cls(
+            interval_s=config.sync_interval.total_seconds(),
+            keep_for_s=None if keeps else config.record_retention.total_seconds(),
+        )
+
+
 class SyncManager:
     """The component's shell."""
 
@@ -68,7 +90,8 @@ class SyncManager:
         membership: Membership,
         own: str,
         bodies: Bodies,
-        keep_for_s: float | None,
+        registry: TypeRegistry,
+        terms: Terms,
     ) -> None:
         self.keeper = keeper
         self.bodies = bodies
@@ -78,49 +101,73 @@ class SyncManager:
         self._membership = membership
         self._own = own
         self._erasures = Erasures(keeper)
-        self._leases = Leases()
+        self._registry = registry
+        self._terms = terms
+        self._grouped: set[str] = set()
+        self._counting: frozenset[str] = frozenset()
+        """Types of which something is valid, as it was looked last."""
         self._shares = Shares()
-        self.streams = SyncStreams(around, self, self._heard_roots, self._left)
-        self._partners = self.streams.partners
+        self._retention = Retention(keeper, membership, own, around.clock, terms.keep_for_s, bodies.gave_up)
+        self._fetcher = Fetcher(around, keeper, membership, own, self._knows, self._retention.note, bodies.brought)
+        self._partners = self._fetcher.partners
+        self.streams = SyncStreams(around, self, self._fetcher, self._heard_roots, self._left)
         self._announcer = Announcer(around.hub)
         keeper.listeners.append(self._kept)
         self._doubt = asyncio.Event()
-        self._retention = Retention(keeper, membership, own, around.clock, keep_for_s, bodies.gave_up)
         self._look_again: asyncio.TimerHandle | None = None
-        self._is_stopped = False
 
     async def start(self, supervisor: Supervisor) -> None:
         """Knows again what is held. Before the network starts. Raises `StoreError`."""
         await self.keeper.load()
         await self.keeper.reconsider()
         await self._erasures.obey()
-        self._membership.on_change(self._doubt.set)
+        await self._look_what_counts()
+        self._membership.on_change(self._changed)
         self.keeper.on_doubt = self._doubt_soon
         supervisor.keep(self._reconsider, "judging records anew")
         supervisor.keep(self._upkeep, "sync upkeep")
+        supervisor.keep(self._exchange, "telling all roots again")
         supervisor.keep(self._retain, "dropping old values")
         supervisor.keep(self.bodies.run, "fetching bodies of records")
 
     def stop(self) -> None:
         """Nothing is begun any more."""
-        self._is_stopped = True
+        self._fetcher.is_stopped = True
+
+    def _changed(self) -> None:
+        self._fetcher.forget_failures()
+        self._doubt.set()
 
     def _kept(self, taken: Taken) -> None:
         self._announcer.tell(taken)
-        for name in {name for name, _ in taken.keys}:
-            for standing in self.standings(name).values():
-                self._differs(standing)
         if self.keeper.is_doubtful:
             self._doubt.set()
-        self.streams.news()
+        changed = self.keeper.logs.changed()
+        for name in changed:
+            for standing in self.standings(name).values():
+                self._fetcher.differs(standing)
+            self._fetcher.take_turns(name)
+        # Also of bodies that came: they may be owed no more.
+        if news := changed | taken.recounted:
+            self.streams.news(news)
 
     def standings(self, type_name: str) -> dict[str, Standing]:
-        """Of each connected peer."""
+        """Of each connected peer that has it and may have it."""
         if not self._may_read(type_name):
             return {}
         return {
-            peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
+            peer: partner.types[type_name]
+            for peer, partner in self._partners.items()
+            if type_name in partner.types and self._fetcher.access(peer, type_name) is not Access.NONE
         }
+
+    def group(self, types: Iterable[str]) -> None:
+        """The application uses these types, registered or not."""
+        self._grouped.update(types)
+
+    def put_off(self) -> dict[str, int]:
+        """How many types each peer names of which nothing is known here and whose turn has not come."""
+        return {peer: len(partner.put_off) for peer, partner in self._partners.items() if partner.put_off}
 
     def known(self) -> set[str]:
         """The types of which there are records, here or at a connected peer."""
@@ -166,7 +213,7 @@ class SyncManager:
             standing.fetched + (session.records if session is not None else 0),
             standing.last_ms,
             standing.error,
-            position(own, standing.root, standing.asked, is_lacking=bool(lacking or standing.declined)),
+            position(own, standing.root, standing.asked, is_lacking=lacking != 0 or bool(standing.declined)),
             standing.size_bytes + (session.size_bytes if session is not None else 0),
             lacking,
             0.0 if since_s is None or state == "same" else self._around.clock.monotonic_s() - since_s,
@@ -181,15 +228,12 @@ class SyncManager:
             for name, standing in self._partners[each].types.items()
             if name in types
         ]
+        told = [each.lacking for each in found if each.lacking is not None]
         return SyncProgress(
             sum(each.fetched for each in found),
             sum(each.size_bytes for each in found),
-            sum(each.lacking for each in found),
+            None if found and not told else sum(told),
         )
-
-    def _differs(self, standing: Standing) -> None:
-        if standing.differs_s is None:
-            standing.differs_s = self._around.clock.monotonic_s()
 
     def partners(self, peer: str | None = None) -> list[str]:
         """Connected peers, or the one that is meant. Raises `PeerNotConnected`."""
@@ -197,16 +241,13 @@ class SyncManager:
             raise PeerNotConnected(peer)
         return [peer] if peer is not None else list(self._partners)
 
-    async def request(self, type_name: str, peer: str | None = None) -> None:
-        """Fetches what connected peers, or one, have of a type and this node lacks; returns when no more is to be had.
+    async def request(self, types: Collection[str], peer: str | None = None) -> None:
+        """Fetches what connected peers, or one, have of types and this node lacks.
 
-        Raises `PeerNotConnected`.
+        Returns when no more is to be had, or nothing has come for a minute; the fetching goes on then. Raises
+        `PeerNotConnected`.
         """
-        asked = self.partners(peer)
-        tasks = [self._begin(each, type_name) for each in asked if type_name in self._partners[each].types]
-        running = [task for task in tasks if task is not None]
-        if running:
-            await asyncio.wait(running)
+        await self._fetcher.request(types, self.partners(peer))
 
     def written_by(self, nodes: Collection[str]) -> list[Written]:
         """The ends of all logs of these nodes: of one that was forked, the longest branch."""
@@ -223,11 +264,18 @@ class SyncManager:
 
     # --- serving.Library
 
-    def roots(self, peer: str) -> Roots:
-        """Of all types that a peer may read."""
+    def roots(self, peer: str, types: Collection[str] | None = None, turn: int = 0) -> Roots:
+        """As `Library.roots`: types that somebody agreed on or uses here, then those with something valid, then others.
+
+        Whoever writes types by the thousand has them named behind what the others have, and all are named in turn.
+        """
         logs = self.keeper.logs
-        able = [name for name in logs.types() if self._membership.may(peer, Action.READ, name).holds]
-        return [(name, logs.frontier(name).root) for name in able[:MAX_TYPES]]
+        names = logs.types() if types is None else types
+        able = [name for name in names if self._membership.may(peer, Action.READ, name).holds]
+        own = sorted(filter(self._is_used, able))
+        others = sorted(set(able).difference(own), key=lambda name: (name not in self._counting, name))
+        begin = turn * MAX_TYPES % len(others) if len(own) + len(others) > MAX_TYPES else 0
+        return [(name, logs.frontier(name).root) for name in (*own, *others[begin:], *others[:begin])]
 
     async def owed(self) -> set[str]:
         """As `Library.owed`."""
@@ -252,77 +300,18 @@ class SyncManager:
         self._shares.keep(set(self._partners), self._around.clock.monotonic_s())
 
     def _heard_roots(self, peer: str, roots: Roots, owed: Owed) -> None:
-        partner = self._partners.get(peer)
-        if partner is None:
-            return
-        for name, standing in partner.types.items():
-            standing.is_owed = name in owed
-        for name, root in roots:
-            if name in partner.types or len(partner.types) < MAX_TYPES:
-                if name not in partner.types:
-                    self.bodies.anew()
-                # Kept also where this node may not read the type: it may be allowed to by now, and not know it yet.
-                standing = partner.types.setdefault(name, Standing(root))
-                standing.root, standing.is_owed = root, name in owed
-                self._compare(peer, name, standing)
-                self._begin(peer, name)
+        if self._fetcher.heard(peer, roots, owed):
+            self.bodies.anew()
 
-    def _begin(self, peer: str, name: str) -> asyncio.Task[None] | None:
-        """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
-        partner = self._partners.get(peer)
-        standing = partner.types.get(name) if partner is not None else None
-        if partner is None or standing is None or self._is_stopped or not self._may_read(name):
-            return None
-        if standing.running is None and not self._is_same(name, standing):
-            standing.running = self._around.supervisor.spawn(
-                self._sync(partner, name, standing), f"sync of {name} with {peer}"
-            )
-        return standing.running
+    def _is_used(self, name: str) -> bool:
+        """Whether the application here uses a type, or everyone has agreed on a rule of its own."""
+        return name in self._grouped or self._registry.get(name) is not None or self._membership.is_agreed(name)
 
-    def _compare(self, peer: str, name: str, standing: Standing) -> None:
-        """Notes where a peer holds just what is here and needs no more, and since when it does not."""
-        if standing.root == self.keeper.logs.frontier(name).root:
-            standing.differs_s = None
-            if not standing.is_owed:
-                self._retention.note(peer, name)
-        else:
-            self._differs(standing)
+    def _knows(self, name: str) -> bool:
+        return name in self.keeper.logs or self._is_used(name)
 
     def _may_read(self, name: str) -> bool:
         return self._membership.may(self._own, Action.READ, name).holds
-
-    def _is_same(self, name: str, standing: Standing) -> bool:
-        return standing.root in (EMPTY_ROOT, self.keeper.logs.frontier(name).root)
-
-    async def _sync(self, partner: Partner, name: str, standing: Standing) -> None:
-        try:
-            async with partner.places:
-                while not self._is_same(name, standing):
-                    root = standing.root
-                    session = standing.session = Session(
-                        name,
-                        partner.asker,
-                        self.keeper,
-                        self._leases,
-                        standing.declined,
-                        self._around.clock,
-                        self.bodies.brought,
-                    )
-                    try:
-                        await session.run()
-                    finally:
-                        standing.session = None
-                        standing.fetched += session.records
-                        standing.size_bytes += session.size_bytes
-                        self._compare(partner.asker.peer, name, standing)
-                    standing.last_ms, standing.error, standing.asked = self._around.clock.now_ms(), "", root
-                    if standing.root == root:
-                        # What still differs is what the peer lacks, or what is not to be had.
-                        return
-        except FederationError as error:
-            standing.error = str(error)
-        finally:
-            standing.running = None
 
     async def _reconsider(self) -> None:
         while True:
@@ -332,36 +321,40 @@ class SyncManager:
             await self._trying(self._erasures.obey())
             self.bodies.anew()
             self.streams.news()
-            for peer, partner in list(self._partners.items()):
-                for name, standing in list(partner.types.items()):
-                    # What came to nothing may come to something now.
-                    standing.declined.clear()
-                    self._begin(peer, name)
+            for partner in self._partners.values():
+                for standing in partner.types.values():
+                    standing.declined.clear()  # what came to nothing may come to something now
+            self._fetcher.begin_all()
 
     async def _upkeep(self) -> None:
         while True:
             await asyncio.sleep(UPKEEP_S)
+            self._fetcher.begin_all(interrupted=True)
             await self._trying(self.keeper.again())
             if reopened := self.keeper.quotas.reopened():
                 self.bodies.anew()
-            for peer, partner in list(self._partners.items()):
-                for name, standing in list(partner.types.items()):
-                    if name in reopened:
-                        standing.declined.clear()
-                    if standing.error or name in reopened:
-                        self._begin(peer, name)
+                self._fetcher.reopen(reopened)
+            await self._trying(self._look_what_counts())
+
+    async def _exchange(self) -> None:
+        while True:
+            await asyncio.sleep(self._terms.interval_s)
+            self.streams.anew()
 
     async def _retain(self) -> None:
         while True:
             await asyncio.sleep(RETAIN_S)
             for peer, partner in self._partners.items():
                 for name, standing in partner.types.items():
-                    self._compare(peer, name, standing)
+                    self._fetcher.compare(peer, name, standing)
             try:
                 await self._retention.run()
                 self.streams.news()  # what was given up is owed no more
             except FederationError as error:
                 logger.warning("old values could not be dropped: %s", error)
+
+    async def _look_what_counts(self) -> None:
+        self._counting = await self.keeper.store.read(reading.counting)
 
     async def _trying(self, work: Coroutine[Any, Any, None]) -> None:
         """What the store does not take now is tried again with the next upkeep."""

@@ -12,14 +12,13 @@ comes once there is room; a header that has none is declined, with all that foll
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from covm import _native
 from covm.federation.identity.authors import First
-from covm.federation.sync.logs import MAX_LOGS, Log, Logs
+from covm.federation.sync.logs import Log, Logs
 from covm.federation.wire.record import RecordHeader, SignedRecord
 
 if TYPE_CHECKING:
@@ -239,8 +238,8 @@ class Batch:
         self._parts: dict[_native.Link, _Part] = {}
         """By log; logs of one holder share theirs."""
         self._of_holder: dict[Holder, _Part] = {}
-        self._begun: Counter[Holder] = Counter()
-        """Logs that begin in it, by type and author."""
+        self._begun: dict[str, list[str]] = {}
+        """By author: the types of logs that begin in it."""
         self._promised: set[_native.Link] = set()
         self.declined: dict[_native.Link, Full | None] = {}
         """Logs that are not taken any further; without a quota those that are one too many."""
@@ -250,6 +249,10 @@ class Batch:
     def promise(self, record: _native.Link) -> None:
         """This node's own record is taken whatever is here: it was asked before whether there is room."""
         self._promised.add(record)
+
+    def why_no_log(self, type_name: str, author: str) -> str:
+        """Why an author may begin no other log of a type; empty where it may."""
+        return self._counts.why_no_other(type_name, author, self._begun.get(author, ()))
 
     def full(self, header: RecordHeader, size_bytes: int, value_bytes: int) -> Full | None:
         """What keeps a record out, with a header of so many bytes, and a value."""
@@ -275,16 +278,17 @@ class Batch:
         self, record: SignedRecord, body: bytes | None, part: _Part, *, begins: bool
     ) -> tuple[str, bytes | None]:
         header, header_bytes, clears = record.body, len(record.envelope), record.body.op != "put"
-        author, is_promised = (header.type, header.author), record.id in self._promised
+        is_promised = record.id in self._promised
         if not is_promised:
-            if begins and self._counts.count_of(*author) + self._begun[author] >= MAX_LOGS:
+            if begins and (why := self.why_no_log(header.type, header.author)):
                 self.declined[header.log] = None
-                return "its author has begun too many logs", None
+                return why, None
             full = self._quotas.full(part.holder, Usage(1, header_bytes), clears=clears, used=part.used)
             if full is not None:
                 self.declined[header.log] = full
                 return full.why, None
-        self._begun[author] += begins
+        if begins:
+            self._begun.setdefault(header.author, []).append(header.type)
         part.records, part.size_bytes = part.records + 1, part.size_bytes + header_bytes
         if body is None:
             return "", None

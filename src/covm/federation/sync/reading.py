@@ -185,6 +185,16 @@ def last_judged(tx: Transaction) -> int:
     return tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
 
 
+def counting(tx: Transaction) -> frozenset[str]:
+    """The types of which some put counts."""
+    return frozenset(
+        tx.execute(
+            "SELECT t.name FROM covm_record_types t WHERE EXISTS (SELECT 1 FROM covm_records r "
+            "WHERE r.type_id = t.id AND r.told > 0 AND r.state = 1)"
+        ).scalars()
+    )
+
+
 class Judged(NamedTuple):
     """Records with the numbers of their judgements."""
 

@@ -206,6 +206,8 @@ class Scribe:
         if isinstance(auth, Verdict):
             raise NotAuthorized(f"writing {write.type}", auth.reason)
         log = self._log(intake, write.type, auth)
+        if not len(log.branches) and (why := intake.quota.why_no_log(write.type, self._keypair.peer_id)):
+            raise InvalidMessage(write.type, "", f"{why}; write it under a type that is there already")
         body = None
         if write.target is not None:
             self._require_own(intake, write.target, log, auth)

@@ -5,11 +5,13 @@ One question after the other, so that a peer takes its share of the disk and no 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from covm.federation.answering import AnsweringStream, Language
 from covm.federation.errors import FederationError
 from covm.federation.surroundings import Surroundings
+from covm.federation.wire.limits import MAX_TYPES
 from covm.federation.wire.sync_frames import (
     NoSync,
     Owed,
@@ -37,8 +39,8 @@ MAX_REFUSED: Final = 16
 class Library(Protocol):
     """What this node holds for others. (SyncManager)"""
 
-    def roots(self, peer: str) -> Roots:
-        """Of all types that the peer may read."""
+    def roots(self, peer: str, types: Collection[str] | None = None, turn: int = 0) -> Roots:
+        """Of these types, or all, those that the peer may read; who is told all again is told another `turn`."""
 
     async def owed(self) -> set[str]:
         """Types of which handlers here are still to be given bodies that others should not drop yet."""
@@ -55,34 +57,58 @@ class Server(AnsweringStream[SyncRequest]):
         self._library = library
         self._told: dict[str, bytes] = {}
         self._owed: Owed = []
-        self._has_news = False
+        self._due: set[str] = set()
+        """Types of which something has come."""
+        self._is_all_due = False
+        """Whether all types are to be looked at: who may read what may have changed."""
+        self._turn = 0
         self._refused = 0
 
-    def news(self) -> None:
-        """Something has come: the peer is told, once however much it is by then."""
-        self._has_news = True
+    def news(self, types: Collection[str] | None = None) -> None:
+        """Something of these types has come, or of any: the peer is told, once however much it is by then."""
+        if types is None:
+            self._is_all_due = True
+        else:
+            self._due.update(types)
         self._wake.set()
 
+    def anew(self) -> None:
+        """The peer is told everything again, whatever it was told before."""
+        self._told = {}
+        self._turn += 1
+        self.news()
+
     async def _hello(self) -> SyncHello:
-        roots, self._owed = await self._held()
-        self._told = dict(roots)
-        return SyncHello(PROTOCOL_VERSION, roots, self._owed)
+        roots = self._library.roots(self.peer)
+        first = roots[:MAX_TYPES]
+        self._told = dict(first)
+        if len(first) < len(roots):
+            self.news()
+        self._owed = await self._owed_now()
+        return SyncHello(PROTOCOL_VERSION, first, self._owed)
 
     async def _volunteer(self) -> bool:
-        if not self._has_news:
+        if not self._due and not self._is_all_due:
             return True
-        self._has_news = False
-        before, (roots, self._owed) = self._owed, await self._held()
+        due = None if self._is_all_due else self._due
+        self._due, self._is_all_due = set(), False
+        roots = self._library.roots(self.peer, due, self._turn)
         fresh = [(name, root) for name, root in roots if self._told.get(name) != root]
-        self._told = dict(roots)
-        is_news = bool(fresh) or self._owed != before
-        return not is_news or await self._send(SyncNews(fresh, self._owed))
+        if due is None:
+            self._told = dict(roots)  # what the peer may not read any more is told again once it may
+        else:
+            self._told.update(fresh)
+        before, self._owed = self._owed, await self._owed_now()
+        starts = range(0, len(fresh), MAX_TYPES) if self._owed == before else range(0, max(1, len(fresh)), MAX_TYPES)
+        for start in starts:
+            if not await self._send(SyncNews(fresh[start : start + MAX_TYPES], self._owed)):
+                return False
+        return True
 
-    async def _held(self) -> tuple[Roots, Owed]:
-        """What there is, and what is still owed of it: looked up behind it, so that nothing of it is left out."""
-        roots = self._library.roots(self.peer)
+    async def _owed_now(self) -> Owed:
+        """Of types that the peer may read. Looked up behind the roots, so that nothing of these is left out."""
         owed = await self._library.owed()
-        return roots, [name for name, _ in roots if name in owed]
+        return sorted(name for name, _ in self._library.roots(self.peer, owed))[:MAX_TYPES] if owed else []
 
     async def _answer(self, question: SyncRequest) -> SyncResponse | NoSync:
         try:

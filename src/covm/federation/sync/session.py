@@ -4,6 +4,9 @@
     lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
     wants       what follows these records of the log?  asked again and again until nothing is lacking
 
+A peer that may write a type and not read it (`Access.WRITES`) is told nothing of what is here: it is asked as if
+nothing were, and only records of its own logs are named to it.
+
 While what one answer brought is judged and written, the next is on its way and verified; it is asked for no sooner, so
 whatever interrupts a session loses two answers at most. It works on the frontier as it was at its beginning; what comes
 meanwhile is for the next one.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from covm import _native
@@ -22,7 +26,7 @@ from covm.federation.identity.branches import Branches
 from covm.federation.sync import rows
 from covm.federation.sync.asking import Asker
 from covm.federation.sync.descent import Descent
-from covm.federation.sync.frontier import Tips
+from covm.federation.sync.frontier import Frontier, Tips
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.logs import Log
@@ -39,6 +43,10 @@ from covm.federation.wire.sync_frames import (
     Wanted,
 )
 
+SMALL_QUESTIONS: Final = 16
+SMALL_RECORDS: Final = 256
+"""A difference is small as long as it took no more than this."""
+
 MAX_DECLINED: Final = 4096
 """Logs of one peer that are remembered as not to be had from it, or not wanted."""
 
@@ -50,6 +58,9 @@ MAX_MET: Final = 32
 
 MAX_IN_VAIN: Final = 256
 """Answers of one session in which nothing was new: a log that was forked far back begins with those."""
+
+MAX_LACKING: Final = 1_000_000_000
+"""Records that are believed to be lacking: a terabyte, and nobody means more than that."""
 
 POLL_S: Final = 1.0
 """Before logs that another session fetches are looked at again."""
@@ -68,20 +79,35 @@ class _Asked(NamedTuple):
             self.answer.result()[1].cancel()
 
 
+class Access(Enum):
+    """What a peer may do with a type."""
+
+    NONE = auto()
+    WRITES = auto()
+    """Write it, and not read it."""
+    READS = auto()
+
+
+class Means(NamedTuple):
+    """With what a session works."""
+
+    keeper: Keeper
+    leases: Leases
+    clock: Clock
+    access: Callable[[], Access]
+    """Asked before every question."""
+    brought: Callable[[str, Iterable[_native.Link]], None]
+    """Hears from whom records of which logs came."""
+
+
+class _NotSmall(Exception):
+    """What differs turned out to be no small difference."""
+
+
 class Session:
     """One run. `declined` outlives it: logs, by what the peer had of them, that came to nothing here."""
 
-    def __init__(
-        self,
-        type_name: str,
-        asker: Asker,
-        keeper: Keeper,
-        leases: Leases,
-        declined: dict[_native.Link, Tips],
-        clock: Clock,
-        brought: Callable[[str, Iterable[_native.Link]], None] = lambda _peer, _logs: None,
-    ) -> None:
-        """`brought` hears from whom records of which logs came."""
+    def __init__(self, type_name: str, asker: Asker, declined: dict[_native.Link, Tips], means: Means) -> None:
         self.type = type_name
         self.records = 0
         """Records that were new here."""
@@ -90,11 +116,13 @@ class Session:
         self._told: dict[_native.Link, int] = {}
         """Of logs that differ: how many records the peer has more, as their numbers tell."""
         self._asker = asker
-        self._keeper = keeper
-        self._leases = leases
+        self._keeper = means.keeper
+        self._leases = means.leases
         self._declined = declined
-        self._clock = clock
-        self._brought = brought
+        self._clock = means.clock
+        self._look = means.access
+        self._access = means.access()
+        self._brought = means.brought
         self._deep: set[_native.Link] = set()
         self._met: dict[_native.Link, list[_native.Link]] = {}
         """Of logs that are asked for deeply, where answers ended that brought nothing new; the last first."""
@@ -103,14 +131,29 @@ class Session:
         """Logs of which nothing more is taken here, whatever the peer has of them."""
         self._ahead: _Asked | None = None
         """What was asked before the last answer was taken."""
+        self._steps = 0
+        """Questions, and waits for others that fetch the same."""
+        self._only_small = False
         self._postponed: set[_native.Link] = set()
         """Logs of which records have no room here: not to be had now, and not declined."""
 
-    async def run(self) -> None:
-        """Fetches what there is. Raises `SyncInterrupted` and `StoreError`; what had come by then is kept."""
-        descent, differs = Descent(self._keeper.logs.frontier(self.type)), set[_native.Link]()
+    async def run(self, *, only_small: bool = False) -> bool:
+        """Fetches what there is; False if it stopped since that was more than a small difference, and it was not to.
+
+        Raises `SyncInterrupted` and `StoreError`. What has come by then is kept.
+        """
+        self._only_small = only_small
+        try:
+            await self._run()
+        except _NotSmall:
+            return False
+        return True
+
+    async def _run(self) -> None:
+        ours = self._keeper.logs.frontier(self.type) if self._access is Access.READS else Frontier()
+        descent, differs = Descent(ours), set[_native.Link]()
         while (probes := descent.question()) is not None:
-            response = await self._asker.ask(SyncRequest(number=0, type=self.type, probes=probes))
+            response = await self._ask(SyncRequest(number=0, type=self.type, probes=probes))
             try:
                 told = descent.on_answer(response.found)
             except ValueError as error:
@@ -126,10 +169,32 @@ class Session:
         if self._postponed:
             raise SyncInterrupted(self.type, self._asker.peer, "too many records wait to be judged here")
 
+    async def _ask(self, request: SyncRequest) -> SyncResponse:
+        self._take_step()
+        if self._look() is not self._access:
+            raise SyncInterrupted(self.type, self._asker.peer, "what it may do with the type has changed")
+        return await self._asker.ask(request)
+
+    def _take_step(self) -> None:
+        self._steps += 1
+        if self._only_small and (self._steps > SMALL_QUESTIONS or self.records > SMALL_RECORDS):
+            raise _NotSmall
+
+    def _may_name(self, log: _native.Link) -> bool:
+        """Whether the peer may be told what is here of a log."""
+        if self._access is Access.READS:
+            return True
+        here = self._keeper.logs.get(log)
+        return here is not None and here.author == self._asker.peer
+
     @property
-    def lacking(self) -> int:
-        """About how many records are lacking, as far as it is known: not every log is from the beginning."""
-        return max(0, sum(self._told.values()) - self.records)
+    def lacking(self) -> int | None:
+        """About how many records are lacking, as far as it is known: not every log is from the beginning.
+
+        None where the peer says that it has more than there can be.
+        """
+        told = sum(self._told.values())
+        return max(0, told - self.records) if told <= MAX_LACKING else None
 
     def _more(self, log: _native.Link, theirs: Tips) -> int:
         here = self._keeper.logs.get(log)
@@ -141,6 +206,7 @@ class Session:
             while theirs := await self._lacking(theirs):
                 mine = self._leases.take(theirs, self, self._clock.monotonic_s())
                 if not mine:
+                    self._take_step()
                     await asyncio.sleep(POLL_S)
                     continue
                 for log in await self._fetch_some(mine):
@@ -158,26 +224,35 @@ class Session:
 
     async def _fetch_some(self, logs: Sequence[_native.Link]) -> list[_native.Link]:
         """Asks once for what follows in these logs, or in the first of them; those that nothing came of."""
-        now, self._ahead = self._ahead or self._ask(await self._wants(logs)), None
+        if self._ahead is None:
+            # A log of which nothing may be named is asked for by itself, once, whatever of it is here.
+            open_ones = [log for log in logs if self._may_name(log)]
+            self._ahead = self._begin(await self._wants(open_ones or logs[:1]))
+        now, self._ahead = self._ahead, None
         asked = [each.log for each in now.wants]
+        unnamed = [log for log in asked if not self._may_name(log)]
         before = self._keeper.logs.frontier(self.type)
         try:
             response, verifying = await now.answer
         finally:
             now.answer.cancel()
-        self._ahead = self._ask(wants) if (wants := _behind(now.wants, response)) else None
+        if not unnamed and (wants := _behind(now.wants, response)):
+            self._ahead = self._begin(wants)
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
-        if await self._take(response, verifying, set(asked)) or strange:
+        is_further = await self._take(response, verifying, set(asked)) or bool(strange)
+        if unnamed:
+            return unnamed
+        if is_further:
             return []
         self._drop_ahead()
         # Another session may have brought meanwhile what was asked for.
         after = self._keeper.logs.frontier(self.type)
         return asked if all(after.get(log) == before.get(log) for log in asked) else []
 
-    def _ask(self, wants: list[Wanted]) -> _Asked:
+    def _begin(self, wants: list[Wanted]) -> _Asked:
         async def answer() -> tuple[SyncResponse, Verifying]:
-            response = await self._asker.ask(SyncRequest(number=0, type=self.type, wants=wants))
+            response = await self._ask(SyncRequest(number=0, type=self.type, wants=wants))
             envelopes = [each.envelope for each in response.records]
             return response, self._keeper.verifying(envelopes, [each.body for each in response.records])
 
@@ -224,9 +299,13 @@ class Session:
         return True
 
     async def _lacking(self, theirs: dict[_native.Link, Tips]) -> dict[_native.Link, Tips]:
-        ids = [tip.id for tips in theirs.values() for tip in tips]
+        ids = [tip.id for log, tips in theirs.items() if self._may_name(log) for tip in tips]
         lacking = await self._keeper.store.read(lambda tx: rows.lacking(tx, ids))
-        left = {log: tips for log, tips in theirs.items() if any(tip.id in lacking for tip in tips)}
+        left = {
+            log: tips
+            for log, tips in theirs.items()
+            if not self._may_name(log) or any(tip.id in lacking for tip in tips)
+        }
         self._leases.give_back(theirs.keys() - left.keys(), self)
         return left
 
@@ -234,7 +313,7 @@ class Session:
         wants: list[Wanted] = []
         left = MAX_HAVES
         for link in logs:
-            log = self._keeper.logs.get(link)
+            log = self._keeper.logs.get(link) if self._may_name(link) else None
             tips = [] if log is None else [tip.id for tip in log.tips()]
             is_deep = link in self._deep and log is not None
             have = await self._far_back(log) if is_deep and log is not None else tips

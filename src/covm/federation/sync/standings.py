@@ -31,8 +31,9 @@ class PeerStanding:
     peer has not been asked to the end since)."""
     size_bytes: int
     """Bytes that came from it since it connected."""
-    lacking: int
-    """About how many of the peer's records are known to be lacking here, while it is asked."""
+    lacking: int | None
+    """About how many of the peer's records are known to be lacking here, while it is asked; None where it says that it
+    has more than there can be."""
     lag_s: float
     """How long this node and the peer have not held the same, in seconds; 0 where they do."""
     declined: int = 0
@@ -125,5 +126,5 @@ class SyncProgress:
 
     records: int
     size_bytes: int
-    lacking: int
-    """About how many records."""
+    lacking: int | None
+    """About how many records; None where what peers say of it makes no sense."""

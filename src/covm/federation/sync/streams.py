@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final
 
 from covm.federation.network.interface import (
     FramesReceived,
@@ -18,12 +16,9 @@ from covm.federation.network.interface import (
 )
 from covm.federation.surroundings import BREACHES, Surroundings
 from covm.federation.sync.asking import Asker
-from covm.federation.sync.partners import Partner
+from covm.federation.sync.fetching import Fetcher
 from covm.federation.sync.serving import Library, Server
 from covm.federation.wire.sync_frames import Owed, Roots
-
-AT_ONCE: Final = 4
-"""Types that are fetched from one peer at the same time: a large one holds up no small one."""
 
 
 class SyncStreams:
@@ -33,22 +28,29 @@ class SyncStreams:
         self,
         around: Surroundings,
         library: Library,
+        fetcher: Fetcher,
         heard: Callable[[str, Roots, Owed], None],
         left: Callable[[], None],
     ) -> None:
-        self.partners: dict[str, Partner] = {}
+        self.partners = fetcher.partners
         self._around = around
         self._library = library
+        self._fetcher = fetcher
         self._heard = heard
         self._left = left
         self._streams: dict[int, Asker] = {}
         self._servers: dict[int, Server] = {}
         self._server_of: dict[str, Server] = {}
 
-    def news(self) -> None:
-        """Something has come: peers are told."""
+    def news(self, types: Collection[str] | None = None) -> None:
+        """Something of these types has come, or of any: peers are told."""
         for server in self._servers.values():
-            server.news()
+            server.news(types)
+
+    def anew(self) -> None:
+        """Peers are told everything again."""
+        for server in self._servers.values():
+            server.anew()
 
     def owns(self, stream: int) -> bool:
         """Whether the stream is of this protocol."""
@@ -57,8 +59,8 @@ class SyncStreams:
     def on_admitted(self, event: PeerAdmitted) -> None:
         if event.peer in self.partners:
             return
-        asker = Asker(event.peer, self._around, partial(self._heard, event.peer))
-        partner = self.partners[event.peer] = Partner(asker, asyncio.Semaphore(AT_ONCE))
+        partner = self._fetcher.meet(Asker(event.peer, self._around, partial(self._heard, event.peer)))
+        asker = partner.asker
 
         def opened(stream: int) -> None:
             self._streams[stream] = asker

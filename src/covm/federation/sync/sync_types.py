@@ -95,6 +95,7 @@ class SyncTypes:
         group = self._groups[name] = SyncType(name, tuple(types), target, feeds)
         if self._supervisor is not None:
             self._start(group)
+        self._manager.group(types)
         self._manager.bodies.all_of(feed.of.type for feed in feeds)
 
     def types_of(self, name: str) -> tuple[str, ...]:

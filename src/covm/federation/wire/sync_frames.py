@@ -3,8 +3,9 @@
 A frame is a canonical DAG-CBOR map with its kind under `t`:
 
     hello      both      v [major, minor] · roots: of the acceptor's types that the opener may read, [type, root]
-                         · owed: those of these types of which its handlers are still to be given bodies
-    news       acceptor  roots: of types of which something has come since · owed: as in hello, all of them again
+                         · owed: those of them of which its handlers are still to be given bodies
+    news       acceptor  roots: of further ones, of those of which something has come since, or of all again
+                         · owed: as in hello, all of them again
     request    opener    number: counts the questions of this stream · type · probes: where its frontier may differ
                          (see `sync.descent`) · wants: logs, [log, have: ids, deep]; one of the two
     response   acceptor  number · found: answers to probes · records: bytes, envelopes and bodies, each record behind
