@@ -235,6 +235,29 @@ async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_
     assert (await one.states())[beyond.id] == (VOID, False)
 
 
+@pytest.mark.parametrize(
+    "sizes", [(18,), (16, 1, 1), (17, 1), (16, 2)], ids=["all at once", "by three", "the fork last", "both last"]
+)
+@pytest.mark.parametrize("fork_first", [True, False])
+async def test_what_a_branch_has_closed_is_open_on_a_fork_that_comes_whenever(
+    sizes: tuple[int, ...], fork_first: bool
+) -> None:
+    written: list[SignedRecord] = []
+    for number in range(16):
+        written.append(LIAR.write("key", number, after=written[-1] if written else None))
+    closes = LIAR.write("key", "closes all", after=written[-1], on=written)
+    beyond = LIAR.write("key", "one too many", after=written[-1])
+    coming = [*written, *([beyond, closes] if fork_first else [closes, beyond])]
+    shelf = await Shelf().open()
+    for size in sizes:
+        await shelf.take(*coming[:size])
+        await shelf.reopened()
+        del coming[:size]
+    assert (await shelf.states())[beyond.id] == (VOID, False)
+    assert await shelf.heads("key") == {closes.id}
+    await shelf.store.close()
+
+
 async def test_an_erase_under_another_key_hides_none_behind_it() -> None:
     shelf = await shelf_with()
     target = HONEST.write("key", "honest")

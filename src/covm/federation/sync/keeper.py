@@ -21,10 +21,11 @@ from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
 from covm.federation.sync import body_rows, plan_rows, rows
-from covm.federation.sync.held import Held, builds_on
+from covm.federation.sync.held import Held
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
+from covm.federation.sync.lookups import lookup_for
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
@@ -258,37 +259,8 @@ class Keeper:
 
     async def _look_up(self, coming: Iterable[Arrived]) -> rows.Found:
         """What there is to know before these are judged."""
-        ids, keys, logs = dict[_native.Link, None](), dict[tuple[str, str], None](), dict[_native.Link, None]()
-        fresh: set[_native.Link] = set()
-        targets: dict[_native.Link, tuple[str, str] | None] = {}
-        followed: set[_native.Link | None] = set()
-        for each in coming:
-            header = each.record.body
-            targets[each.record.id] = header.type, header.key  # what erases it may have come before it
-            if header.target is not None:
-                targets.setdefault(header.target)
-                ids[header.target] = None
-            keys[header.type, header.key] = None
-            logs[header.log] = None
-            # The second that follows an end of a log forks it: what it follows is the end no more by then.
-            is_first = header.prev is None or header.prev in fresh or header.prev not in followed
-            followed.add(header.prev)
-            if is_first and self._goes_on(header, fresh):
-                fresh.add(each.record.id)
-                ids.update((place.id, None) for place in header.parents if place.id not in fresh)
-            else:
-                ids[each.record.id] = None
-                ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys, logs, targets)
-
-    def _goes_on(self, header: RecordHeader, fresh: set[_native.Link]) -> bool:
-        """Whether a record follows the end of a log, or one that does: then it is not here, and what it follows is."""
-        if header.prev in fresh:
-            return True
-        log = self.logs.get(header.log)
-        if log is None:
-            return header.prev is None
-        return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
+        it = lookup_for(coming, self.logs)
+        return await self.store.read(lambda tx: rows.look_up(tx, it.ids, it.keys, it.logs, it.targets, it.forks))
 
     async def keep(self, plan: Plan) -> Taken:
         """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""

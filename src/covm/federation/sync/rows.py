@@ -34,6 +34,8 @@ _COUNTED: Final = (
     "r.state = 1 AND r.op < 2 AND r.superseded = 0 GROUP BY r.key"
 )
 
+_CLOSED: Final = "r.closers NOT IN ('', '-')"
+
 _STANDS: Final = (
     "(r.op <> 2 AND (r.state <> 2 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
     "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))))"
@@ -111,11 +113,13 @@ def look_up(
     keys: Iterable[tuple[str, str]],
     logs: Iterable[_native.Link] = (),
     targets: Mapping[_native.Link, tuple[str, str] | None] = MappingProxyType({}),
+    forks: Mapping[_native.Link, tuple[_native.Link, _native.Link | None]] = MappingProxyType({}),
 ) -> Found:
     """What is here of these records, and of the keys (with their types) what stands in these logs.
 
     What stands there is open, or not superseded and not void. Of other logs a key may have thousands of heads: they are
-    counted alone.
+    counted alone. `forks` are records that may fork one of the logs, each with that and what it follows: where one
+    does, what is closed comes too, for behind what it follows it may have been open.
 
     With the void ones among the records come their parents, as far as they have not been superseded; with those that
     erase others these; and what erases the same, or one of the `targets` (with their types and keys, where they may
@@ -145,6 +149,14 @@ def look_up(
         found.update((each.id, each) for each in fresh)
         walked.update(wanted_ids)
         wanted_ids = [each for each in dict.fromkeys(behind) if each not in walked]
+    forked = {
+        log.bytes: None for each, (log, prev) in forks.items() if each not in found and (prev is None or prev in found)
+    }
+    for name, wanted in by_type.items() if forked else ():
+        for names, values in in_lists("k", wanted):
+            for links, bound in in_lists("l", list(forked)):
+                where = f"WHERE t.name = :type AND r.key IN ({names}) AND l.log IN ({links}) AND {_CLOSED}"
+                found.update((each.id, each) for each in _known(tx, where, {"type": name, **values, **bound}))
     _look_up_erased(tx, found, targets)
     return Found(list(found.values()), heads)
 
