@@ -161,8 +161,7 @@ def made_up(number: int) -> SignedRecord:
 async def test_records_that_wait_for_what_does_not_exist_take_a_bounded_room(
     defended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (held, intake):
-        monkeypatch.setattr(module, "MAX_HELD", 50 if defended else 10**9)
+    monkeypatch.setattr(held, "MAX_HELD", 50 if defended else 10**9)
     shelf = await shelf_with(*map(made_up, range(120)))
     assert shelf.keeper.held == (50 if defended else 120)
     honest = HONEST.write("key", "honest")
@@ -171,7 +170,7 @@ async def test_records_that_wait_for_what_does_not_exist_take_a_bounded_room(
 
 
 async def test_what_held_records_wait_for_is_taken_though_the_room_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_HELD", 1)
+    monkeypatch.setattr(held, "MAX_HELD", 1)
     first = HONEST.write("key", "first")
     second = LIAR.write("key", "second", on=[first])
     shelf = await shelf_with(second)

@@ -14,8 +14,8 @@ from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
-from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, is_one_too_many, judge
+from covm.federation.sync.held import Held, builds_on
+from covm.federation.sync.judging import Authority, Facts, Known, counts_from, is_one_too_many, judge, waits_for
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
 from covm.federation.sync.plan import Arrived, Plan, Room, Row
 from covm.federation.wire.incarnation import Incarnation
@@ -35,11 +35,15 @@ class Intake:
         reach: Reach,
         authority: Authority,
         now_ms: int,
+        waiting: Iterable[Arrived] = (),
     ) -> None:
-        """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
+        """`known` is what was looked up, `heads` how many its keys have; `waiting` are held records among these."""
         self.plan = Plan()
         self._logs = logs
         self._held = held
+        self._waiting = {each.record.id: each for each in waiting}
+        self._awaited = 0
+        """Parents of what is planned, at most as many as are awaited then."""
         self._reach = reach
         self._authority = authority
         self._now_ms = now_ms
@@ -50,14 +54,14 @@ class Intake:
         """By type and key."""
         self._erases: dict[_native.Link, list[_native.Link]] = {}
         """By what they erase."""
-        self._awaiting: dict[_native.Link, list[_native.Link]] = {}
+        self._awaiting: dict[_native.Link, dict[_native.Link, None]] = {}
         self._begun: dict[tuple[_native.Link, int], Beginning] = {}
         self._heads = heads
         """Of keys, before this."""
         self._known_heads: Counter[tuple[str, str]] = Counter()
         """Those of them that are known."""
         for each in known:
-            self._add(held.known.get(each.id, each))
+            self._add(each)
             self._known_heads[each.type, each.key] += each.counts and not each.superseded
 
     def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
@@ -83,7 +87,7 @@ class Intake:
             log = self._draft(self._log_of(each.record.body))
             self._reach.note(known.id, known.log, known.spot)
             row = Row(each, log, known, Ended(None, 0), is_new=False)
-            row.verdict, seq = judge(each.record, self._facts(row), self._authority, self._reach, self._now_ms)
+            seq = self._verdict(row)
             counts = row.verdict.holds and each.record.body.op != "erase"
             changed = known._replace(
                 identity_seq=seq,
@@ -109,14 +113,17 @@ class Intake:
     def again(self, records: Iterable[_native.Link]) -> Plan:
         """Judges held records once more: what was not known may be known now."""
         for each in records:
-            if not self._known[each].is_judged:
+            if each in self._waiting and not self._known[each].is_judged:
                 self._judge(self._row_of(each))
         return self.plan
 
     def log(self, type_name: str, author: str, incarnation: Incarnation) -> Log:
         """A log as this plan leaves it; an empty one where there is none."""
         link = log_id(type_name, author, incarnation)
-        return self.plan.logs.get(link) or self._logs.get(link) or Log(type_name, author, incarnation)
+        return self._there(link) or Log(type_name, author, incarnation)
+
+    def _there(self, log: _native.Link) -> Log | None:
+        return self.plan.logs.get(log) or self._logs.get(log)
 
     def spot_of(self, record: _native.Link) -> Spot:
         """Where a known record stands."""
@@ -129,8 +136,7 @@ class Intake:
 
     def author_of(self, known: Known) -> str:
         """Whose log a record stands in."""
-        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
-        return log.author if log is not None else ""
+        return log.author if (log := self._there(known.log)) is not None else ""
 
     def told(self) -> Plan:
         """The plan, with what follows from all of it: once it is complete."""
@@ -159,9 +165,8 @@ class Intake:
     def _may_erase(self, erase: Known, known: Known) -> bool:
         """Whether a record takes away what another says: of the same key, and in a log of the same owner."""
         owner = self.owner_of(known)
-        return (
-            (erase.type, erase.key) == (known.type, known.key) and owner is not None and self.owner_of(erase) == owner
-        )
+        of_key = (erase.type, erase.key) == (known.type, known.key)
+        return of_key and owner is not None and self.owner_of(erase) == owner
 
     def owner_of_id(self, record: _native.Link) -> str | None:
         """Who may erase a record; None while that is not known, or the record is not."""
@@ -170,7 +175,7 @@ class Intake:
 
     def owner_of(self, known: Known) -> str | None:
         """Who may erase a record; None while that is not known."""
-        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
+        log = self._there(known.log)
         return None if log is None else self._authority.owner(log.first(known.spot.branch))
 
     # --- a place
@@ -187,8 +192,7 @@ class Intake:
         if not self._has_room(header, before):
             self.plan.postponed.add(header.log)
             return None
-        begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
-        is_fork = begins_branch and len(log.branches) > 0
+        is_fork = len(log.branches) > 0 and (spot is None or log.branches[spot.branch].tip_seq != spot.seq)
         if is_fork and len(log.branches) >= MAX_TIPS:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
@@ -209,11 +213,10 @@ class Intake:
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
         own = (self._known[each] for each in self._own.get((known.log, known.key), ()))
-        known = known._replace(
-            is_aside=header.op == "erase" or is_one_too_many(header, place, log.branches, own),
-        )
-        row.known = known
+        is_aside = header.op == "erase" or is_one_too_many(header, place, log.branches, own)
+        row.known = known = known._replace(is_aside=is_aside)
         self._add(known)
+        self._awaited += len(known.parents)
         self._close(known)
         self._reach.note(record.id, header.log, place)
         if known.superseded:
@@ -229,16 +232,17 @@ class Intake:
 
         What need not wait is always taken, and of what is missing something never has to: so those that wait get on.
         """
-        if len(self._held) + len(self.plan.rows) < MAX_HELD:
+        if self._held.has_room(len(self.plan.rows), self._awaited + len(header.parents)):
             return True
-        planned = sum(row.is_new and row.is_held for row in self.plan.rows.values())
+        planned = [row.awaited for row in self.plan.rows.values() if row.is_new and row.is_held]
+        missing = sum(place.id not in self._known for place in header.parents)
         would_wait = (
             before.identity_seq is None
-            or header.hlc.time_ms > self._now_ms + MAX_AHEAD_MS
-            or any(place.id not in self._known for place in header.parents)
+            or counts_from(header, self._now_ms) is not None
+            or missing > 0
             or not self._authority.knows(header.auth)
         )
-        return not would_wait or len(self._held) + planned < MAX_HELD
+        return not would_wait or self._held.has_room(len(planned), sum(map(len, planned)) + missing)
 
     def _before(self, header: RecordHeader) -> tuple[Spot | None, Ended] | str | None:
         """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""
@@ -269,9 +273,7 @@ class Intake:
         while pending:
             each = pending.popleft()
             was = self._known[each.known.id]
-            each.verdict, seq = judge(
-                each.arrived.record, self._facts(each), self._authority, self._reach, self._now_ms
-            )
+            seq = self._verdict(each)
             is_held = each.is_held
             counts = each.verdict.holds and each.arrived.record.body.op != "erase"
             known = self._known[each.known.id]._replace(
@@ -293,6 +295,13 @@ class Intake:
             if is_news or (was.is_judged, was.identity_seq) != (known.is_judged, known.identity_seq):
                 pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
             is_news = False
+
+    def _verdict(self, row: Row) -> int | None:
+        """Judges a record, and notes what it waits for; the number of an identity entry up to it."""
+        facts, record = self._facts(row), row.arrived.record
+        row.verdict, seq = judge(record, facts, self._authority, self._reach, self._now_ms)
+        row.awaited, row.from_ms = waits_for(record.body, facts), counts_from(record.body, self._now_ms)
+        return seq
 
     def _facts(self, row: Row) -> Facts:
         header, known = row.arrived.record.body, row.known
@@ -353,30 +362,26 @@ class Intake:
             row.known = known
 
     def _await(self, record: SignedRecord) -> None:
-        if record.id in self._held.records:
+        if record.id in self._held:
             return
         for awaited in builds_on(record.body):
-            waiting_for = self._awaiting.setdefault(awaited, [])
-            if record.id not in waiting_for:
-                waiting_for.append(record.id)
+            self._awaiting.setdefault(awaited, {})[record.id] = None
 
     def _is_reached(self, header: RecordHeader, record: _native.Link) -> bool:
         """Whether what counts has reached a record before it came: through a held one that is based on it."""
-        based_on_it = (self._known[each] for each in self._awaited_by(record))
-        return any(
-            each.superseded and record in each.parents and (each.type, each.key) == (header.type, header.key)
-            for each in based_on_it
+        key, based_on_it = (header.type, header.key), (self._known[each] for each in self._awaited_by(record))
+        return self._held.is_reached(record, key) or any(
+            each.superseded and record in each.parents and (each.type, each.key) == key for each in based_on_it
         )
 
     def _awaited_by(self, record: _native.Link) -> list[_native.Link]:
-        """Held records that build on this one."""
-        return [*self._awaiting.get(record, ()), *self._held.awaited_by(record)]
+        """Held records that build on this one, of those that were looked up."""
+        return [*self._awaiting.get(record, ()), *filter(self._waiting.__contains__, self._held.awaited_by(record))]
 
     def _row_of(self, record: _native.Link) -> Row:
         """The row of a record that is held: planned already, or written before."""
-        row = self.plan.rows.get(record)
-        if row is None:
-            arrived, known = self._held.records[record], self._known[record]
+        if (row := self.plan.rows.get(record)) is None:
+            arrived, known = self._waiting[record], self._known[record]
             log = self._draft(self._log_of(arrived.record.body))
             row = self.plan.rows[record] = Row(arrived, log, known, Ended(None, 0), is_new=False)
             self._reach.note(record, known.log, known.spot)

@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Final
 
@@ -21,11 +22,11 @@ from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
 from covm.federation.sync import body_rows, plan_rows, rows
-from covm.federation.sync.held import Held
+from covm.federation.sync.held import Held, Waiting
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
-from covm.federation.sync.lookups import lookup_for
+from covm.federation.sync.lookups import MAX_NAMED, in_parts, lookup_for
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
@@ -98,9 +99,7 @@ class Keeper:
     def _know(self, loaded: rows.Loaded) -> None:
         self.logs = Logs(loaded.logs)
         self._judged = loaded.judged
-        self._held = Held()
-        for arrived, known in loaded.held:
-            self._held.add(arrived, known)
+        self._held = Held(loaded.held)
         self._is_uncertain = False
 
     @property
@@ -131,9 +130,10 @@ class Keeper:
                 # The next ones are verified while these are judged and written.
                 verified = asyncio.ensure_future(self._verified(envelopes, bodies, start + MAX_BATCH))
                 sound += len(arrived)
-                async with self.turn:
-                    taken = await self._take(arrived)
-                total = total.and_(taken)
+                for some in in_parts(arrived):
+                    async with self.turn:
+                        taken = await self._take(some)
+                    total = total.and_(taken).and_(await self._look_again(()))
         finally:
             verified.cancel()
         if malformed := len(envelopes) - sound:
@@ -146,13 +146,27 @@ class Keeper:
         return await self._offload.run(lambda: _verified(some, theirs, self.federation)) if some else []
 
     async def again(self) -> None:
-        """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
+        """Judges what is held and may be judged by now: time has passed. Raises `StoreError`."""
         async with self.turn:
             await self.settle()
-            if self._held:
-                intake = self.intake(await self._look_up(self._held.records.values()))
-                intake.again(list(self._held.records))
-                await self.keep(intake.told())
+        await self._look_again(self._held.due(self._clock.now_ms()))
+
+    async def _look_again(self, records: Iterable[_native.Link]) -> Taken:
+        """Judges held records once more, and those whose last awaited one has come; others take turns with it."""
+        total, pending = Taken(), dict.fromkeys(records)
+        while pending or self._held.ready:
+            async with self.turn:
+                await self.settle()
+                first = list(islice(chain(self._held.ready, pending), MAX_BATCH))
+                some = self._held.some(first, MAX_NAMED)
+                for each in some or first:
+                    pending.pop(each, None)
+                    self._held.ready.pop(each, None)
+                waiting = await self.store.read(lambda tx: rows.headers(tx, some))  # noqa: B023
+                intake = self.intake(await self._look_up(waiting), waiting)
+                intake.again(some)
+                total = total.and_(await self.keep(intake.told()))
+        return total
 
     async def _take(self, arrived: Sequence[Arrived]) -> Taken:
         await self.settle()
@@ -161,13 +175,15 @@ class Keeper:
             if each.record.body.prev is not None:
                 room.setdefault(each.record.body.prev, []).append(each)
         coming = [*arrived, *self._room.values()]
-        coming += self._held.behind(each.record.id for each in coming)
+        behind = self._held.behind((each.record.id for each in coming), MAX_NAMED)
+        waiting = await self.store.read(lambda tx: rows.headers(tx, behind)) if behind else []
+        coming += waiting
         known = await self._look_up(coming)
         # Behind the look-up: who may what may have changed meanwhile, and a new log is not judged again for that.
         for each in coming:
             if each.record.body.prev is None:
                 self._listed |= {place.id for place in self.authority.ends(each.record.body)}
-        intake = self.intake(known)
+        intake = self.intake(known, waiting)
         plan = intake.take(arrived, room)
         for unplaced in plan.unplaced:
             self._room[unplaced.record.id] = unplaced
@@ -188,7 +204,7 @@ class Keeper:
         for log in list(self.logs):
             if self._basis(log) != log.basis:
                 await self._rejudge(log)
-        await self.again()
+        await self._look_again(self._held.idle())
 
     async def _rejudge(self, log: Log) -> None:
         """Page by page, in the order of the log. Should it be interrupted, the basis says that it is not done."""
@@ -217,9 +233,10 @@ class Keeper:
                 await self.keep(plan)
                 if plan.recount:
                     self._is_uncertain = True
-                    held, self._held = await self.store.read(rows.load_held), Held()
-                    for each, known in held:
-                        self._held.add(each, known)
+                    of_keys = self._held.of_keys(plan.recount)
+                    reached = await self.store.read(lambda tx: rows.superseded(tx, of_keys))  # noqa: B023
+                    self._held.supersede(of_keys, superseded=False)
+                    self._held.supersede(reached)
                     self._is_uncertain = False
             if is_last:
                 return
@@ -242,10 +259,10 @@ class Keeper:
 
     # --- with the turn
 
-    def intake(self, found: rows.Found) -> Intake:
-        """A plan to begin, with what was looked up."""
-        reach = Reach(self._listed, self._ends.items())
-        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, self._clock.now_ms())
+    def intake(self, found: rows.Found, waiting: Iterable[Arrived] = ()) -> Intake:
+        """A plan to begin, with what was looked up; with held records that may be judged by it."""
+        reach, now_ms = Reach(self._listed, self._ends.items()), self._clock.now_ms()
+        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, now_ms, waiting)
 
     async def look_up(
         self,
@@ -341,15 +358,16 @@ class Keeper:
             self._room.pop(link, None)
             if link in self._listed:
                 self._ends[link] = End(row.known.log, row.known.spot)
+            if row.is_new or row.known.identity_seq is not None:
+                self._held.news(link)
+        for link, row in plan.rows.items():
             if row.is_held:
-                self._held.add(row.arrived, row.known)
+                known = row.known
+                waiting = Waiting(known.type, known.key, row.awaited, len(known.parents), row.from_ms, known.superseded)
+                self._held.put(link, waiting)
             else:
                 self._held.remove(link)
-        known = self._held.known
-        for link in plan.superseded & known.keys():
-            known[link] = known[link]._replace(superseded=True)
-        for link in plan.closed.keys() & known.keys():
-            known[link] = known[link]._replace(closers=plan.closed[link])
+        self._held.supersede(plan.superseded)
 
 
 def _verified(envelopes: Sequence[bytes], bodies: Sequence[bytes | None], federation: _native.Link) -> list[Arrived]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from covm import _native
 from covm.federation.sync.held import builds_on
 from covm.federation.sync.logs import Logs
 from covm.federation.sync.plan import Arrived
 from covm.federation.wire.record import RecordHeader
+
+MAX_NAMED: Final = 4096
+"""Parents of the records of one batch: each of them is looked up."""
 
 
 @dataclass(slots=True)
@@ -58,3 +62,15 @@ def _goes_on(header: RecordHeader, fresh: set[_native.Link], logs: Logs) -> bool
     if log is None:
         return header.prev is None
     return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
+
+
+def in_parts(arrived: Sequence[Arrived]) -> Iterator[list[Arrived]]:
+    """In their order, so many that they name no more than is looked up at once."""
+    part, left = list[Arrived](), MAX_NAMED
+    for each in arrived:
+        left -= len(each.record.body.parents)
+        if part and left < 0:
+            yield part
+            part, left = [], MAX_NAMED - len(each.record.body.parents)
+        part.append(each)
+    yield part

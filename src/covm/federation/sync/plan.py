@@ -41,6 +41,10 @@ class Row:
     is_new: bool
     """Whether it is written for the first time."""
     verdict: Verdict = _UNJUDGED
+    awaited: tuple[_native.Link, ...] = ()
+    """As `Waiting.awaited`, where it waits."""
+    from_ms: int | None = None
+    """As `Waiting.from_ms`, where it waits."""
 
     @property
     def is_held(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from covm import _native
 from covm.federation.identity.branches import Branch, Branches, Spot
 from covm.federation.sync import tables
+from covm.federation.sync.held import Waiting
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Ended, Log
 from covm.federation.sync.plan import Arrived
@@ -52,7 +53,7 @@ class Loaded(NamedTuple):
     """What a node knows again at its start."""
 
     logs: list[Log]
-    held: list[tuple[Arrived, Known]]
+    held: list[tuple[_native.Link, Waiting]]
     judged: int
     """The highest number of a judgement."""
 
@@ -88,11 +89,42 @@ def load_logs(tx: Transaction) -> list[Log]:
     return list(logs.values())
 
 
-def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:
-    """The records that wait to be judged."""
-    held = list(_known(tx, "WHERE r.state = 0 ORDER BY r.number", {}))
-    arrived = {each.record.id: each for each in find(tx, [known.id for known in held])}
-    return [(arrived[known.id], known) for known in held if known.id in arrived]
+def load_held(tx: Transaction) -> list[tuple[_native.Link, Waiting]]:
+    """The records that wait to be judged. Those that wait for no record are to be looked at again soon."""
+    numbers = tx.execute("SELECT number FROM covm_records WHERE state = 0 ORDER BY number").scalars()
+    held: dict[_native.Link, Waiting] = {}
+    unknown: dict[_native.Link, None] = {}
+    """Where what a record, or one before it, was written by is not here."""
+    for names, values in in_lists("n", numbers):
+        known = list(_known(tx, f"WHERE r.number IN ({names})", values))
+        unknown.update((each.id, None) for each in known if each.identity_seq is None)
+        missing = lacking(tx, list({parent: None for each in known for parent in each.parents}))
+        for each in known:
+            awaited = dict.fromkeys(parent for parent in each.parents if parent in missing)
+            held[each.id] = Waiting(each.type, each.key, tuple(awaited), len(each.parents), 0, each.superseded)
+    listed = list(unknown)
+    for start in range(0, len(listed), AT_ONCE):
+        for record, _ in headers(tx, listed[start : start + AT_ONCE]):
+            if (prev := record.body.prev) in unknown:
+                held[record.id].awaited += (prev,)
+    return list(held.items())
+
+
+def headers(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
+    """Records by their ids, without their bodies; those that are not here are left out."""
+    rows: list[tuple[bytes, None]] = []
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        rows += tx.execute(f"SELECT envelope, NULL FROM covm_records WHERE id IN ({names})", values).all()  # noqa: S608
+    return _arrived(rows)
+
+
+def superseded(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:
+    """Those of these records that what counts has reached."""
+    found: set[_native.Link] = set()
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT id FROM covm_records WHERE superseded = 1 AND id IN ({names})"  # noqa: S608 - own names
+        found.update(_native.Link(bytes(each)) for each in tx.execute(query, values).scalars())
+    return found
 
 
 def all_of(branches: Branches) -> list[Branch]:

@@ -1,0 +1,157 @@
+"""Records that wait: for parents that nobody has, for the one before them. What they take of memory and of time.
+
+THREATS.md, rows *sync*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.unit.membership_world import NOON_MS
+from tests.unit.records_world import FEDERATION, Author, Shelf
+
+from covm._native import Link, cid
+from covm.federation.sync import held, keeper, rows
+from covm.federation.wire.limits import MAX_PARENTS
+from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord
+
+HONEST, LIAR = Author("honest"), Author("liar")
+
+
+def nowhere(names: Sequence[str]) -> tuple[Place, ...]:
+    """Parents that nobody has written."""
+    places = [Place(cid(name.encode()), 1, cid(f"record {name}".encode())) for name in names]
+    return tuple(sorted(places, key=lambda place: place.log.bytes))
+
+
+def waiting(count: int, named: int) -> list[SignedRecord]:
+    """Records of one log, each based on so many that do not exist."""
+    found: list[SignedRecord] = []
+    for number in range(count):
+        parents = nowhere([f"{number} {each}" for each in range(named)])
+        found.append(LIAR.write("key", number, after=found[-1] if found else None, parents=parents))
+    return found
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records each look-up has brought."""
+    found, honest = list[int](), rows.look_up
+
+    def counted(*given: Any) -> rows.Found:
+        answer = honest(*given)
+        found.append(len(answer.known))
+        return answer
+
+    monkeypatch.setattr(rows, "look_up", counted)
+    return found
+
+
+async def judged(shelf: Shelf) -> set[Link]:
+    return {link for link, (state, _) in (await shelf.states()).items() if state != 0}
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_what_held_records_wait_for_takes_a_bounded_room_too(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "MAX_AWAITED", 4 * MAX_PARENTS if defended else 10**9)
+    shelf = await Shelf().open()
+    taken = await shelf.take(*waiting(20, MAX_PARENTS))
+    assert shelf.keeper.held == taken.placed == (4 if defended else 20)
+    assert bool(taken.postponed) == defended
+    first = HONEST.write("key", "honest")
+    await shelf.take(first)
+    assert await shelf.heads("key") == {first.id}, "what need not wait is taken all the same"
+    await shelf.store.close()
+
+
+async def test_what_waits_for_what_does_not_come_is_not_looked_at_again(looked_up: list[int]) -> None:
+    shelf = await Shelf().open()
+    first = HONEST.write("another", "first")
+    based = Author("other").write("another", "based on it", on=[first])
+    await shelf.take(*waiting(100, 3), based)
+    for again in (shelf, await shelf.reopened()):
+        looked_up.clear()
+        await again.keeper.again()
+        await again.keeper.reconsider()
+        await again.take(HONEST.write("mill", len(looked_up)))
+        assert max(looked_up) <= 1
+        assert again.keeper.held == 101
+    await shelf.take(first)
+    assert max(looked_up) <= 2
+    assert await judged(shelf) >= {first.id, based.id}
+    await shelf.store.close()
+
+
+async def test_a_record_that_waits_for_two_is_judged_once_both_are_here_also_after_a_restart(
+    looked_up: list[int],
+) -> None:
+    bases = [Author(f"author {number}").write("key", number) for number in range(2)]
+    shelf = await Shelf().open()
+    both = HONEST.write("key", "both", on=bases)
+    await shelf.take(both)
+    await shelf.take(bases[0])
+    await shelf.reopened()
+    await shelf.keeper.reconsider()
+    assert both.id not in await judged(shelf)
+    await shelf.take(bases[1])
+    assert await shelf.heads("key") == {both.id}
+    await shelf.store.close()
+
+
+async def test_many_that_wait_for_one_are_judged_some_at_a_time_and_others_write_in_between(
+    monkeypatch: pytest.MonkeyPatch, looked_up: list[int]
+) -> None:
+    monkeypatch.setattr(keeper, "MAX_BATCH", 20)
+    monkeypatch.setattr(keeper, "MAX_NAMED", 40)
+    first = HONEST.write("key", "first")
+    based = [Author(f"author {number}").write("key", number, on=[first]) for number in range(150)]
+    shelf = await Shelf().open()
+    for start in range(0, len(based), 20):
+        await shelf.take(*based[start : start + 20])
+    looked_up.clear()
+    await shelf.take(first)
+    assert len(looked_up) >= 150 / 20
+    assert max(looked_up) <= 2 * 20 + 1
+    assert await shelf.heads("key") == {each.id for each in based}
+    await shelf.store.close()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_log_whose_beginning_is_written_by_somebody_unknown_is_judged_once_that_one_is_known(
+    order: int,
+) -> None:
+    shelf = await Shelf().open()
+    unknown = Auth(FEDERATION, cid(b"not here yet"))
+    written: list[SignedRecord] = []
+    for number in range(5):
+        auth = {"auth": unknown} if number == 0 else {}
+        after = written[-1] if written else None
+        written.append(HONEST.write("key", number, after=after, on=[after] if after else [], **auth))  # type: ignore[arg-type]
+    for each in written[::order]:
+        await shelf.take(each)
+    await shelf.reopened()
+    assert await judged(shelf) == set()
+    shelf.authority.knows = lambda _auth: True  # type: ignore[method-assign]
+    await shelf.keeper.reconsider()
+    assert await shelf.heads("key") == {written[-1].id}
+    assert shelf.keeper.held == 0
+    await shelf.store.close()
+
+
+async def test_what_waits_for_its_time_is_looked_at_when_that_has_come_and_once(looked_up: list[int]) -> None:
+    early = LIAR.write("key", hlc=Hlc(NOON_MS + 11 * 60 * 1000, 0))
+    shelf = await Shelf().open()
+    await shelf.take(early)
+    looked_up.clear()
+    await shelf.keeper.again()
+    assert looked_up == []
+    shelf.clock.now += 2 * 60 * 1000
+    await shelf.keeper.again()
+    await shelf.keeper.again()
+    assert len(looked_up) == 1
+    assert await shelf.heads("key") == {early.id}
+    await shelf.store.close()
