@@ -14,7 +14,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, keeper, rows
+from covm.federation.sync import held, intake, judging, keeper, room, rows
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
 
@@ -185,7 +185,7 @@ async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
     bound: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if bound:
-        monkeypatch.setattr(keeper, bound, value)
+        monkeypatch.setattr(room, bound, value)
     shelf = await shelf_with(*(LIAR.write("key", n, prev=cid(b"%d" % n), seq=2) for n in range(100)))
     waiting = len(shelf.keeper._room)
     assert waiting == 100 if not bound else 0 < waiting <= 40

@@ -13,7 +13,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, Author, Shelf
 
 from covm._native import Link, cid
-from covm.federation.sync import held, keeper, rows
+from covm.federation.sync import held, keeper, room, rows
 from covm.federation.wire.limits import MAX_PARENTS
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord
 
@@ -154,4 +154,76 @@ async def test_what_waits_for_its_time_is_looked_at_when_that_has_come_and_once(
     await shelf.keeper.again()
     assert len(looked_up) == 1
     assert await shelf.heads("key") == {early.id}
+    await shelf.store.close()
+
+
+def astray(count: int, name: str = "astray") -> list[SignedRecord]:
+    """Records that follow what does not exist."""
+    return [LIAR.write("key", f"{name} {n}", prev=cid(f"{name} {n}".encode()), seq=2) for n in range(count)]
+
+
+def chain(count: int) -> list[SignedRecord]:
+    found = [HONEST.write("key", 0)]
+    for number in range(1, count):
+        found.append(HONEST.write("key", number, after=found[-1], on=[found[-1]]))
+    return found
+
+
+async def test_a_record_costs_the_same_however_many_wait_for_the_one_before_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = await Shelf().open()
+    await shelf.take(*astray(300))
+    asked, honest = list[int](), rows.look_up
+
+    def counted(tx: Any, ids: Any, keys: Any, logs: Any, targets: Any, forks: Any) -> rows.Found:
+        asked.append(len(ids) + len(keys) + len(logs) + len(targets) + len(forks))
+        return honest(tx, ids, keys, logs, targets, forks)
+
+    monkeypatch.setattr(rows, "look_up", counted)
+    first = HONEST.write("key", "honest")
+    await shelf.take(first)
+    assert max(asked) <= 4
+    assert await shelf.heads("key") == {first.id}
+    await shelf.store.close()
+
+
+@pytest.mark.parametrize("defended", [True, False])
+async def test_who_fills_the_room_of_those_without_a_place_takes_no_others_part_of_it(
+    defended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_UNPLACED", 20)
+    shelf = await Shelf().open()
+    first, *others = chain(8)
+    await shelf.take(*others, source="a neighbour")
+    await shelf.take(*astray(100), source="a flooder" if defended else "a neighbour")
+    await shelf.take(first, source="a neighbour")
+    assert await shelf.heads("key") == {others[-1].id if defended else first.id}
+    await shelf.store.close()
+
+
+async def test_records_in_the_wrong_order_have_their_places_once_the_first_comes_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, looked_up: list[int]
+) -> None:
+    monkeypatch.setattr(keeper, "MAX_BATCH", 10)
+    shelf = await Shelf().open()
+    first, *others = chain(60)
+    await shelf.take(*reversed(others))
+    looked_up.clear()
+    assert (await shelf.take(first)).placed == 60
+    assert len(looked_up) <= 8
+    assert await shelf.heads("key") == {others[-1].id}
+    await shelf.store.close()
+
+
+async def test_what_follows_nothing_for_long_is_dropped_and_taken_when_it_comes_again() -> None:
+    shelf = await Shelf().open()
+    first, second = chain(2)
+    await shelf.take(second)
+    shelf.clock.since_start_s = room.UNPLACED_S
+    await shelf.take(*astray(1))
+    await shelf.take(first)
+    assert await shelf.heads("key") == {first.id}
+    await shelf.take(second)
+    assert await shelf.heads("key") == {second.id}
     await shelf.store.close()

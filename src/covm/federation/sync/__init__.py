@@ -5,7 +5,7 @@
     held       what waits to be judged              logs       what the next record of a log has to follow
     frontier   what is held, as a value             descent    where two frontiers differ
     resolvers  what is shown of several versions    states     values that merge
-    lookups    what a batch has to know of
+    lookups    what a batch has to know of          room       what waits for the one before it
 
     keeper     takes batches, and keeps what they come to       scribe     writes this node's own records
     manager    who is asked for what, and when                  session    one type, from one peer
@@ -24,5 +24,5 @@
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
 
-The first eleven, `leases`, `shares` and `export` are rules: no I/O.
+The first twelve, `leases`, `shares` and `export` are rules: no I/O.
 """

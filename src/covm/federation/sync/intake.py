@@ -17,7 +17,7 @@ from covm.federation.sync.heads import Node, newly_superseded
 from covm.federation.sync.held import Held, builds_on
 from covm.federation.sync.judging import Authority, Facts, Known, counts_from, is_one_too_many, judge, waits_for
 from covm.federation.sync.logs import MAX_LOGS, Ended, Log, Logs, Reach
-from covm.federation.sync.plan import Arrived, Plan, Room, Row
+from covm.federation.sync.plan import Arrived, Plan, Row
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
 from covm.federation.wire.sync_frames import MAX_TIPS
@@ -64,8 +64,8 @@ class Intake:
             self._add(each)
             self._known_heads[each.type, each.key] += each.counts and not each.superseded
 
-    def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
-        """Gives each its place and judges it, and what has waited for it in the room."""
+    def take(self, arrived: Iterable[Arrived]) -> Plan:
+        """Gives each its place and judges it, and what has waited for it."""
         pending, unplaced = deque(arrived), dict[_native.Link, list[Arrived]]()
         while pending:
             each = pending.popleft()
@@ -76,7 +76,7 @@ class Intake:
                 unplaced.setdefault(each.record.body.prev, []).append(each)  # type: ignore[arg-type]
             elif (placed := self._place(each, found)) is not None:
                 self._judge(placed)
-                pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
+                pending += unplaced.pop(each.record.id, ())
         self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
         return self.plan
 

@@ -9,7 +9,6 @@ judged is held, and looked at again when that may have changed.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -28,18 +27,13 @@ from covm.federation.sync.judging import Authority, Known
 from covm.federation.sync.logs import End, Log, Logs, Reach
 from covm.federation.sync.lookups import MAX_NAMED, in_parts, lookup_for
 from covm.federation.sync.plan import Arrived, Plan
+from covm.federation.sync.room import Room
 from covm.federation.sync.taken import Taken
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import Place, RecordHeader, SignedRecord, decode_record_body, open_records
 
 MAX_BATCH: Final = 512
 """Records that are judged and written at once: some 10 ms of the event loop."""
-
-MAX_UNPLACED: Final = 4096
-"""Records that wait for the one before them: what comes by reconciliation is in order, and needs no room."""
-
-MAX_UNPLACED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of them, bodies and all."""
 
 DOUBTFUL: Final = b""
 """The basis of a log whose records are to be judged anew."""
@@ -67,7 +61,7 @@ class Keeper:
         self._clock = clock
         self._counters = counters
         self._held = Held()
-        self._room: OrderedDict[_native.Link, Arrived] = OrderedDict()
+        self._room = Room()
         self._ends: dict[_native.Link, End] = {}
         self._listed: frozenset[_native.Link] = frozenset()
         self._judged = 0
@@ -88,7 +82,7 @@ class Keeper:
         if self._is_uncertain:
             # Behind the writes before it, also one that is under way still.
             self._know(await self.store.write(rows.load))
-            self._room.clear()
+            self._room = Room()
             names = self.logs.types()
             self._tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
 
@@ -117,10 +111,11 @@ class Keeper:
         envelopes: Sequence[bytes],
         bodies: Sequence[bytes | None],
         accepts: Callable[[RecordHeader], bool] = lambda _header: True,
+        source: str = "",
     ) -> Taken:
         """Verifies records of anybody, and keeps what has its place. Raises `StoreError`; some may be kept by then.
 
-        `accepts` says whether a record is one of those that were asked for.
+        `accepts` says whether a record is one of those that were asked for, `source` who brings them.
         """
         total, sound = Taken(), 0
         verified = asyncio.ensure_future(self._verified(envelopes, bodies, 0))
@@ -131,9 +126,7 @@ class Keeper:
                 verified = asyncio.ensure_future(self._verified(envelopes, bodies, start + MAX_BATCH))
                 sound += len(arrived)
                 for some in in_parts(arrived):
-                    async with self.turn:
-                        taken = await self._take(some)
-                    total = total.and_(taken).and_(await self._look_again(()))
+                    total = total.and_(await self._take_all(some, source))
         finally:
             verified.cancel()
         if malformed := len(envelopes) - sound:
@@ -168,30 +161,28 @@ class Keeper:
                 total = total.and_(await self.keep(intake.told()))
         return total
 
-    async def _take(self, arrived: Sequence[Arrived]) -> Taken:
+    async def _take_all(self, arrived: Sequence[Arrived], source: str) -> Taken:
+        """Takes some, and what has waited for them, some at a time; others take turns with it."""
+        async with self.turn:
+            total = await self._take(arrived, source)
+        while self._room.ready:
+            for some in in_parts(self._room.next(MAX_BATCH)):
+                async with self.turn:
+                    total = total.and_(await self._take(some, source))
+        return total.and_(await self._look_again(()))
+
+    async def _take(self, arrived: Sequence[Arrived], source: str) -> Taken:
         await self.settle()
-        room: dict[_native.Link, list[Arrived]] = {}
-        for each in self._room.values():
-            if each.record.body.prev is not None:
-                room.setdefault(each.record.body.prev, []).append(each)
-        coming = [*arrived, *self._room.values()]
-        behind = self._held.behind((each.record.id for each in coming), MAX_NAMED)
+        behind = self._held.behind((each.record.id for each in arrived), MAX_NAMED)
         waiting = await self.store.read(lambda tx: rows.headers(tx, behind)) if behind else []
-        coming += waiting
+        coming = [*arrived, *waiting]
         known = await self._look_up(coming)
         # Behind the look-up: who may what may have changed meanwhile, and a new log is not judged again for that.
         for each in coming:
             if each.record.body.prev is None:
                 self._listed |= {place.id for place in self.authority.ends(each.record.body)}
         intake = self.intake(known, waiting)
-        plan = intake.take(arrived, room)
-        for unplaced in plan.unplaced:
-            self._room[unplaced.record.id] = unplaced
-        left_bytes = MAX_UNPLACED_BYTES
-        for number, (link, waits) in enumerate(reversed(list(self._room.items()))):
-            left_bytes -= len(waits.record.envelope) + len(waits.body or b"")
-            if left_bytes < 0 or number >= MAX_UNPLACED:
-                del self._room[link]
+        self._room.put(intake.take(arrived).unplaced, source, self._clock.monotonic_s())
         return await self.keep(intake.told())
 
     async def reconsider(self) -> None:
@@ -355,7 +346,9 @@ class Keeper:
 
     def _take_over(self, plan: Plan) -> None:
         for link, row in plan.rows.items():
-            self._room.pop(link, None)
+            self._room.ready.pop(link, None)
+            if row.is_new:
+                self._room.came(link)
             if link in self._listed:
                 self._ends[link] = End(row.known.log, row.known.spot)
             if row.is_new or row.known.identity_seq is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Job
 
 _UNJUDGED: Final = waiting("it is not judged yet")
-
-Room = Mapping[_native.Link, Sequence["Arrived"]]
-"""Records without a place, by the record that each of them follows."""
 
 
 class Arrived(NamedTuple):

@@ -158,7 +158,7 @@ class Scribe:
                 raise MessageTooLarge(write.type, len(body), limit)
         data, record = self._unsealed(intake, write, log, auth, body)
         unsealed[record.id] = data
-        intake.take([Arrived(record, body)], {})
+        intake.take([Arrived(record, body)])
         row = intake.plan.rows[record.id]
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.

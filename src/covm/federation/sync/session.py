@@ -152,6 +152,7 @@ class Session:
             [each.envelope for each in response.records],
             [each.body for each in response.records],
             lambda header: header.type == self.type and header.log in logs,
+            self._asker.peer,
         )
         if taken.placed:
             self._brought(self._asker.peer, logs)
