@@ -227,3 +227,13 @@ async def test_what_follows_nothing_for_long_is_dropped_and_taken_when_it_comes_
     await shelf.take(second)
     assert await shelf.heads("key") == {second.id}
     await shelf.store.close()
+
+
+async def test_many_versions_of_one_key_that_wait_are_looked_up_by_none_that_comes(looked_up: list[int]) -> None:
+    shelf = await Shelf().open()
+    versions = waiting(60, 1)
+    await shelf.take(*versions)
+    looked_up.clear()
+    await shelf.take(LIAR.write("key", "one more", after=versions[-1]))
+    assert max(looked_up) <= 16
+    await shelf.store.close()

@@ -166,7 +166,9 @@ class Keeper:
         async with self.turn:
             total = await self._take(arrived, source)
         while self._room.ready:
-            for some in in_parts(self._room.next(MAX_BATCH)):
+            ready = self._room.next(MAX_BATCH)
+            verified = await self._verified([each.envelope for each in ready], [each.body for each in ready], 0)
+            for some in in_parts(verified):
                 async with self.turn:
                     total = total.and_(await self._take(some, source))
         return total.and_(await self._look_again(()))

@@ -12,7 +12,7 @@ from covm.federation.sync.logs import Logs
 from covm.federation.sync.plan import Arrived
 from covm.federation.wire.record import RecordHeader
 
-MAX_NAMED: Final = 4096
+MAX_NAMED: Final = 2048
 """Parents of the records of one batch: each of them is looked up."""
 
 

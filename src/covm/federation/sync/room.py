@@ -21,8 +21,16 @@ UNPLACED_S: Final = 600.0
 """How long one waits: what it follows comes in the same session, or it is offered again."""
 
 
+class Brought(NamedTuple):
+    """A record as it was brought: read, it takes several times as much."""
+
+    envelope: bytes
+    body: bytes | None
+
+
 class _Waits(NamedTuple):
-    arrived: Arrived
+    brought: Brought
+    prev: _native.Link
     source: str
     until_s: float
     size_bytes: int
@@ -32,7 +40,7 @@ class Room:
     """All that wait. `ready` are those whose turn has come: what they follow has a place now, or is ready too."""
 
     def __init__(self) -> None:
-        self.ready: dict[_native.Link, Arrived] = {}
+        self.ready: dict[_native.Link, Brought] = {}
         self._waits: dict[_native.Link, _Waits] = {}
         """In the order in which they came."""
         self._behind: dict[_native.Link, dict[_native.Link, None]] = {}
@@ -51,8 +59,9 @@ class Room:
             link, prev = each.record.id, each.record.body.prev
             if prev is None or link in self._waits:
                 continue
-            size_bytes = len(each.record.envelope) + len(each.body or b"")
-            self._waits[link] = _Waits(each, source, now_s + UNPLACED_S, size_bytes)
+            brought = Brought(each.record.envelope, each.body)
+            size_bytes = len(brought.envelope) + len(brought.body or b"")
+            self._waits[link] = _Waits(brought, prev, source, now_s + UNPLACED_S, size_bytes)
             self._behind.setdefault(prev, {})[link] = None
             self._of.setdefault(source, {})[link] = None
             self._size_of[source] = self._size_of.get(source, 0) + size_bytes
@@ -65,10 +74,10 @@ class Room:
         pending = [record]
         for each in pending:
             for link in list(self._behind.get(each, ())):
-                self.ready[link] = self._remove(link).arrived
+                self.ready[link] = self._remove(link).brought
                 pending.append(link)
 
-    def next(self, limit: int) -> list[Arrived]:
+    def next(self, limit: int) -> list[Brought]:
         """The first of those that are ready, which are not any more."""
         return [self.ready.pop(each) for each in list(self.ready)[:limit]]
 
@@ -82,11 +91,9 @@ class Room:
 
     def _remove(self, record: _native.Link) -> _Waits:
         waits = self._waits.pop(record)
-        prev = waits.arrived.record.body.prev
-        assert prev is not None  # noqa: S101 - what begins a log waits for nothing
-        del self._behind[prev][record]
-        if not self._behind[prev]:
-            del self._behind[prev]
+        del self._behind[waits.prev][record]
+        if not self._behind[waits.prev]:
+            del self._behind[waits.prev]
         del self._of[waits.source][record]
         self._size_bytes -= waits.size_bytes
         self._size_of[waits.source] -= waits.size_bytes

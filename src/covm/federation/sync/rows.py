@@ -38,10 +38,10 @@ _COUNTED: Final = (
 _CLOSED: Final = "r.closers NOT IN ('', '-')"
 
 _STANDS: Final = (
-    "(r.op <> 2 AND (r.state <> 2 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
+    "(r.op <> 2 AND (r.state = 1 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
     "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))))"
 )
-"""What may be a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
+"""What is a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
 
 ASIDE: Final = "-"
 """The closers of what never was open."""
@@ -149,9 +149,9 @@ def look_up(
 ) -> Found:
     """What is here of these records, and of the keys (with their types) what stands in these logs.
 
-    What stands there is open, or not superseded and not void. Of other logs a key may have thousands of heads: they are
-    counted alone. `forks` are records that may fork one of the logs, each with that and what it follows: where one
-    does, what is closed comes too, for behind what it follows it may have been open.
+    What stands there is open, or a head. Of other logs a key may have thousands of heads: they are counted alone.
+    `forks` are records that may fork one of the logs, each with that and what it follows: where one does, what is
+    closed comes too, for behind what it follows it may have been open.
 
     With the void ones among the records come their parents, as far as they have not been superseded; with those that
     erase others these; and what erases the same, or one of the `targets` (with their types and keys, where they may
