@@ -82,6 +82,8 @@ def put_body(tx: Transaction, record: _native.Link, body: bytes, judged: int) ->
         f"judged = CASE WHEN r.judged IS NULL THEN NULL ELSE :judged END WHERE r.id = :id AND {LACKING}",
         {"id": record.bytes, "body": body, "judged": judged},
     )
+    if done.rowcount > 0:
+        tables.save_last_judgement(tx, judged)
     return done.rowcount > 0
 
 

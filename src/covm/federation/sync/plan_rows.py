@@ -103,6 +103,8 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
         for (name, key), is_conflict in conflicts.items()
         if _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     ]
+    if plan.judged:
+        tables.save_last_judgement(tx, judged + len(plan.judged))
     for job in plan.also:
         job(tx)
     return Kept(numbers, changed)

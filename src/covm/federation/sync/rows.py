@@ -55,17 +55,12 @@ class Loaded(NamedTuple):
     logs: list[Log]
     held: list[tuple[_native.Link, Waiting]]
     judged: int
-    """The highest number of a judgement."""
+    """The number of the last judgement."""
 
 
 def load(tx: Transaction) -> Loaded:
     """Everything that is kept in memory: all but the records."""
-    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
-    # One that was judged last may be held again: its number is not given to another.
-    told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
-    # A number that an agreement has, no other judgement may get: what has it was there by then.
-    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
-    return Loaded(load_logs(tx), load_held(tx), max(judged, told, agreed))
+    return Loaded(load_logs(tx), load_held(tx), tables.last_judgement(tx))
 
 
 def load_logs(tx: Transaction) -> list[Log]:
