@@ -17,6 +17,7 @@ from tests.unit.records_world import FEDERATION, TYPE, Anybody, Author, Shelf
 from tests.unit.test_sync_stories import all_have, eventually, notes
 
 from covm.federation.identity.roles import Action
+from covm.federation.sync import logs
 from covm.federation.sync.frontier import path_of
 from covm.federation.sync.logs import First
 from covm.federation.sync.quotas import Quotas, Usage
@@ -167,3 +168,12 @@ class Flood:
         log = machine.service._node.sync.keeper.logs.get(self.told.log)
         last = log.last() if log is not None else None
         return 0 if last is None else last[0].seq
+
+
+async def test_logs_of_one_type_take_no_room_from_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_LOGS", 5)
+    author, shelf = Author("flooder"), await Shelf().open()
+    lives = [Incarnation(number, bytes(8)) for number in range(5)]
+    types = ("notes.one", "notes.other")
+    await shelf.take(*(author.write("key", 1, incarnation=life, type=name) for name in types for life in lives))
+    assert [shelf.keeper.logs.count_of(name, author.key.peer_id) for name in types] == [5, 5]

@@ -14,7 +14,7 @@ from tests.unit.membership_world import NOON_MS
 from tests.unit.records_world import FEDERATION, TYPE, Author, Shelf
 
 from covm._native import cid
-from covm.federation.sync import held, intake, judging, logs, rows, unplaced
+from covm.federation.sync import held, intake, judging, logs, rows
 from covm.federation.sync.verifying import MAX_BATCH
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import Auth, Hlc, Place, SignedRecord, seal_record
@@ -162,8 +162,7 @@ def made_up(number: int) -> SignedRecord:
 async def test_records_that_wait_for_what_does_not_exist_take_a_bounded_room(
     defended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (held, intake):
-        monkeypatch.setattr(module, "MAX_HELD", 50 if defended else 10**9)
+    monkeypatch.setattr(held, "MAX_HELD", 50 if defended else 10**9)
     shelf = await shelf_with(*map(made_up, range(120)))
     assert shelf.keeper.held == (50 if defended else 120)
     honest = HONEST.write("key", "honest")
@@ -172,7 +171,7 @@ async def test_records_that_wait_for_what_does_not_exist_take_a_bounded_room(
 
 
 async def test_what_held_records_wait_for_is_taken_though_the_room_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_HELD", 1)
+    monkeypatch.setattr(held, "MAX_HELD", 1)
     first = HONEST.write("key", "first")
     second = LIAR.write("key", "second", on=[first])
     shelf = await shelf_with(second)
@@ -180,18 +179,6 @@ async def test_what_held_records_wait_for_is_taken_though_the_room_is_full(monke
     await shelf.take(first)
     assert await shelf.heads("key") == {second.id}
     assert shelf.keeper.held == 0
-
-
-@pytest.mark.parametrize(("bound", "value"), [("MAX_UNPLACED", 20), ("MAX_UNPLACED_BYTES", 20 * 700), ("", 0)])
-async def test_records_without_the_one_before_them_wait_in_a_bounded_room(
-    bound: str, value: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if bound:
-        monkeypatch.setattr(unplaced, bound, value)
-    shelf = await shelf_with(*(LIAR.write("key", n, prev=cid(b"%d" % n), seq=2) for n in range(100)))
-    waiting = len(shelf.keeper._room)
-    assert waiting == 100 if not bound else 0 < waiting <= 40
-    assert await shelf.states() == {}
 
 
 @pytest.mark.parametrize("defended", [True, False])
@@ -202,14 +189,6 @@ async def test_logs_without_end_of_one_author_are_bounded(defended: bool, monkey
     await shelf.take(*(LIAR.write("key", n, incarnation=life) for n, life in enumerate(lives)))
     assert len(shelf.keeper.logs) == (10 if defended else 30)
     assert shelf.keeper.logs.count_of(TYPE, LIAR.key.peer_id) == len(shelf.keeper.logs)
-
-
-async def test_logs_of_one_type_take_no_room_from_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MAX_LOGS", 5)
-    lives = [Incarnation(number, bytes(8)) for number in range(5)]
-    types = ("notes.one", "notes.other")
-    shelf = await shelf_with(*(LIAR.write("key", 1, incarnation=life, type=name) for name in types for life in lives))
-    assert [shelf.keeper.logs.count_of(name, LIAR.key.peer_id) for name in types] == [5, 5]
 
 
 @pytest.mark.parametrize("defended", [True, False])
@@ -256,6 +235,29 @@ async def test_what_is_closed_on_one_branch_and_open_on_another_counts_the_same_
     await several.take(beyond)
     assert await one.states() == await several.states()
     assert (await one.states())[beyond.id] == (VOID, False)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(18,), (16, 1, 1), (17, 1), (16, 2)], ids=["all at once", "by three", "the fork last", "both last"]
+)
+@pytest.mark.parametrize("fork_first", [True, False])
+async def test_what_a_branch_has_closed_is_open_on_a_fork_that_comes_whenever(
+    sizes: tuple[int, ...], fork_first: bool
+) -> None:
+    written: list[SignedRecord] = []
+    for number in range(16):
+        written.append(LIAR.write("key", number, after=written[-1] if written else None))
+    closes = LIAR.write("key", "closes all", after=written[-1], on=written)
+    beyond = LIAR.write("key", "one too many", after=written[-1])
+    coming = [*written, *([beyond, closes] if fork_first else [closes, beyond])]
+    shelf = await Shelf().open()
+    for size in sizes:
+        await shelf.take(*coming[:size])
+        await shelf.reopened()
+        del coming[:size]
+    assert (await shelf.states())[beyond.id] == (VOID, False)
+    assert await shelf.heads("key") == {closes.id}
+    await shelf.store.close()
 
 
 async def test_an_erase_under_another_key_hides_none_behind_it() -> None:

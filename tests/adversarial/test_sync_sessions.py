@@ -27,7 +27,7 @@ from tests.unit.outbox_world import virtually
 from tests.unit.test_sync_stories import all_have, eventually
 
 from covm._native import Link, cid
-from covm.federation.sync import intake, leases, library, session
+from covm.federation.sync import held, leases, library, session
 from covm.federation.sync.frontier import Frontier
 from covm.federation.wire.record import SignedRecord
 from covm.federation.wire.sync_frames import (
@@ -237,7 +237,7 @@ def branch_of(author: Scribbler, after: SignedRecord, length: int, name: str) ->
 async def test_what_has_no_room_to_wait_is_offered_again_until_what_it_waits_for_is_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_HELD", 0)
+    monkeypatch.setattr(held, "MAX_HELD", 0)
     async with scene() as world:
         victim, honest = world.machines
         base, late = Scribbler("base"), Scribbler("late")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -64,6 +65,34 @@ def approved(draw: Any, records: list[SignedRecord]) -> dict[Link, list[Erasure]
             )
             for number in range(draw(st.integers(1, 3)))
         ]
+    return found
+
+
+def forked(chance: Random, most_open: int) -> list[SignedRecord]:
+    """Versions of one key by one author, who forks the log behind any of them, and behind the forks.
+
+    As many as may be are left open, and then all of them closed, mostly.
+    """
+    author, records = AUTHORS[0], list[SignedRecord]()
+    length = chance.randint(4, 8)
+    for number in range(length + chance.randint(1, 3)):
+        is_fork = number >= length
+        after = chance.choice(records[:-1]) if is_fork else records[-1] if records else None
+        behind = _behind(after, records)
+        closed = len(behind) if number % (most_open + 1) == most_open and not is_fork else 0
+        if chance.random() < 0.2:
+            closed = chance.choice([1, len(behind)])
+        records.append(author.write(KEYS[0], number, after=after, on=behind[:closed]))
+        BODIES[records[-1].id] = author.bodies[records[-1].id]
+    return records
+
+
+def _behind(last: SignedRecord | None, records: Sequence[SignedRecord]) -> list[SignedRecord]:
+    by_id = {each.id: each for each in records}
+    found: list[SignedRecord] = []
+    while last is not None:
+        found.append(last)
+        last = by_id[last.body.prev] if last.body.prev is not None else None
     return found
 
 
@@ -133,11 +162,47 @@ def test_what_records_come_to_does_not_depend_on_the_order_of_arrival_of_them_or
     erased = data.draw(approved(records))
     shuffled = list(records)
     chance.shuffle(shuffled)
+    assert_the_same(records, parts(shuffled, sizes), most_open, banned, changes, erased, when)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.randoms(use_true_random=True), st.sampled_from([2, 3]))
+def test_what_a_forked_log_leaves_open_does_not_depend_on_the_order_of_arrival(chance: Random, most_open: int) -> None:
+    records = forked(chance, most_open)
+    coming = placeable(records, chance) if chance.random() < 0.5 else records
+    sizes = [chance.randint(1, 5) for _ in range(3)]
+    assert_the_same(records, parts(coming, sizes), most_open)
+
+
+def placeable(records: list[SignedRecord], chance: Random) -> list[SignedRecord]:
+    """Another order in which each comes behind the one before it in its log, so that none waits for a place."""
+    left, found = list(records), list[SignedRecord]()
+    while left:
+        here = {None, *(each.id for each in found)}
+        found.append(chance.choice([each for each in left if each.body.prev in here]))
+        left.remove(found[-1])
+    return found
+
+
+def parts(shuffled: list[SignedRecord], sizes: Sequence[int]) -> list[list[SignedRecord]]:
     batches, start = list[list[SignedRecord]](), 0
     while start < len(shuffled):
         size = sizes[len(batches) % len(sizes)]
         batches.append(shuffled[start : start + size])
         start += size
+    return batches
+
+
+def assert_the_same(
+    records: list[SignedRecord],
+    batches: list[list[SignedRecord]],
+    most_open: int,
+    banned: bool = False,
+    changes: int = 0,
+    erased: dict[Link, list[Erasure]] | None = None,
+    when: int = 0,
+) -> None:
+    erased = erased or {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "MAX_OPEN", most_open)
         one, other = (

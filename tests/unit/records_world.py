@@ -144,12 +144,13 @@ class AtNoon(Clock):
 
     def __init__(self) -> None:
         self.now = NOON_MS
+        self.since_start_s = 0.0
 
     def now_ms(self) -> int:
         return self.now
 
     def monotonic_s(self) -> float:
-        return 0.0
+        return self.since_start_s
 
 
 class Shelf:
@@ -174,8 +175,11 @@ class Shelf:
         await self.keeper.load()
         return self
 
-    async def take(self, *records: SignedRecord, bodies: Sequence[bytes | None] | None = None) -> Taken:
-        return await self.keeper.take([each.envelope for each in records], bodies or [None] * len(records))
+    async def take(
+        self, *records: SignedRecord, bodies: Sequence[bytes | None] | None = None, source: str = ""
+    ) -> Taken:
+        envelopes = [each.envelope for each in records]
+        return await self.keeper.take(envelopes, bodies or [None] * len(records), source=source)
 
     async def heads(self, key: str) -> set[Link]:
         return {

@@ -5,6 +5,7 @@
     held       what waits to be judged              logs       what the next record of a log has to follow
     frontier   what is held, as a value             descent    where two frontiers differ
     resolvers  what is shown of several versions    states     values that merge
+    lookups    what a batch has to know of          room       what waits for the one before it
 
     keeper     takes batches, and keeps what they come to       scribe     writes this node's own records
     manager    what is told to whom                             session    one type, from one peer
@@ -22,10 +23,10 @@
     exporting  records to files, and from them                  export_rows the queries behind that
     written    where a node's logs end, and ended               announcing what is told as events
     quotas     how much a member may have here                  usage_rows the jobs that count it
-    unplaced   what waits for the record before it              verifying  a batch ahead of the one that is taken
-    entries    what programs read                               erasures   obeys what founders approved to be erased
+    verifying  a batch ahead of the one that is taken           entries    what programs read
+    erasures   obeys what founders approved to be erased
     sync_types an application's own stores                      sync_store what such a store is
     feed       gives one what has changed                       feed_rows  the jobs behind that
 
-The first ten, `leases`, `shares`, `quotas`, `unplaced` and `export` are rules: no I/O.
+The first twelve, `leases`, `shares`, `quotas` and `export` are rules: no I/O.
 """

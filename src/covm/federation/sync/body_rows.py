@@ -122,6 +122,8 @@ def put_bodies(
         )
         if done.rowcount:
             kept.append(each)
+    if kept:
+        tables.save_last_judgement(tx, judged + len(kept))
     usage_rows.count(tx, usage_rows.of_bodies(kept))
     return kept
 

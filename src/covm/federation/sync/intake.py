@@ -14,10 +14,20 @@ from covm.federation.identity.authors import Beginning
 from covm.federation.identity.branches import Spot
 from covm.federation.identity.verdicts import Status
 from covm.federation.sync.heads import Node, newly_superseded
-from covm.federation.sync.held import MAX_HELD, Held, builds_on
-from covm.federation.sync.judging import MAX_AHEAD_MS, Authority, Facts, Known, eraser, is_one_too_many, is_open, judge
+from covm.federation.sync.held import Held, builds_on
+from covm.federation.sync.judging import (
+    Authority,
+    Facts,
+    Known,
+    counts_from,
+    eraser,
+    is_one_too_many,
+    is_open,
+    judge,
+    waits_for,
+)
 from covm.federation.sync.logs import Ended, Log, Logs, Reach
-from covm.federation.sync.plan import Arrived, Plan, Room, Row
+from covm.federation.sync.plan import Arrived, Plan, Row
 from covm.federation.sync.quotas import BEHIND, Batch
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.record import RecordHeader, SignedRecord, log_id
@@ -37,12 +47,16 @@ class Intake:
         authority: Authority,
         quota: Batch,
         now_ms: int,
+        waiting: Iterable[Arrived] = (),
     ) -> None:
-        """`known` is what was looked up, `heads` how many its keys have; what is known of held records goes before."""
+        """`known` is what was looked up, `heads` how many its keys have; `waiting` are held records among these."""
         self.plan = Plan(declined=quota.declined, unfit=quota.unfit)
         self.quota = quota
         self._logs = logs
         self._held = held
+        self._waiting = {each.record.id: each for each in waiting}
+        self._awaited = 0
+        """Parents of what is planned, at most as many as are awaited then."""
         self._reach = reach
         self._authority = authority
         self._now_ms = now_ms
@@ -53,18 +67,18 @@ class Intake:
         """By type and key."""
         self._erases: dict[_native.Link, list[_native.Link]] = {}
         """By what they erase."""
-        self._awaiting: dict[_native.Link, list[_native.Link]] = {}
+        self._awaiting: dict[_native.Link, dict[_native.Link, None]] = {}
         self._begun: dict[tuple[_native.Link, int], Beginning] = {}
         self._heads = heads
         """Of keys, before this."""
         self._known_heads: Counter[tuple[str, str]] = Counter()
         """Those of them that are known."""
         for each in known:
-            self._add(held.known.get(each.id, each))
+            self._add(each)
             self._known_heads[each.type, each.key] += each.counts and not each.superseded
 
-    def take(self, arrived: Iterable[Arrived], room: Room) -> Plan:
-        """Gives each its place and judges it, and what has waited for it in the room."""
+    def take(self, arrived: Iterable[Arrived]) -> Plan:
+        """Gives each its place and judges it, and what has waited for it."""
         pending, unplaced = deque(arrived), dict[_native.Link, list[Arrived]]()
         while pending:
             each = pending.popleft()
@@ -79,8 +93,7 @@ class Intake:
                 unplaced.setdefault(header.prev, []).append(each)  # type: ignore[arg-type]
             elif (placed := self._place(each, log, found)) is not None:
                 self._judge(placed)
-                if room or unplaced:
-                    pending += [*room.get(each.record.id, ()), *unplaced.pop(each.record.id, ())]
+                pending += unplaced.pop(each.record.id, ()) if unplaced else ()
         self.plan.unplaced += [each for waiting_for in unplaced.values() for each in waiting_for]
         return self.plan
 
@@ -91,7 +104,7 @@ class Intake:
             log = self._draft(self._log_of(each.record.body))
             self._reach.note(known.id, known.log, known.spot)
             row = Row(each, log, known, Ended(None, 0), is_new=False)
-            row.verdict, seq = judge(each.record, self._facts(row), self._authority, self._reach, self._now_ms)
+            seq = self._verdict(row)
             changed = known.judged(each.record.body.op, row.verdict, seq)
             if changed == known:
                 continue
@@ -112,14 +125,17 @@ class Intake:
     def again(self, records: Iterable[_native.Link]) -> Plan:
         """Judges held records once more: what was not known may be known now."""
         for each in records:
-            if not self._known[each].is_judged:
+            if each in self._waiting and not self._known[each].is_judged:
                 self._judge(self._row_of(each))
         return self.plan
 
     def log(self, type_name: str, author: str, incarnation: Incarnation) -> Log:
         """A log as this plan leaves it; an empty one where there is none."""
         link = log_id(type_name, author, incarnation)
-        return self.plan.logs.get(link) or self._logs.get(link) or Log(type_name, author, incarnation)
+        return self._there(link) or Log(type_name, author, incarnation)
+
+    def _there(self, log: _native.Link) -> Log | None:
+        return self.plan.logs.get(log) or self._logs.get(log)
 
     def spot_of(self, record: _native.Link) -> Spot:
         """Where a known record stands."""
@@ -132,8 +148,7 @@ class Intake:
 
     def author_of(self, known: Known) -> str:
         """Whose log a record stands in."""
-        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
-        return log.author if log is not None else ""
+        return log.author if (log := self._there(known.log)) is not None else ""
 
     def told(self) -> Plan:
         """The plan, with what follows from all of it: once it is complete."""
@@ -173,7 +188,7 @@ class Intake:
 
     def owner_of(self, known: Known) -> str | None:
         """Who may erase a record; None while that is not known."""
-        log = self.plan.logs.get(known.log) or self._logs.get(known.log)
+        log = self._there(known.log)
         return None if log is None else self._authority.owner(log.first(known.spot.branch))
 
     # --- a place
@@ -186,8 +201,7 @@ class Intake:
         if not self._has_room(header, before):
             self.plan.postponed.add(log.link)
             return None
-        begins_branch = spot is None or log.branches[spot.branch].tip_seq != spot.seq
-        is_fork = begins_branch and len(log.branches) > 0
+        is_fork = len(log.branches) > 0 and (spot is None or log.branches[spot.branch].tip_seq != spot.seq)
         if is_fork and len(log.branches) >= MAX_TIPS:
             self.plan.refused.append((arrived, "its log was forked too often to be followed"))
             return None
@@ -214,6 +228,7 @@ class Intake:
         )
         row = self.plan.rows[record.id] = Row(arrived, log, known, before, is_new=True)
         self._add(known)
+        self._awaited += len(known.parents)
         self._close(known)
         self._reach.note(record.id, log.link, place)
         if known.superseded:
@@ -229,16 +244,17 @@ class Intake:
 
         What need not wait is always taken, and of what is missing something never has to: so those that wait get on.
         """
-        if len(self._held) + len(self.plan.rows) < MAX_HELD:
+        if self._held.has_room(len(self.plan.rows), self._awaited + len(header.parents)):
             return True
-        planned = sum(row.is_new and row.is_held for row in self.plan.rows.values())
+        planned = [row.awaited for row in self.plan.rows.values() if row.is_new and row.is_held]
+        missing = sum(place.id not in self._known for place in header.parents)
         would_wait = (
             before.identity_seq is None
-            or header.hlc.time_ms > self._now_ms + MAX_AHEAD_MS
-            or any(place.id not in self._known for place in header.parents)
+            or counts_from(header, self._now_ms) is not None
+            or missing > 0
             or not self._authority.knows(header.auth)
         )
-        return not would_wait or len(self._held) + planned < MAX_HELD
+        return not would_wait or self._held.has_room(len(planned), sum(map(len, planned)) + missing)
 
     def _before(self, header: RecordHeader, log: Log) -> tuple[Spot | None, Ended] | str | None:
         """Where the record before it stands, and its end; None when it is not here, a text when it cannot be that."""
@@ -249,13 +265,9 @@ class Intake:
             if known.log != log.link or known.spot.seq + 1 != header.seq:
                 return "the record that it names before it stands elsewhere"
             return known.spot, Ended(known.hlc, known.identity_seq)
-        for index in range(len(log.branches)):
-            branch = log.branches[index]
-            if branch.tip == header.prev:
-                if branch.tip_seq + 1 != header.seq:
-                    return "the record that it names before it has another number"
-                return Spot(index, branch.tip_seq), log.ends[index]
-        return None
+        if (ended := log.ended_with(header.prev)) is not None and ended[0].seq + 1 != header.seq:
+            return "the record that it names before it has another number"
+        return ended
 
     # --- a judgement
 
@@ -267,8 +279,8 @@ class Intake:
         pending, is_news = deque([row]), row.is_new
         while pending:
             each = pending.popleft()
-            record, was = each.arrived.record, self._known[each.known.id]
-            each.verdict, seq = judge(record, self._facts(each), self._authority, self._reach, self._now_ms)
+            was = self._known[each.known.id]
+            record, seq = each.arrived.record, self._verdict(each)
             known = was.judged(record.body.op, each.verdict, seq)
             self._change(known)
             log = each.log = self._draft(each.log)
@@ -285,26 +297,26 @@ class Intake:
                 pending += [self._row_of(one) for one in self._awaited_by(known.id) if not self._known[one].is_judged]
             is_news = False
 
+    def _verdict(self, row: Row) -> int | None:
+        """Judges a record, and notes what it waits for; the number of an identity entry up to it."""
+        facts, record = self._facts(row), row.arrived.record
+        row.verdict, seq = judge(record, facts, self._authority, self._reach, self._now_ms)
+        if row.is_held:
+            row.awaited, row.from_ms = waits_for(record.body, facts), counts_from(record.body, self._now_ms)
+        return seq
+
     def _facts(self, row: Row) -> Facts:
-        header, known = row.arrived.record.body, row.known
-        before = row.before
+        header, known, before = row.arrived.record.body, row.known, row.before
         if header.prev is not None and (there := self._known.get(header.prev)) is not None:
             before = Ended(there.hlc, there.identity_seq)
-        return Facts(
-            known.spot,
-            row.log.branches,
-            before.hlc,
-            before.identity_seq,
-            self._beginning(known, row.log),
-            {each: there for each in known.parents if (there := self._known.get(each)) is not None},
-            known.is_aside,
-        )
+        begun, branches = self._beginning(known, row.log), row.log.branches
+        parents = {each: there for each in known.parents if (there := self._known.get(each)) is not None}
+        return Facts(known.spot, branches, before.hlc, before.identity_seq, begun, parents, known.is_aside)
 
     def _beginning(self, known: Known, log: Log) -> Beginning:
         """What a record's log is bound to. Every record asks, and there are few logs."""
         key = known.log, log.branches.root_of(known.spot.branch)
-        begun = self._begun.get(key)
-        if begun is None:
+        if (begun := self._begun.get(key)) is None:
             begun = self._begun[key] = self._authority.beginning(log.first(known.spot.branch))
         return begun
 
@@ -324,8 +336,7 @@ class Intake:
         """What lies behind a record that counts, or that one that counts has reached."""
 
         def get(record: _native.Link) -> Node | None:
-            known = self._known.get(record)
-            if known is None or (known.type, known.key) != (by.type, by.key):
+            if (known := self._known.get(record)) is None or (known.type, known.key) != (by.type, by.key):
                 return None
             return Node(known.id, known.parents, known.counts, known.superseded)
 
@@ -348,32 +359,30 @@ class Intake:
             row.known = known
 
     def _await(self, record: SignedRecord) -> None:
-        if record.id in self._held.records:
+        if record.id in self._held:
             return
         for awaited in builds_on(record.body):
-            waiting_for = self._awaiting.setdefault(awaited, [])
-            if record.id not in waiting_for:
-                waiting_for.append(record.id)
+            self._awaiting.setdefault(awaited, {})[record.id] = None
 
     def _is_reached(self, header: RecordHeader, record: _native.Link) -> bool:
         """Whether what counts has reached a record before it came: through a held one that is based on it."""
-        based_on_it = [self._known[each] for each in self._awaited_by(record)]
-        return any(
-            each.superseded and record in each.parents and (each.type, each.key) == (header.type, header.key)
-            for each in based_on_it
+        if not self._awaiting and not len(self._held):
+            return False
+        key, based_on_it = (header.type, header.key), (self._known[each] for each in self._awaited_by(record))
+        return self._held.is_reached(record, key) or any(
+            each.superseded and record in each.parents and (each.type, each.key) == key for each in based_on_it
         )
 
     def _awaited_by(self, record: _native.Link) -> Sequence[_native.Link]:
-        """Held records that build on this one."""
-        if not self._awaiting and not self._held.records:
+        """Held records that build on this one, of those that were looked up."""
+        if not self._awaiting and not len(self._held):
             return ()
-        return [*self._awaiting.get(record, ()), *self._held.awaited_by(record)]
+        return [*self._awaiting.get(record, ()), *filter(self._waiting.__contains__, self._held.awaited_by(record))]
 
     def _row_of(self, record: _native.Link) -> Row:
         """The row of a record that is held: planned already, or written before."""
-        row = self.plan.rows.get(record)
-        if row is None:
-            arrived, known = self._held.records[record], self._known[record]
+        if (row := self.plan.rows.get(record)) is None:
+            arrived, known = self._waiting[record], self._known[record]
             log = self._draft(self._log_of(arrived.record.body))
             row = self.plan.rows[record] = Row(arrived, log, known, Ended(None, 0), is_new=False)
             self._reach.note(record, known.log, known.spot)
@@ -385,8 +394,7 @@ class Intake:
     def _draft(self, log: Log) -> Log:
         """The log as this plan may change it."""
         link = log.link
-        draft = self.plan.logs.get(link)
-        if draft is None:
+        if (draft := self.plan.logs.get(link)) is None:
             draft = self.plan.logs[link] = log.copy()
             self._reach.branches[link] = draft.branches
         return draft

@@ -158,11 +158,23 @@ def judge(record: SignedRecord, facts: Facts, authority: Authority, cuts: Within
         return Judgement(waiting("what it is based on is not here yet", *missing), seq)
     if verdict.status is Status.WAITING:
         return Judgement(verdict, seq)
-    if header.hlc.time_ms > now_ms + MAX_AHEAD_MS:
+    if counts_from(header, now_ms) is not None:
         return Judgement(_EARLY, seq)
     if verdict.holds and (why := _problem(header, facts, authority.rule(header.type))) is not None:
         return Judgement(void(why), seq)
     return Judgement(verdict, seq)
+
+
+def waits_for(header: RecordHeader, facts: Facts) -> tuple[_native.Link, ...]:
+    """Records without news of which the verdict stays waiting: parents that are not here, and the record before it."""
+    missing = dict.fromkeys(place.id for place in header.parents if place.id not in facts.parents)
+    return (*missing, header.prev) if header.prev is not None and facts.identity_seq is None else tuple(missing)
+
+
+def counts_from(header: RecordHeader, now_ms: int) -> int | None:
+    """From when a record's clock lets it count; None for one that need not wait for that."""
+    from_ms = header.hlc.time_ms - MAX_AHEAD_MS
+    return from_ms if from_ms > now_ms else None
 
 
 def _problem(header: RecordHeader, facts: Facts, rule: TypeRule) -> str | None:

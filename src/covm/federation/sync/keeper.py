@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,15 +21,16 @@ from covm.federation.counters import Counters
 from covm.federation.offload import Offload
 from covm.federation.store.interface import Store
 from covm.federation.sync import body_rows, plan_rows, rows, usage_rows
-from covm.federation.sync.held import Held, builds_on
+from covm.federation.sync.held import Held, Waiting
 from covm.federation.sync.intake import Intake
 from covm.federation.sync.judging import Authority
 from covm.federation.sync.logs import End, Log, Logs, Reach
+from covm.federation.sync.lookups import MAX_NAMED, in_parts, lookup_for
 from covm.federation.sync.plan import Arrived, Plan
 from covm.federation.sync.quotas import Batch, Quotas, Usage
+from covm.federation.sync.room import Room
 from covm.federation.sync.taken import Taken, taken_of
-from covm.federation.sync.unplaced import Unplaced
-from covm.federation.sync.verifying import MAX_BATCH, Verifying
+from covm.federation.sync.verifying import MAX_BATCH, Verifying, sound_ones
 from covm.federation.wire.record import RecordHeader
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Keeper:
         self._clock = clock
         self._counters = counters
         self._held = Held()
-        self._room = Unplaced()
+        self._room = Room()
         self._ends: dict[_native.Link, End] = {}
         self._listed: frozenset[_native.Link] = frozenset()
         self._judged = 0
@@ -85,7 +87,7 @@ class Keeper:
         if self._is_uncertain:
             # Behind the writes before it, also one that is under way still.
             self._know(*await self.store.write(_load))
-            self._room.clear()
+            self._room = Room()
             names = self.logs.types()
             self.tell(Taken(keys=frozenset((name, "") for name in names), recounted=frozenset(names)))
 
@@ -97,9 +99,7 @@ class Keeper:
         self.logs = Logs(loaded.logs, loaded.void)
         self.quotas.know(usage, self.logs)
         self._judged = loaded.judged
-        self._held = Held()
-        for arrived, known in loaded.held:
-            self._held.add(arrived, known)
+        self._held = Held(loaded.held)
         self._is_uncertain = False
 
     @property
@@ -117,19 +117,20 @@ class Keeper:
         envelopes: Sequence[bytes],
         bodies: Sequence[bytes | None],
         accepts: Callable[[RecordHeader], bool] = lambda _header: True,
+        source: str = "",
     ) -> Taken:
         """Verifies records of anybody, and keeps what has its place. Raises `StoreError`; some may be kept by then.
 
-        `accepts` says whether a record is one of those that were asked for.
+        `accepts` says whether a record is one of those that were asked for, `source` who brings them.
         """
-        return await self.take_verified(self.verifying(envelopes, bodies), accepts)
+        return await self.take_verified(self.verifying(envelopes, bodies), accepts, source)
 
     def verifying(self, envelopes: Sequence[bytes], bodies: Sequence[bytes | None]) -> Verifying:
         """Begins to verify what is to be taken soon."""
         return Verifying(envelopes, bodies, self.federation, self._offload)
 
     async def take_verified(
-        self, verifying: Verifying, accepts: Callable[[RecordHeader], bool] = lambda _header: True
+        self, verifying: Verifying, accepts: Callable[[RecordHeader], bool], source: str = ""
     ) -> Taken:
         """As `take`, of what is being verified already."""
         total, sound = Taken(), 0
@@ -137,9 +138,8 @@ class Keeper:
             async for batch in verifying.batches():
                 arrived = [each for each in batch if accepts(each.record.body)]
                 sound += len(arrived)
-                async with self.turn:
-                    taken = await self._take(arrived)
-                total = total.and_(taken)
+                for some in in_parts(arrived):
+                    total = total.and_(await self._take_all(some, source))
         finally:
             verifying.cancel()
         if malformed := verifying.count - sound:
@@ -147,26 +147,52 @@ class Keeper:
         return total._replace(malformed=malformed)
 
     async def again(self) -> None:
-        """Judges what is held once more: somebody has become known, or time has passed. Raises `StoreError`."""
+        """Judges what is held and may be judged by now: time has passed. Raises `StoreError`."""
         async with self.turn:
             await self.settle()
-            if self._held:
-                intake = self.intake(await self._look_up(self._held.records.values()))
-                intake.again(list(self._held.records))
-                await self.keep(intake.told())
+        await self._look_again(self._held.due(self._clock.now_ms()))
 
-    async def _take(self, arrived: Sequence[Arrived]) -> Taken:
+    async def _look_again(self, records: Iterable[_native.Link]) -> Taken:
+        """Judges held records once more, and those whose last awaited one has come; others take turns with it."""
+        total, pending = Taken(), dict.fromkeys(records)
+        while pending or self._held.ready:
+            async with self.turn:
+                await self.settle()
+                first = list(islice(chain(self._held.ready, pending), MAX_BATCH))
+                some = self._held.some(first, MAX_NAMED)
+                for each in some or first:
+                    pending.pop(each, None)
+                    self._held.ready.pop(each, None)
+                waiting = await self.store.read(lambda tx: rows.headers(tx, some))  # noqa: B023
+                intake = self.intake(await self._look_up(waiting), waiting)
+                intake.again(some)
+                total = total.and_(await self.keep(intake.told()))
+        return total
+
+    async def _take_all(self, arrived: Sequence[Arrived], source: str) -> Taken:
+        """Takes some, and what has waited for them, some at a time; others take turns with it."""
+        async with self.turn:
+            total = await self._take(arrived, source)
+        while self._room.ready:
+            ready = self._room.next(MAX_BATCH)
+            envelopes, bodies = [each.envelope for each in ready], [each.body for each in ready]
+            for some in in_parts(await self._offload.run(partial(sound_ones, envelopes, bodies, self.federation))):
+                async with self.turn:
+                    total = total.and_(await self._take(some, source))
+        return total.and_(await self._look_again(()))
+
+    async def _take(self, arrived: Sequence[Arrived], source: str) -> Taken:
         await self.settle()
-        coming = [*arrived, *self._room]
-        coming += self._held.behind(each.record.id for each in coming)
+        behind = self._held.behind((each.record.id for each in arrived), MAX_NAMED)
+        waiting = await self.store.read(lambda tx: rows.headers(tx, behind)) if behind else []
+        coming = [*arrived, *waiting]
         known = await self._look_up(coming)
         # Behind the look-up: who may what may have changed meanwhile, and a new log is not judged again for that.
         for each in coming:
             if each.record.body.prev is None:
                 self._listed |= {place.id for place in self.authority.ends(each.record.body)}
-        intake = self.intake(known)
-        plan = intake.take(arrived, self._room.behind())
-        self._room.add(plan.unplaced)
+        intake = self.intake(known, waiting)
+        self._room.put(intake.take(arrived).unplaced, source, self._clock.monotonic_s())
         return await self.keep(intake.told())
 
     async def reconsider(self) -> None:
@@ -180,7 +206,7 @@ class Keeper:
         for log in list(self.logs):
             if self._basis(log) != log.basis:
                 await self._rejudge(log)
-        await self.again()
+        await self._look_again(self._held.idle())
 
     async def _rejudge(self, log: Log) -> None:
         """Page by page, in the order of the log. Should it be interrupted, the basis says that it is not done."""
@@ -209,9 +235,10 @@ class Keeper:
                 await self.keep(plan)
                 if plan.recount:
                     self._is_uncertain = True
-                    held, self._held = await self.store.read(rows.load_held), Held()
-                    for each, known in held:
-                        self._held.add(each, known)
+                    of_keys = self._held.of_keys(plan.recount)
+                    reached = await self.store.read(lambda tx: rows.superseded(tx, of_keys))  # noqa: B023
+                    self._held.supersede(of_keys, superseded=False)
+                    self._held.supersede(reached)
                     self._is_uncertain = False
             if is_last:
                 return
@@ -234,14 +261,14 @@ class Keeper:
 
     # --- with the turn
 
-    def intake(self, found: rows.Found) -> Intake:
-        """A plan to begin, with what was looked up."""
+    def intake(self, found: rows.Found, waiting: Iterable[Arrived] = ()) -> Intake:
+        """A plan to begin, with what was looked up; with held records that may be judged by it."""
         reach, quota, now_ms = (
             Reach(self._listed, self._ends.items()),
             Batch(self.quotas, self.logs),
             self._clock.now_ms(),
         )
-        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, quota, now_ms)
+        return Intake(self.logs, self._held, found.known, found.heads, reach, self.authority, quota, now_ms, waiting)
 
     async def look_up(
         self,
@@ -255,28 +282,8 @@ class Keeper:
 
     async def _look_up(self, coming: Iterable[Arrived]) -> rows.Found:
         """What there is to know before these are judged."""
-        ids, keys, logs = dict[_native.Link, None](), dict[tuple[str, str], None](), dict[_native.Link, None]()
-        fresh: set[_native.Link] = set()
-        targets: dict[_native.Link, tuple[str, str] | None] = {}
-        followed: set[_native.Link | None] = set()
-        for each in coming:
-            header = each.record.body
-            targets[each.record.id] = header.type, header.key  # what erases it may have come before it
-            if header.target is not None:
-                targets.setdefault(header.target)
-                ids[header.target] = None
-            keys[header.type, header.key] = None
-            logs[header.log] = None
-            # The second that follows an end of a log forks it: what it follows is the end no more by then.
-            is_first = header.prev is None or header.prev in fresh or header.prev not in followed
-            followed.add(header.prev)
-            if is_first and self.logs.goes_on(header, fresh):
-                fresh.add(each.record.id)
-                ids.update((place.id, None) for place in header.parents if place.id not in fresh)
-            else:
-                ids[each.record.id] = None
-                ids.update(dict.fromkeys(builds_on(header)))
-        return await self.look_up(ids, keys, logs, targets)
+        it = lookup_for(coming, self.logs)
+        return await self.store.read(lambda tx: rows.look_up(tx, it.ids, it.keys, it.logs, it.targets, it.forks))
 
     async def keep(self, plan: Plan) -> Taken:
         """Writes a plan and takes it over. Raises `StoreError`, with nothing taken over."""
@@ -327,14 +334,8 @@ class Keeper:
         async with self.turn:
             await self.settle()
             fitting = self.quotas.with_room(arrived)
-            put = partial(
-                body_rows.put_bodies,
-                arrived=fitting,
-                judged=self._judged,
-                now_ms=self._clock.now_ms(),
-                is_given=is_given,
-            )
-            kept = await self.amend(put, self._judged + len(fitting))
+            put = partial(body_rows.put_bodies, arrived=fitting, now_ms=self._clock.now_ms(), is_given=is_given)
+            kept = await self.amend(partial(put, judged=self._judged), self._judged + len(fitting))
             self.count(usage_rows.of_bodies(kept))
             if kept:
                 keys = frozenset((each.record.body.type, each.record.body.key) for each in kept)
@@ -376,18 +377,21 @@ class Keeper:
 
     def _take_over(self, plan: Plan) -> None:
         for link, row in plan.rows.items():
-            self._room.remove(link)
+            self._room.ready.pop(link, None)
+            if row.is_new:
+                self._room.came(link)
             if link in self._listed:
                 self._ends[link] = End(row.known.log, row.known.spot)
+            if row.is_new or row.known.identity_seq is not None:
+                self._held.news(link)
+        for link, row in plan.rows.items():
             if row.is_held:
-                self._held.add(row.arrived, row.known)
+                known = row.known
+                waiting = Waiting(known.type, known.key, row.awaited, len(known.parents), row.from_ms, known.superseded)
+                self._held.put(link, waiting)
             else:
                 self._held.remove(link)
-        known = self._held.known
-        for link in plan.superseded & known.keys():
-            known[link] = known[link]._replace(superseded=True)
-        for link in plan.closed.keys() & known.keys():
-            known[link] = known[link]._replace(closers=plan.closed[link])
+        self._held.supersede(plan.superseded)
 
 
 def _load(tx: Transaction) -> tuple[rows.Loaded, usage_rows.Changes]:

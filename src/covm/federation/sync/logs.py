@@ -89,6 +89,13 @@ class Log:
         branch = self.branches[index]
         return Spot(index, branch.tip_seq), branch.tip, self.ends[index]
 
+    def ended_with(self, record: _native.Link) -> tuple[Spot, Ended] | None:
+        """Where a record stands that is the last of a branch, and the end of that; None where it is of none."""
+        for index in range(len(self.branches)):
+            if self.branches[index].tip == record:
+                return Spot(index, self.branches[index].tip_seq), self.ends[index]
+        return None
+
     def first(self, branch: int) -> First:
         """What the first record behind a branch says of its log."""
         return First(self.link, self.author, self.firsts[self.branches.root_of(branch)])
@@ -184,7 +191,7 @@ class Logs:
         log = self._logs.get(header.log)
         if log is None:
             return header.prev is None
-        return any(log.branches[index].tip == header.prev for index in range(len(log.branches)))
+        return header.prev is not None and log.ended_with(header.prev) is not None
 
     def commit(self, changed: Iterable[Log], void: Mapping[str, int] = MappingProxyType({})) -> None:
         """Takes over what is on disk now; `void` says by how many the void ones of a type are more, or fewer."""

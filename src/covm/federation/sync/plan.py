@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from covm.federation.store.interface import Job
 
 _UNJUDGED: Final = waiting("it is not judged yet")
-
-Room = Mapping[_native.Link, Sequence["Arrived"]]
-"""Records without a place, by the record that each of them follows."""
 
 
 class Arrived(NamedTuple):
@@ -43,6 +39,10 @@ class Row:
     is_new: bool
     """Whether it is written for the first time."""
     verdict: Verdict = _UNJUDGED
+    awaited: tuple[_native.Link, ...] = ()
+    """As `Waiting.awaited`, where it waits."""
+    from_ms: int | None = None
+    """As `Waiting.from_ms`, where it waits."""
 
     @property
     def is_held(self) -> bool:

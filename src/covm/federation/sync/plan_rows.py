@@ -115,6 +115,8 @@ def write(tx: Transaction, plan: Plan, judged: int, now_ms: int) -> Kept:
         for (name, key), is_conflict in conflicts.items()
         if _note_conflict(tx, types[name], key, is_conflict=is_conflict, now_ms=now_ms)
     ]
+    if plan.judged:
+        tables.save_last_judgement(tx, judged + len(plan.judged))
     for job in plan.also:
         job(tx)
     return Kept(numbers, changed, unseen, usage)
@@ -174,6 +176,7 @@ def erase(tx: Transaction, erased: Mapping[_native.Link, _native.Link | None], j
             query = "UPDATE covm_records SET judged = :judged WHERE id = :id AND judged IS NOT NULL"
             tx.execute(query, {"id": record.bytes, "judged": number})
             changed.add(record)
+    tables.save_last_judgement(tx, judged + len(erased))
     usage_rows.count(tx, freed)
     return Erased(changed, freed)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from covm import _native
 from covm.federation.identity.branches import Branch, Branches, Spot
 from covm.federation.sync import tables
+from covm.federation.sync.held import Waiting
 from covm.federation.sync.judging import Known
 from covm.federation.sync.logs import Ended, Log
 from covm.federation.sync.plan import Arrived
@@ -39,11 +40,13 @@ _COUNTED: Final = (
     "r.state = 1 AND r.op < 2 AND r.superseded = 0 GROUP BY r.key"
 )
 
+_CLOSED: Final = "r.closers NOT IN ('', '-')"
+
 _STANDS: Final = (
-    "(r.op <> 2 AND (r.state <> 2 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
+    "(r.op <> 2 AND (r.state = 1 AND r.superseded = 0 OR r.closers = '' OR (r.closers <> '-' AND EXISTS "
     "(SELECT 1 FROM covm_record_branches b WHERE b.log_id = r.log_id AND b.branch = 1))))"
 )
-"""What may be a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
+"""What is a head, or open: in a log that was forked also what is closed, maybe on another branch alone."""
 
 ASIDE: Final = "-"
 """The closers of what never was open."""
@@ -55,22 +58,16 @@ class Loaded(NamedTuple):
     """What a node knows again at its start."""
 
     logs: list[Log]
-    held: list[tuple[Arrived, Known]]
+    held: list[tuple[_native.Link, Waiting]]
     judged: int
-    """The highest number of a judgement."""
+    """The number of the last judgement."""
     void: dict[str, int]
     """By type, how many records are void."""
 
 
 def load(tx: Transaction) -> Loaded:
     """Everything that is kept in memory: all but the records."""
-    judged = tx.execute("SELECT max(judged) FROM covm_records").scalar() or 0
-    # One that was judged last may be held again: its number is not given to another.
-    told = tx.execute("SELECT max(told) FROM covm_records").scalar() or 0
-    # A number that an agreement has, no other judgement may get: what has it was there by then.
-    agreed = tx.execute("SELECT max(judged) FROM covm_record_agreements").scalar() or 0
-    void = dict(tx.execute(_VOID).all())
-    return Loaded(load_logs(tx), load_held(tx), max(judged, told, agreed), void)
+    return Loaded(load_logs(tx), load_held(tx), tables.last_judgement(tx), dict(tx.execute(_VOID).all()))
 
 
 def load_logs(tx: Transaction) -> list[Log]:
@@ -94,11 +91,42 @@ def load_logs(tx: Transaction) -> list[Log]:
     return list(logs.values())
 
 
-def load_held(tx: Transaction) -> list[tuple[Arrived, Known]]:
-    """The records that wait to be judged."""
-    held = list(_known(tx, "WHERE r.state = 0 ORDER BY r.number", {}))
-    arrived = {each.record.id: each for each in find(tx, [known.id for known in held])}
-    return [(arrived[known.id], known) for known in held if known.id in arrived]
+def load_held(tx: Transaction) -> list[tuple[_native.Link, Waiting]]:
+    """The records that wait to be judged. Those that wait for no record are to be looked at again soon."""
+    numbers = tx.execute("SELECT number FROM covm_records WHERE state = 0 ORDER BY number").scalars()
+    held: dict[_native.Link, Waiting] = {}
+    unknown: dict[_native.Link, None] = {}
+    """Where what a record, or one before it, was written by is not here."""
+    for names, values in in_lists("n", numbers):
+        known = list(_known(tx, f"WHERE r.number IN ({names})", values))
+        unknown.update((each.id, None) for each in known if each.identity_seq is None)
+        missing = lacking(tx, list({parent: None for each in known for parent in each.parents}))
+        for each in known:
+            awaited = dict.fromkeys(parent for parent in each.parents if parent in missing)
+            held[each.id] = Waiting(each.type, each.key, tuple(awaited), len(each.parents), 0, each.superseded)
+    listed = list(unknown)
+    for start in range(0, len(listed), AT_ONCE):
+        for record, _ in headers(tx, listed[start : start + AT_ONCE]):
+            if (prev := record.body.prev) in unknown:
+                held[record.id].awaited += (prev,)
+    return list(held.items())
+
+
+def headers(tx: Transaction, ids: Sequence[_native.Link]) -> list[Arrived]:
+    """Records by their ids, without their bodies; those that are not here are left out."""
+    rows: list[tuple[bytes, None]] = []
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        rows += tx.execute(f"SELECT envelope, NULL FROM covm_records WHERE id IN ({names})", values).all()  # noqa: S608
+    return _arrived(rows)
+
+
+def superseded(tx: Transaction, ids: Sequence[_native.Link]) -> set[_native.Link]:
+    """Those of these records that what counts has reached."""
+    found: set[_native.Link] = set()
+    for names, values in in_lists("i", [each.bytes for each in ids]):
+        query = f"SELECT id FROM covm_records WHERE superseded = 1 AND id IN ({names})"  # noqa: S608 - own names
+        found.update(_native.Link(bytes(each)) for each in tx.execute(query, values).scalars())
+    return found
 
 
 def all_of(branches: Branches) -> list[Branch]:
@@ -119,11 +147,13 @@ def look_up(
     keys: Iterable[tuple[str, str]],
     logs: Iterable[_native.Link] = (),
     targets: Mapping[_native.Link, tuple[str, str] | None] = MappingProxyType({}),
+    forks: Mapping[_native.Link, tuple[_native.Link, _native.Link | None]] = MappingProxyType({}),
 ) -> Found:
     """What is here of these records, and of the keys (with their types) what stands in these logs.
 
-    What stands there is open, or not superseded and not void. Of other logs a key may have thousands of heads: they are
-    counted alone.
+    What stands there is open, or a head. Of other logs a key may have thousands of heads: they are counted alone.
+    `forks` are records that may fork one of the logs, each with that and what it follows: where one does, what is
+    closed comes too, for behind what it follows it may have been open.
 
     With the void ones among the records come their parents, as far as they have not been superseded; with those that
     erase others these; and what erases the same, or one of the `targets` (with their types and keys, where they may
@@ -153,6 +183,14 @@ def look_up(
         found.update((each.id, each) for each in fresh)
         walked.update(wanted_ids)
         wanted_ids = [each for each in dict.fromkeys(behind) if each not in walked]
+    forked = {
+        log.bytes: None for each, (log, prev) in forks.items() if each not in found and (prev is None or prev in found)
+    }
+    for name, wanted in by_type.items() if forked else ():
+        for names, values in in_lists("k", wanted):
+            for links, bound in in_lists("l", list(forked)):
+                where = f"WHERE t.name = :type AND r.key IN ({names}) AND l.log IN ({links}) AND {_CLOSED}"
+                found.update((each.id, each) for each in _known(tx, where, {"type": name, **values, **bound}))
     _look_up_erased(tx, found, targets)
     return Found(list(found.values()), heads)
 

@@ -251,7 +251,7 @@ class Scribe:
             raise QuotaExceeded(*full)
         intake.quota.promise(record.id)
         unsealed[record.id] = data
-        intake.take([Arrived(record, body)], {})
+        intake.take([Arrived(record, body)])
         row = intake.plan.rows[record.id]
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.

@@ -270,7 +270,7 @@ class Session:
         if not response.records:
             return False
         taken = await self._keeper.take_verified(
-            verifying, lambda header: header.type == self.type and header.log in logs
+            verifying, lambda header: header.type == self.type and header.log in logs, self._asker.peer
         )
         if taken.placed:
             self._brought(self._asker.peer, logs)

@@ -8,11 +8,15 @@ covm_sync_cursors   how far applications' own stores are      covm_sync_failures
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from covm.federation.store.schema import RowId, metadata
+from covm.federation.store.tables import get_meta, put_meta
+
+if TYPE_CHECKING:
+    from covm.federation.store.interface import Transaction
 
 HELD: Final = 0
 """It has its place, and waits to be judged."""
@@ -171,6 +175,20 @@ failures: Final = Table(
 )
 """Keys that the store of a sync type did not take; they are handed over again."""
 
+_LAST_JUDGEMENT: Final = "last_judgement"
+"""The number of the last judgement, as text: no number is given twice, also where what had it is judged anew."""
+
+
+def last_judgement(tx: Transaction) -> int:
+    """The number of the last judgement; 0 before the first."""
+    return int(get_meta(tx, _LAST_JUDGEMENT) or b"0")
+
+
+def save_last_judgement(tx: Transaction, number: int) -> None:
+    """Keeps it, in the transaction that writes what has it."""
+    put_meta(tx, _LAST_JUDGEMENT, str(number).encode())
+
+
 __all__ = [
     "DELETE",
     "ERASE",
@@ -183,7 +201,9 @@ __all__ = [
     "conflicts",
     "cursors",
     "failures",
+    "last_judgement",
     "logs",
     "records",
+    "save_last_judgement",
     "types",
 ]
