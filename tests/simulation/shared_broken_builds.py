@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.simulation.broken_builds import Broken
 
-from covm.federation.sync import collection, plan_rows
+from covm.federation.sync import plan_rows
 from covm.federation.sync.bodies import Bodies
 from covm.federation.sync.fetching import Fetcher
 from covm.federation.sync.keeper import Keeper
@@ -59,7 +59,7 @@ def shows_what_arrived_last(patch: pytest.MonkeyPatch) -> None:
         )
 
     patch.setattr(Resolvers, "resolve", by_arrival)
-    patch.setattr(collection, "_by_clock", lambda row: 0)
+    patch.setattr("covm.federation.sync.reading.by_clock", lambda row: 0)
 
 
 def takes_a_later_clock_for_a_later_version(patch: pytest.MonkeyPatch) -> None:
