@@ -1,7 +1,7 @@
 """A bare network node for test_nat: takes commands as lines of JSON, says what comes of them and what happens.
 
-It admits whoever says HELLO. `send` keeps sending numbered frames to a peer, on one stream after another when one has
-moved; the receiver checks that none is missing and none out of its turn.
+It admits whoever says HELLO. `send` keeps sending numbered frames to a peer once that is admitted, on one stream after
+another when one has moved; the receiver checks that none is missing and none out of its turn.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ from covm.federation.network import interface as net
 from covm.federation.network.libp2p import Libp2pNetwork
 from covm.federation.network.ways import Traversal
 
-MOVED = "moved to a direct connection"
-SHOWN = (net.ConnectionOpened, net.ConnectionClosed, net.HolePunched, net.ReservationChanged, net.PeerAdmitted)
+SHOWN = (
+    net.ConnectionOpened,
+    net.ConnectionClosed,
+    net.PeerAdmitted,
+    net.HolePunched,
+    net.ReservationChanged,
+    net.ReachabilityChanged,
+    net.ExternalAddressChanged,
+)
 FRAME_PAD = bytes(500)
 AT_ONCE = 16
 PACE_S = 0.005
@@ -36,7 +43,7 @@ class Node:
         self.network = network
         self.received = 0
         self.wrong: str | None = None
-        self.stream: int | None = None
+        self.admitted: set[str] = set()
         self.changed = asyncio.Event()
         self.ended: dict[int, str] = {}
 
@@ -49,6 +56,8 @@ class Node:
             elif isinstance(event, net.StreamClosed):
                 self.ended[event.stream] = event.reason
             elif isinstance(event, SHOWN):
+                if isinstance(event, net.PeerAdmitted):
+                    self.admitted.add(event.peer)
                 say(event=type(event).__name__, **asdict(event))
         self.changed.set()
 
@@ -61,7 +70,9 @@ class Node:
             self.received += 1
 
     async def send(self, peer: str) -> None:
-        """Sends for ever."""
+        """Sends for ever, from the moment on in which the peer is admitted: before anything better can have opened."""
+        while peer not in self.admitted:
+            await self.something()
         number, stream = 0, await self.network.open_stream(peer, net.DIRECT_PROTOCOL)
         while True:
             if (reason := self.ended.get(stream)) is not None:
@@ -76,8 +87,12 @@ class Node:
                 number += AT_ONCE
                 await asyncio.sleep(PACE_S)
             else:
-                self.changed.clear()
-                await self.changed.wait()
+                await self.something()
+
+    async def something(self) -> None:
+        """Waits until something has happened."""
+        self.changed.clear()
+        await self.changed.wait()
 
     async def obey(self, do: str, *words: Any) -> Any:
         match do:
@@ -87,8 +102,7 @@ class Node:
                 return await self.network.dial(*words)
             case "received":
                 while self.received < words[0] and self.wrong is None:
-                    self.changed.clear()
-                    await self.changed.wait()
+                    await self.something()
                 return {"received": self.received, "wrong": self.wrong}
         raise ValueError(do)
 

@@ -80,12 +80,12 @@ async def three(net: Internet, transport: str) -> AsyncIterator[tuple[Node, Node
         nodes.append(mill := await Node.start(net.homes[0], transport, "auto", "relay_client", "dcutr"))
         nodes.append(farm := await Node.start(net.homes[1], transport, "auto", "relay_client", "dcutr"))
         through = await mill.does("reserve", f"/ip4/{PUBLIC_IP}/{TRANSPORTS[transport]}/p2p/{relay.peer}")
+        await farm.does("send", mill.peer)
         assert await farm.does("dial", mill.peer, [through]) == mill.peer
         for one, other in ((mill, farm), (farm, mill)):
             opened = await one.hears_of("ConnectionOpened", peer=other.peer)
             assert (opened["relayed"], opened["relay"]) == (True, relay.peer)
             await one.hears_of("PeerAdmitted", peer=other.peer, connection=opened["connection"])
-        await farm.does("send", mill.peer)
         yield relay, mill, farm
     finally:
         for node in nodes:
@@ -125,3 +125,21 @@ async def test_behind_routers_that_draw_ports_it_stays_relayed_and_says_why(tran
                 assert punched["connection"] is None
                 assert "198.51.100." in punched["reason"], punched
             await some_more_arrive(mill)
+
+
+@pytest.mark.namespaces
+async def test_a_node_behind_a_router_learns_that_it_is_private_and_that_the_router_opens_no_port() -> None:
+    with internet() as net:
+        nodes: list[Node] = []
+        try:
+            nodes.append(public := await Node.start(net.public, "tcp", "public", "autonat"))
+            nodes.append(home := await Node.start(net.homes[0], "tcp", "auto", "autonat", "upnp"))
+            await home.does("dial", public.peer, [f"/ip4/{PUBLIC_IP}/{TRANSPORTS['tcp']}/p2p/{public.peer}"])
+            told = await home.hears_of("ExternalAddressChanged", source="autonat")
+            assert (told["address"], told["state"]) == ("/ip4/198.51.100.2/tcp/4001", "unreachable")
+            await home.hears_of("ReachabilityChanged", reachability="private")
+            told = await home.hears_of("ExternalAddressChanged", source="upnp")
+            assert (told["address"], told["state"]) == ("", "unreachable")
+        finally:
+            for node in nodes:
+                await node.stop()

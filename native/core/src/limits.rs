@@ -284,7 +284,7 @@ pub const PORT_FREE_DEADLINE: Duration = Duration::from_secs(5);
 pub const RELAY_RESERVATIONS: usize = 128;
 
 /// Of one peer: one on each of its connections.
-pub const RELAY_RESERVATIONS_PER_PEER: usize = CONNECTIONS_PER_PEER as usize;
+pub const RELAY_RESERVATIONS_PER_PEER: usize = 4;
 
 /// How long a reservation lasts; its holder renews it before, and a holder that vanished is forgotten then.
 pub const RELAY_RESERVATION_DURATION: Duration = Duration::from_secs(3600);
@@ -318,8 +318,11 @@ pub const JOIN_RELAY_DEADLINE: Duration = Duration::from_secs(60);
 /// Relays at which we keep a reservation at once: some, so that one may die.
 pub const RESERVATIONS: usize = 4;
 
+/// A relay whose reservations have to be renewed faster than this costs more than it helps: ours last an hour.
+pub const RENEWAL_LEAST: Duration = Duration::from_secs(60);
+
 /// Commands that wait for a relay to serve us: as many as may be dialling.
-pub const WAITING_FOR_RELAYS: usize = PENDING_OUTBOUND as usize;
+pub const WAITING_FOR_RELAYS: usize = 64;
 
 /// How long they wait: to connect to the relay, to join it and to hear from identify what it offers.
 pub const RELAY_READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -370,6 +373,9 @@ mod tests {
         const { assert!(PENALTY_DECAY > 0.0 && PENALTY_DECAY < 1.0) };
         const { assert!(JOIN_DEADLINE.as_secs() < JOIN_TALK_DEADLINE.as_secs()) };
         const { assert!(JOIN_TALK_DEADLINE.as_secs() < JOIN_RELAY_DEADLINE.as_secs()) };
+        const { assert!(RELAY_RESERVATIONS_PER_PEER == CONNECTIONS_PER_PEER as usize) };
+        const { assert!(WAITING_FOR_RELAYS == PENDING_OUTBOUND as usize) };
+        const { assert!(RENEWAL_LEAST.as_secs() * 10 < RELAY_RESERVATION_DURATION.as_secs()) };
     }
 
     #[test]

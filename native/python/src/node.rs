@@ -300,6 +300,8 @@ impl Node {
         stats.set_item("gossip_send_failures", gauges.gossip_send_failures.load(Relaxed))?;
         stats.set_item("connections", gauges.connections.load(Relaxed))?;
         stats.set_item("admitted_peers", gauges.admitted_peers.load(Relaxed))?;
+        stats.set_item("relay_circuits", gauges.relay_circuits.load(Relaxed))?;
+        stats.set_item("relay_denied", gauges.relay_denied.load(Relaxed))?;
         Ok(stats)
     }
 

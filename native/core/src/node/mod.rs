@@ -68,6 +68,10 @@ pub struct Gauges {
     pub gossip_unverified_dropped: AtomicU64,
     pub gossip_send_failures: AtomicU64,
     pub commands: AtomicUsize,
+    /// Circuits that our relay carries.
+    pub relay_circuits: AtomicU64,
+    /// Circuits and places that it has denied.
+    pub relay_denied: AtomicU64,
 }
 
 /// The owner's handle of a running node. Dropping it ends the node.

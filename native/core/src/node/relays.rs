@@ -5,7 +5,7 @@
 //! itself until its connection closes. It is dropped by closing that connection: libp2p panics on an answer that comes
 //! after the listener is gone, and when it asks to renew is the relay's to say.
 
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -60,8 +60,10 @@ pub(super) struct Reservation {
     address: Multiaddr,
     /// The command that waits for the relay's answer.
     asked: Option<CommandId>,
-    /// The owner does not want it any more.
-    dropped: bool,
+    /// When the relay accepted or renewed it last.
+    since: Instant,
+    /// Why we do not want it any more.
+    dropped: Option<&'static str>,
 }
 
 /// A command that waits for a relay to offer its service.
@@ -82,6 +84,11 @@ pub(super) enum ThroughRelay {
 fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let (address, relay) = addresses::split_relay(address)?;
     Some((relay?, address))
+}
+
+/// Whether a relay asks for renewals at a rate that no honest one does.
+fn is_hasty(last: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(last) < limits::RENEWAL_LEAST
 }
 
 impl Driver {
@@ -155,7 +162,8 @@ impl Driver {
                 match self.swarm.listen_on(address.clone()) {
                     Ok(listener) => {
                         let asked = Some(id);
-                        self.reservations.push(Reservation { listener, relay, address, asked, dropped: false });
+                        let since = Instant::now();
+                        self.reservations.push(Reservation { listener, relay, address, asked, since, dropped: None });
                     }
                     Err(error) => self.fail(id, Failure::new(FailureCode::Relay, dials::transport_text(&error))),
                 }
@@ -206,7 +214,7 @@ impl Driver {
 
     pub(super) fn drop_reservation(&mut self, id: CommandId, relay: PeerId) {
         if let Some(known) = self.reservations.iter_mut().find(|known| known.relay == relay) {
-            known.dropped = true;
+            known.dropped = Some("it was dropped here");
             self.close_direct(relay);
         }
         self.give_up_relay(relay, "the reservation was dropped");
@@ -227,18 +235,22 @@ impl Driver {
         let Some(known) = self.reservations.iter_mut().find(|known| known.relay == *relay) else {
             return;
         };
-        if known.dropped {
-            return self.close_direct(*relay);
-        }
-        let state = if let Some(id) = known.asked.take() {
+        let state = if let Some(id) = known.asked.take_if(|_| known.dropped.is_none()) {
             let result = Ok(Outcome::Addresses(vec![known.address.clone()]));
             self.queue.push(Event::Done { id, result });
             ReservationState::Accepted
         } else if *renewal {
+            if is_hasty(known.since, Instant::now()) {
+                known.dropped = Some("the relay would have it renewed without a pause");
+            }
             ReservationState::Renewed
         } else {
-            return;
+            ReservationState::Accepted
         };
+        known.since = Instant::now();
+        if known.dropped.is_some() {
+            return self.close_direct(*relay);
+        }
         self.queue.push(Event::Reservation { relay: *relay, state, reason: String::new() });
     }
 
@@ -249,7 +261,7 @@ impl Driver {
         };
         let known = self.reservations.swap_remove(position);
         let why = match reason {
-            _ if known.dropped => "it was dropped here".to_owned(),
+            _ if known.dropped.is_some() => known.dropped.unwrap_or_default().to_owned(),
             Ok(()) => "the connection to the relay has ended".to_owned(),
             Err(error) => dials::innermost(error),
         };
@@ -263,6 +275,19 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// What goes through our relay, for the owner's statistics.
+    pub(super) fn on_relay(&self, event: &relay::Event) {
+        let circuits = &self.gauges.relay_circuits;
+        match event {
+            relay::Event::CircuitReqAccepted { .. } => circuits.fetch_add(1, Ordering::Relaxed),
+            relay::Event::CircuitClosed { .. } => circuits.fetch_sub(1, Ordering::Relaxed),
+            relay::Event::CircuitReqDenied { .. } | relay::Event::ReservationReqDenied { .. } => {
+                self.gauges.relay_denied.fetch_add(1, Ordering::Relaxed)
+            }
+            _ => 0,
+        };
     }
 
     pub(super) fn allow_relay(&mut self, id: CommandId, peer: PeerId, circuits: u32, lasts: Duration) {
@@ -310,5 +335,17 @@ impl Driver {
             // It may have closed, or joined, in between.
             let _ = self.swarm.behaviour_mut().join.carry(*id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_wants_renewals_without_a_pause_is_hasty_and_an_hourly_one_is_not() {
+        let last = Instant::now();
+        assert!(is_hasty(last, last + Duration::from_secs(1)));
+        assert!(!is_hasty(last, last + limits::RELAY_RESERVATION_DURATION * 3 / 4));
     }
 }

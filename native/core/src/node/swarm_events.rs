@@ -60,6 +60,7 @@ impl Driver {
             BehaviourEvent::Gate(GuardedEvent::Kademlia(event)) => self.on_kademlia(event),
             BehaviourEvent::Gate(GuardedEvent::Dcutr(event)) => self.on_punch(event),
             BehaviourEvent::Gate(GuardedEvent::Autonat(event)) => self.on_autonat_server(event),
+            BehaviourEvent::Relay(event) => self.on_relay(&event),
             BehaviourEvent::RelayClient(event) => self.on_relay_client(&event),
             BehaviourEvent::Autonat(event) => self.on_autonat(event),
             BehaviourEvent::Upnp(event) => self.on_upnp(event),

@@ -1,7 +1,10 @@
 //! Members behind a relay.
 
+use std::sync::atomic::Ordering;
+
 use covm_core::{
     event::{Event, FailureCode, ReservationState},
+    limits,
     node::Reachability,
 };
 
@@ -39,6 +42,7 @@ async fn two_members_that_know_a_relay_alone_talk_through_it() {
         let stream = open(&mut b, pa).await;
         send(&mut b, stream, 0, 1000).await;
         assert!(receive(&mut a, 1000).await.into_iter().eq(0..1000));
+        assert_eq!(r.node.gauges().relay_circuits.load(Ordering::Relaxed), 1);
         r.stop().await;
         let lost = reservation(&mut a).await;
         assert_eq!(lost.0, ReservationState::Lost, "{}", lost.1);
@@ -96,6 +100,20 @@ async fn a_reservation_is_made_once_and_can_be_given_back() {
     assert_eq!(reservation(&mut a).await.0, ReservationState::Accepted);
     assert_eq!(reservation(&mut a).await, (ReservationState::Lost, "it was dropped here".into()));
     reserve(&mut a, &mut r, &at).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_reserves_at_some_relays_and_no_more() {
+    let _on = defended().await;
+    let mut a = member(2, |_| {});
+    let mut relays = Vec::new();
+    for seed in 10..10 + limits::RESERVATIONS as u8 {
+        let (mut r, at) = relay(seed).await;
+        reserve(&mut a, &mut r, &at).await.unwrap();
+        relays.push(r);
+    }
+    let (mut one_more, at) = relay(9).await;
+    assert_eq!(reserve(&mut a, &mut one_more, &at).await, Err(FailureCode::Relay));
 }
 
 #[tokio::test]

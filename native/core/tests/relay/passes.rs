@@ -1,6 +1,6 @@
 //! A joiner whose only way to its inviter leads through a relay.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use covm_core::{
     Multiaddr, PeerId,
@@ -63,6 +63,7 @@ async fn a_pass_leads_to_the_inviter_and_shows_nothing_else() {
         assert_eq!(joiner.result(place).await, Err(FailureCode::Relay));
     })
     .await;
+    assert_eq!(r.node.gauges().relay_denied.load(Ordering::Relaxed), 2);
 }
 
 #[cfg(feature = "switches")]
