@@ -1,6 +1,6 @@
 //! Identify, believed only from admitted peers in what they say of us.
 //!
-//! Every peer tells which address it sees us at, a stranger too, and may tell another each minute. AutoNAT's client tests
+//! Every peer tells which address it sees us at, a stranger too, and may say another each time. AutoNAT's client tests
 //! each of these candidates and forgets none; DCUtR offers the newest to whoever punches a hole. So what a connection says
 //! waits here until its peer is admitted ([`Observed::trust`]), and of new addresses only so many pass in time.
 
@@ -62,6 +62,8 @@ impl Candidates {
 #[derive(Debug, Default)]
 struct Said {
     trusted: bool,
+    /// Its other end sees a relay, not us.
+    relayed: bool,
     held: Vec<Multiaddr>,
 }
 
@@ -111,7 +113,8 @@ impl Observed {
     }
 
     fn on_candidate(&mut self, address: Multiaddr) {
-        let Some(said) = self.speaking.and_then(|id| self.connections.get_mut(&id)) else {
+        let said = self.speaking.and_then(|id| self.connections.get_mut(&id));
+        let Some(said) = said.filter(|said| !said.relayed) else {
             return;
         };
         if said.trusted {
@@ -169,7 +172,8 @@ impl NetworkBehaviour for Observed {
     fn on_swarm_event(&mut self, event: FromSwarm) {
         match &event {
             FromSwarm::ConnectionEstablished(event) => {
-                self.connections.insert(event.connection_id, Said::default());
+                let relayed = event.endpoint.is_relayed();
+                self.connections.insert(event.connection_id, Said { relayed, ..Said::default() });
             }
             FromSwarm::ConnectionClosed(event) => {
                 self.connections.remove(&event.connection_id);

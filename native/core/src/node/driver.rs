@@ -96,8 +96,8 @@ pub(super) struct Driver {
     pub penalties: HashMap<PeerId, f64>,
     pub reach: Reach,
     pub relay_access: RelayAccess,
-    /// Peers that offer us their relay, as identify shows.
-    pub serving: HashSet<PeerId>,
+    /// Connections on which a peer offers us its relay, as identify shows.
+    pub serving: HashMap<ConnectionId, PeerId>,
     pub waiting: Vec<Waiting>,
     pub reservations: Vec<Reservation>,
     /// Why the last attempt to punch a hole to a peer failed.

@@ -5,7 +5,7 @@
 //! outlives its swarm a little); only then is the end told.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr, UdpSocket},
     num::NonZeroU8,
     panic::AssertUnwindSafe,
@@ -116,7 +116,7 @@ async fn live(
         penalties: HashMap::new(),
         reach: Reach::default(),
         relay_access,
-        serving: HashSet::new(),
+        serving: HashMap::new(),
         waiting: Vec::new(),
         reservations: Vec::new(),
         punch_failures: HashMap::new(),

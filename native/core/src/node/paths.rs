@@ -110,7 +110,7 @@ impl Driver {
         }
     }
 
-    /// The connection by which a peer's address was tested has no other purpose.
+    /// The connection by which a peer's address was tested has no other purpose, unless it is the only direct one.
     pub(super) fn on_autonat_server(&mut self, event: DiallerEvent<autonat::v2::server::Event>) {
         let DiallerEvent::Inner(autonat::v2::server::Event { client, tested_addr, .. }) = event else {
             return;
@@ -118,7 +118,10 @@ impl Driver {
         let inner = self.swarm.behaviour().gate.inner();
         let dialled = inner.autonat.as_ref().map(|server| server.dialled(&client, &tested_addr)).unwrap_or_default();
         for id in dialled {
-            self.swarm.close_connection(id);
+            let mut others = self.connections.iter().filter(|(other, known)| **other != id && known.peer == client);
+            if others.any(|(_, known)| known.open && !known.path.relayed) {
+                self.swarm.close_connection(id);
+            }
         }
     }
 }

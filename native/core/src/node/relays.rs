@@ -12,7 +12,7 @@ use libp2p::{
     core::transport::ListenerId,
     multiaddr::Protocol,
     relay,
-    swarm::{ConnectionId, dial_opts::DialOpts},
+    swarm::{ConnectionId, DialError, dial_opts::DialOpts},
 };
 use tokio::time::Instant;
 
@@ -80,6 +80,12 @@ pub(super) enum ThroughRelay {
     Dial { peer: PeerId, addresses: Vec<Multiaddr> },
 }
 
+impl Waiting {
+    fn reserves(&self) -> bool {
+        matches!(self.work, ThroughRelay::Reserve(_))
+    }
+}
+
 /// The relay of an address that leads through one, and where it is.
 fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let (address, relay) = addresses::split_relay(address)?;
@@ -109,12 +115,12 @@ impl Driver {
         if addresses::is_relayed(address) || address.is_empty() {
             return Err("a relay is reached at an address of its own: give that, with no relay in it".into());
         }
-        let asking = self.waiting.iter().filter(|one| matches!(one.work, ThroughRelay::Reserve(_)));
-        let mut known = self.reservations.iter().map(|one| one.relay).chain(asking.map(|one| one.relay));
-        if known.any(|known| known == relay) {
+        let asking = self.waiting.iter().filter(|one| one.reserves()).map(|one| one.relay);
+        let known: Vec<_> = self.reservations.iter().map(|one| one.relay).chain(asking).collect();
+        if known.contains(&relay) {
             return Err("there is a reservation at this relay, or it has been asked for one".into());
         }
-        if self.reservations.len() >= limits::RESERVATIONS {
+        if known.len() >= limits::RESERVATIONS {
             return Err(format!("there are {} reservations already: drop one first", limits::RESERVATIONS));
         }
         Ok(())
@@ -141,17 +147,20 @@ impl Driver {
 
     /// Does it now if the relay serves us, and otherwise connects to the relay and waits.
     fn when_served(&mut self, id: CommandId, relay: PeerId, at: &Multiaddr, work: ThroughRelay) {
-        if self.serving.contains(&relay) {
+        if self.serving.values().any(|serving| *serving == relay) {
             return self.go_through(id, relay, work);
         }
         if self.waiting.len() >= limits::WAITING_FOR_RELAYS {
             let text = format!("{} commands wait for relays already", limits::WAITING_FOR_RELAYS);
             return self.fail(id, Failure::new(FailureCode::Relay, text));
         }
+        let dialled = self.swarm.dial(DialOpts::peer_id(relay).addresses(vec![at.clone()]).build());
         self.waiting.push(Waiting { id, relay, until: Instant::now() + limits::RELAY_READY_DEADLINE, work });
-        self.carry_ours(relay);
-        // Without an effect if it is connected or being dialled; then it is only a matter of time.
-        let _ = self.swarm.dial(DialOpts::peer_id(relay).addresses(vec![at.clone()]).build());
+        match dialled {
+            // It is connected or being dialled: then it is only a matter of time.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.carry_ours(relay),
+            Err(error) => self.give_up_relay(relay, &dials::in_words(&error)),
+        }
     }
 
     fn go_through(&mut self, id: CommandId, relay: PeerId, work: ThroughRelay) {
@@ -171,13 +180,13 @@ impl Driver {
         }
     }
 
-    /// What identify shows of a peer: whether it is a relay that serves us.
-    pub(super) fn on_protocols(&mut self, peer: PeerId, serves: bool) {
+    /// What identify shows of a connection's other end: whether it is a relay that serves us there.
+    pub(super) fn on_protocols(&mut self, connection: ConnectionId, peer: PeerId, serves: bool) {
         if !serves {
-            self.serving.remove(&peer);
+            self.serving.remove(&connection);
             return;
         }
-        self.serving.insert(peer);
+        self.serving.insert(connection, peer);
         let (ready, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.relay == peer);
         self.waiting = waiting;
         for Waiting { id, relay, work, .. } in ready {
@@ -187,9 +196,17 @@ impl Driver {
 
     /// A relay that is waited for cannot be had.
     pub(super) fn give_up_relay(&mut self, relay: PeerId, why: &str) {
-        let (lost, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.relay == relay);
+        self.give_up(|one| one.relay == relay, why);
+    }
+
+    fn give_up(&mut self, which: impl Fn(&Waiting) -> bool, why: &str) {
+        let (lost, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(which);
         self.waiting = waiting;
-        self.fail_waiting(lost, why);
+        for Waiting { id, relay, .. } in lost {
+            let mut failure = Failure::new(FailureCode::Relay, format!("the relay {relay} cannot be used: {why}"));
+            failure.details = vec![(relay.to_string(), why.to_owned())];
+            self.fail(id, failure);
+        }
     }
 
     /// When the next of what waits has waited long enough.
@@ -199,17 +216,7 @@ impl Driver {
 
     pub(super) fn end_waits(&mut self) {
         let now = Instant::now();
-        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.until <= now);
-        self.waiting = waiting;
-        self.fail_waiting(late, "it is connected, and does not offer its service: it is no relay, or not for us");
-    }
-
-    fn fail_waiting(&self, lost: Vec<Waiting>, why: &str) {
-        for Waiting { id, relay, .. } in lost {
-            let mut failure = Failure::new(FailureCode::Relay, format!("the relay {relay} cannot be used: {why}"));
-            failure.details = vec![(relay.to_string(), why.to_owned())];
-            self.fail(id, failure);
-        }
+        self.give_up(|one| one.until <= now, "it did not offer its service in time: it is no relay, or not for us");
     }
 
     pub(super) fn drop_reservation(&mut self, id: CommandId, relay: PeerId) {
@@ -217,7 +224,7 @@ impl Driver {
             known.dropped = Some("it was dropped here");
             self.close_direct(relay);
         }
-        self.give_up_relay(relay, "the reservation was dropped");
+        self.give_up(|one| one.relay == relay && one.reserves(), "the reservation was dropped");
         self.done(id, Outcome::Nothing);
     }
 

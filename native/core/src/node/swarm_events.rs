@@ -49,7 +49,8 @@ impl Driver {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.on_protocols(connection_id, peer_id, info.protocols.contains(&relay::HOP_PROTOCOL_NAME));
                 self.on_identified(peer_id, info);
             }
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
@@ -90,6 +91,7 @@ impl Driver {
     }
 
     fn on_closed(&mut self, id: ConnectionId, peer: PeerId, reason: String, remaining: u32) {
+        self.serving.remove(&id);
         let was_open = self.connections.remove(&id).is_some_and(|connection| connection.open);
         if was_open && !self.is_open(&peer) {
             self.relay_access.set_admitted(peer, false);
@@ -99,7 +101,6 @@ impl Driver {
         }
         if remaining == 0 {
             self.identified.remove(&peer);
-            self.serving.remove(&peer);
             self.give_up_relay(peer, &reason);
         }
         self.gauge();
@@ -116,8 +117,6 @@ impl Driver {
         self.identified.insert(peer, known.clone());
         self.tell_kademlia(peer);
         let agent: String = info.agent_version.chars().take(limits::AGENT_CHARS).collect();
-        let serves = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
-        self.on_protocols(peer, serves);
         let protocols = info.protocols.iter().take(limits::PROTOCOLS_PER_PEER);
         self.queue.push(Event::Identified {
             peer,

@@ -143,6 +143,12 @@ impl Owner {
         }
     }
 
+    /// What has come so far is of no interest.
+    pub fn forget(&mut self) {
+        self.pump();
+        self.seen.clear();
+    }
+
     /// Identify has shown what the peer speaks.
     pub async fn identified(&mut self, peer: PeerId) {
         self.take(|event| matches!(event, Event::Identified { peer: who, .. } if *who == peer).then_some(())).await;

@@ -62,6 +62,29 @@ async fn reserving_connects_and_joins_first() {
 }
 
 #[tokio::test]
+async fn a_second_connection_to_a_relay_that_serves_on_the_first_changes_nothing() {
+    let _on = defended().await;
+    let (mut r, at) = relay(1).await;
+    let mut a = member(2, |_| {});
+    join(&mut a, &mut r, &at).await;
+    let through = reserve(&mut a, &mut r, &at).await.unwrap();
+    let mut b = member(3, |_| {});
+    join(&mut b, &mut r, &at).await;
+    let shown = |event: &Event| match event {
+        Event::Identified { protocols, .. } => protocols.iter().any(|name| name.ends_with("/hop")).then_some(()),
+        _ => None,
+    };
+    b.take(shown).await;
+    b.forget();
+    // Not answered on the second, the relay shows no service there.
+    r.admits = false;
+    let id = b.node.dial(Some(r.peer()), vec![at]).unwrap();
+    b.result(id).await.unwrap();
+    b.identified(r.peer()).await;
+    meet(&mut b, &mut a, &through).await;
+}
+
+#[tokio::test]
 async fn whoever_is_not_admitted_gets_no_place() {
     let _on = defended().await;
     let (mut r, at) = relay(1).await;
@@ -135,6 +158,9 @@ async fn what_cannot_be_reserved_or_dialled_says_why() {
         let id = on.node.reserve(r.peer(), odd).unwrap();
         assert_eq!(on.result(id).await, Err(FailureCode::Relay));
     }
+    on.node.block(r.peer()).unwrap();
+    let id = on.node.reserve(r.peer(), at).unwrap();
+    assert_eq!(on.result(id).await, Err(FailureCode::Relay), "it is blocked here, and that is said at once");
     let id = on.node.dial(None, vec![through.clone()]).unwrap();
     assert_eq!(on.result(id).await, Err(FailureCode::Unreachable), "it does not say to whom");
     let id = on.node.listen(vec![through]).unwrap();

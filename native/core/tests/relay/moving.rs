@@ -1,6 +1,9 @@
 //! A direct connection beside a relayed one.
 
-use covm_core::{Multiaddr, event::Event};
+use covm_core::{
+    Multiaddr,
+    event::{AddressState, Event},
+};
 
 use crate::{
     meeting::{AT, join, meet, member, open, receive, relay, reserve, send},
@@ -75,6 +78,34 @@ async fn a_hole_is_punched_and_both_sides_hear_of_it() {
     let (by_a, by_b) = both(a.take(punched), b.take(punched)).await;
     assert_eq!([by_a, by_b], [(true, String::new()), (true, String::new())]);
     let stream = open(&mut b, a.peer()).await;
+    send(&mut b, stream, 0, 10).await;
+    assert_eq!(receive(&mut a, 10).await.len(), 10);
+}
+
+#[tokio::test]
+async fn the_connection_that_tested_an_address_stays_where_it_is_the_only_direct_one() {
+    let _on = defended().await;
+    let (mut r, at) = relay(1).await;
+    let [mut a, mut b] = [2, 3].map(|seed| member(seed, |config| config.autonat = true));
+    for member in [&mut a, &mut b] {
+        member.listen(AT).await;
+        join(member, &mut r, &at).await;
+        member.identified(r.peer()).await;
+    }
+    let through = reserve(&mut a, &mut r, &at).await.unwrap();
+    meet(&mut b, &mut a, &through).await;
+    let pa = a.peer();
+    let tested = |event: &Event| match event {
+        Event::ExternalAddress { state, detail, .. } => Some((*state, detail.clone())),
+        _ => None,
+    };
+    assert_eq!(a.beside(b.take(tested)).await, (AddressState::Confirmed, String::new()));
+    let left = |event: &Event| match event {
+        Event::Closed { peer, remaining, .. } if *peer == pa => Some(*remaining),
+        _ => None,
+    };
+    assert_eq!(a.beside(b.take(left)).await, 1, "the relayed one");
+    let stream = open(&mut b, pa).await;
     send(&mut b, stream, 0, 10).await;
     assert_eq!(receive(&mut a, 10).await.len(), 10);
 }
