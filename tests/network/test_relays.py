@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 from tests.network.join_side import LISTEN, Side
@@ -47,6 +48,11 @@ async def running(*all_of: tuple[Traversal, str]) -> AsyncIterator[list[Member]]
         yield members
 
 
+def _relays(side: Member) -> list[str | None]:
+    """Through whom its relayed connections go."""
+    return [event.relay for event in side.heard(net.ConnectionOpened) if event.relayed]
+
+
 async def test_a_place_at_a_relay_is_an_address_at_which_others_come_through() -> None:
     async with running((RELAY, "public"), (MEMBER, "auto"), (MEMBER, "auto")) as (relay, mill, farm):
         through = await mill.network.reserve(relay.network.addresses[0])
@@ -55,12 +61,9 @@ async def test_a_place_at_a_relay_is_an_address_at_which_others_come_through() -
         await until(lambda: through in mill.network.addresses, timeout=PATIENCE, what="the address to be known")
         assert await farm.network.dial(mill.network.peer_id, [through]) == mill.network.peer_id
 
-        def relayed(side: Member) -> list[str | None]:
-            return [event.relay for event in side.heard(net.ConnectionOpened) if event.relayed]
-
         for side in (mill, farm):
-            await until(lambda side=side: relayed(side), timeout=PATIENCE, what="a relayed connection")
-            assert relayed(side) == [relay.network.peer_id]
+            await until(partial(_relays, side), timeout=PATIENCE, what="a relayed connection")
+            assert _relays(side) == [relay.network.peer_id]
         await mill.network.drop_reservation(relay.network.peer_id)
         await until(lambda: mill.heard(net.ReservationChanged)[-1].state == "lost", timeout=PATIENCE, what="its loss")
         assert through not in mill.network.addresses
