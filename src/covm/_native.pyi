@@ -205,7 +205,7 @@ class Node:
     | `done` | command, result |
     | `error` | command, code, message, details: [(str, str)] |
     | `addresses` | [multiaddr] |
-    | `opened` | connection, peer, address, outbound |
+    | `opened` | connection, peer, address, outbound, relayed, relay or None |
     | `closed` | connection, peer, reason, remaining |
     | `hello` | connection, peer, hello: bytes, outbound: answer with `admit` or `refuse` in 5 s, 30 s after a `talk` |
     | `talked` | connection, peer, bytes: the peer says it before its answer |
@@ -224,12 +224,17 @@ class Node:
     | `identified` | peer, agent, [protocol], [multiaddr], observed multiaddr |
     | `discovered` | peer, [multiaddr], `mdns` or `kademlia` |
     | `ping` | peer, round trip in seconds |
+    | `reachability` | `unknown`, `public` or `private` |
+    | `external_address` | multiaddr or empty, source, state, detail: see below |
+    | `reservation` | relay, `accepted`, `renewed` or `lost`, reason |
+    | `hole_punch` | peer, connection or None, reason |
     | `failed` | reason: the node ended by itself, nothing follows |
 
+    The source of an external address is announced, autonat, upnp or relay, its state confirmed, expired or unreachable.
+
     Codes of `error`: unreachable, wrong_peer, invalid_address, limit, blocked, listen, not_connected, stream,
-    too_large, stopped. Commands raise NodeStopped after the end, ValueError for an address or peer id that is none, and
-    NodeBusy with 16,384 results
-    undrained, RuntimeError after a fork. Dropping the object ends the node.
+    too_large, relay, stopped. Commands raise NodeStopped after the end, ValueError for an address or peer id that is
+    none, and NodeBusy with 16,384 results undrained, RuntimeError after a fork. Dropping the object ends the node.
     """
 
     def __new__(
@@ -245,6 +250,11 @@ class Node:
         mdns: bool = False,
         reachability: str = "auto",
         max_connections: int = 50,
+        relay_server: bool = False,
+        relay_client: bool = False,
+        autonat: bool = False,
+        dcutr: bool = False,
+        upnp: bool = False,
     ) -> Self: ...
     @property
     def peer_id(self) -> str:
@@ -300,6 +310,17 @@ class Node:
         """Signs payloads on the core's threads. Result: the envelopes, in order."""
     def open(self, kind: str, envelopes: Sequence[bytes]) -> int:
         """Verifies envelopes on the core's threads. Result: (author, payload) or the reason, in order."""
+    def reserve(self, relay: str, address: str) -> int:
+        """Reserves a place at a relay, connecting first if need be. Result: the addresses through it, of which there is
+        one.
+        """
+    def drop_reservation(self, relay: str) -> int:
+        """Gives a reservation back, and closes the connection to the relay with it."""
+    def allow_relay(self, peer_id: str, circuits: int, seconds: float) -> int:
+        """Lets a stranger open so many circuits through our relay, for so long; 0 takes its pass away.
+
+        Raises ValueError for what is no length of time.
+        """
     def stats(self) -> dict[str, int]:
         """Figures that the node keeps about itself."""
     def stop(self) -> int:

@@ -99,6 +99,13 @@ def test_the_bad_address_in_a_list_is_named() -> None:
     assert "twice" in found["announce_addresses[1]"]
 
 
+def test_a_node_listens_at_its_own_addresses_and_may_announce_one_through_a_relay() -> None:
+    through = f"/ip4/192.0.2.1/tcp/9000/p2p/{PEER}/p2p-circuit"
+    found = problems(listen_addresses=[through], announce_addresses=[through])
+    assert found.keys() == {"listen_addresses[0]"}
+    assert "leads through a relay" in found["listen_addresses[0]"]
+
+
 def test_more_addresses_than_a_node_may_have_are_refused() -> None:
     many = [f"/ip4/192.0.2.1/tcp/{port}" for port in range(1, 100)]
     assert "at most 32" in problems(listen_addresses=many)["listen_addresses"]

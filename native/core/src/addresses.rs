@@ -14,7 +14,8 @@ pub struct ParsedAddress {
     pub peer: Option<PeerId>,
 }
 
-/// Reads a multiaddr: TCP, QUIC or WebSocket over an IP address or a DNS name, or a peer alone (`/p2p/<id>`).
+/// Reads a multiaddr: TCP, QUIC or WebSocket over an IP address or a DNS name, such an address of a relay and the way
+/// through it (`.../p2p/<relay>/p2p-circuit`), or a peer alone (`/p2p/<id>`).
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
@@ -48,7 +49,33 @@ pub fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) {
     }
 }
 
+/// Whether an address leads through a relay.
+#[must_use]
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay's own address and who it is, of an address that leads through one; without the relay's peer id where it
+/// names none.
+#[must_use]
+pub fn split_relay(address: &Multiaddr) -> Option<(Multiaddr, Option<PeerId>)> {
+    let before: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+    is_relayed(address).then(|| split_peer(before))
+}
+
 fn check_transport(address: &Multiaddr) -> Result<(), String> {
+    let Some((relay, named)) = split_relay(address) else {
+        return check_direct(address);
+    };
+    if address.iter().skip_while(|part| *part != Protocol::P2pCircuit).count() != 1 {
+        return Err("nothing but /p2p/<peer id> may follow /p2p-circuit".into());
+    }
+    let named = named.ok_or("it names no relay: /p2p/<relay's peer id> stands before /p2p-circuit")?;
+    check_peer(&named).map_err(|why| format!("the relay's peer id is wrong: {why}"))?;
+    check_direct(&relay).map_err(|why| format!("the relay's address is wrong: {why}"))
+}
+
+fn check_direct(address: &Multiaddr) -> Result<(), String> {
     let mut parts = address.iter();
     match parts.next() {
         Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => {}
@@ -107,6 +134,27 @@ mod tests {
             assert_eq!(named.transport.to_string(), text);
         }
         assert!(parse(&format!("/p2p/{peer}")).unwrap().transport.is_empty());
+    }
+
+    #[test]
+    fn the_way_through_a_relay_names_relay_and_peer() {
+        let [relay, peer] = [0, 1].map(|_| Keypair::generate_ed25519().public().to_peer_id());
+        let through = format!("/ip4/192.0.2.1/tcp/4001/p2p/{relay}/p2p-circuit");
+        let parsed = parse(&format!("{through}/p2p/{peer}")).unwrap();
+        assert_eq!((parsed.transport.to_string(), parsed.peer), (through.clone(), Some(peer)));
+        let direct = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+        assert_eq!(split_relay(&parsed.transport), Some((direct, Some(relay))));
+        assert!(is_relayed(&parsed.transport) && split_relay(&"/ip4/192.0.2.1/tcp/1".parse().unwrap()).is_none());
+        for (text, why) in [
+            ("/ip4/192.0.2.1/tcp/4001/p2p-circuit".to_owned(), "names no relay"),
+            (format!("/ip4/192.0.2.1/tcp/4001/p2p/{}/p2p-circuit", PeerId::random()), "relay's peer id"),
+            (format!("/tcp/4001/p2p/{relay}/p2p-circuit"), "relay's address"),
+            (format!("{through}/tcp/4001"), "may follow"),
+            (format!("{through}/p2p/{relay}/p2p-circuit"), "may follow"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub enum FailureCode {
     Stream,
     /// The message exceeds its limit.
     TooLarge,
+    /// A relay cannot be used, or does not want us.
+    Relay,
     /// The node is stopped.
     Stopped,
 }
@@ -62,6 +64,7 @@ impl FailureCode {
             Self::NotConnected => "not_connected",
             Self::Stream => "stream",
             Self::TooLarge => "too_large",
+            Self::Relay => "relay",
             Self::Stopped => "stopped",
         }
     }
@@ -118,6 +121,90 @@ impl HintSource {
     }
 }
 
+/// Who says that others can reach us at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSource {
+    /// The operator: it is announced, or the node is said to be public.
+    Announced,
+    /// A peer that has reached us there (AutoNAT v2).
+    Autonat,
+    /// The router, which has opened a port for us.
+    Upnp,
+    /// A relay at which we have a reservation.
+    Relay,
+}
+
+impl AddressSource {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Autonat => "autonat",
+            Self::Upnp => "upnp",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// What became of an address of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressState {
+    Confirmed,
+    /// It was confirmed and is no longer.
+    Expired,
+    /// It was tested and did not answer; without an address, none could be had from this source.
+    Unreachable,
+}
+
+impl AddressState {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Expired => "expired",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Whether others can connect to us without a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    Unknown,
+    Public,
+    Private,
+}
+
+impl Reached {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// What became of a place that we reserved at a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReservationState {
+    Accepted,
+    Renewed,
+    Lost,
+}
+
+impl ReservationState {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Renewed => "renewed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// What happened, in order.
 #[derive(Debug)]
 pub enum Event {
@@ -131,6 +218,9 @@ pub enum Event {
         peer: PeerId,
         address: Multiaddr,
         outbound: bool,
+        relayed: bool,
+        /// The relay between us, if there is one and it is known.
+        relay: Option<PeerId>,
     },
     Closed {
         connection: ConnectionId,
@@ -225,6 +315,27 @@ pub enum Event {
     Ping {
         peer: PeerId,
         round_trip: std::time::Duration,
+    },
+    /// Whether others can reach us has changed.
+    Reachability(Reached),
+    /// What became of an address at which others may reach us.
+    ExternalAddress {
+        address: Multiaddr,
+        source: AddressSource,
+        state: AddressState,
+        detail: String,
+    },
+    /// What became of a place at a relay.
+    Reservation {
+        relay: PeerId,
+        state: ReservationState,
+        reason: String,
+    },
+    /// A hole punch led to a connection that is open now, or an attempt failed, with the reason.
+    HolePunch {
+        peer: PeerId,
+        connection: Option<ConnectionId>,
+        reason: String,
     },
     /// The node ended by itself; nothing follows.
     Failed {

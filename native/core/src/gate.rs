@@ -4,7 +4,9 @@
 //! its handler accepts no protocol and the inner behaviour hears nothing of it. Admission happens on the living
 //! connection, in two phases, because handlers give up for good on a peer that refuses their protocol once (gossipsub
 //! does): first both sides accept ([`Listening`](Phase::Listening)), and only when each knows that of the other do
-//! they begin to speak ([`Open`](Phase::Open)). The way back is to close the connection.
+//! they begin to speak ([`Open`](Phase::Open)). The way back is to close the connection. A gate may know of
+//! [passes](Gate::with_passes): connections of a stranger that has one begin `Open`, as if there were no gate; only our
+//! [relay](crate::relay) stands behind such a gate, alone.
 //!
 //! What the inner behaviour sees:
 //!

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`node`] | the node: commands in, events out |
 //! | [`gate`], [`join`] | who is shown what: admission of each connection in two phases |
+//! | [`relay`], [`observed`] | whom our relay serves; whose word counts on where others see us |
 //! | [`streams`] | framed streams with byte credit both ways |
 //! | [`gossip`], [`verify`] | gossipsub as we use it; envelopes opened off the swarm's task |
 //! | [`envelope`], [`dagcbor`], [`keyfile`], [`did`] | signed bytes, their encoding, the key and its names |
@@ -25,8 +26,10 @@ pub mod join;
 pub mod keyfile;
 pub mod limits;
 pub mod node;
+pub mod observed;
 pub mod queue;
 pub mod records;
+pub mod relay;
 pub mod runtime;
 pub mod streams;
 pub mod switches;

@@ -71,6 +71,8 @@ defences! {
     FrameDeadline = "frame_deadline",
     /// A peer that was not admitted is shown nothing.
     Gate = "gate",
+    /// Our relay asks who may reserve and connect.
+    RelayAccess = "relay_access",
     /// Gossip is forwarded only after validation.
     GossipValidation = "gossip_validation",
 }

@@ -1,5 +1,6 @@
 //! Whole nodes over real sockets, as an owner in Rust sees them.
 
+#[expect(dead_code, reason = "this binary needs only a part of it")]
 mod owner;
 mod support;
 

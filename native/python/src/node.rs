@@ -3,6 +3,8 @@
 mod events;
 mod wake;
 
+use std::time::Duration;
+
 use covm_core::{
     PeerId, addresses,
     node::{CommandError, Node as CoreNode, NodeConfig, Reachability, Verdict},
@@ -84,7 +86,7 @@ fn reachability_of(text: &str) -> PyResult<Reachability> {
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (keypair, *, hello, agent, gossip_kind, stream_protocols, announce, kademlia = None, mdns = false, reachability = "auto", max_connections = 50))]
+    #[pyo3(signature = (keypair, *, hello, agent, gossip_kind, stream_protocols, announce, kademlia = None, mdns = false, reachability = "auto", max_connections = 50, relay_server = false, relay_client = false, autonat = false, dcutr = false, upnp = false))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
         py: Python<'_>,
@@ -98,6 +100,11 @@ impl Node {
         mdns: bool,
         reachability: &str,
         max_connections: u32,
+        relay_server: bool,
+        relay_client: bool,
+        autonat: bool,
+        dcutr: bool,
+        upnp: bool,
     ) -> PyResult<Self> {
         let config = NodeConfig {
             keypair: keypair.core().clone(),
@@ -110,6 +117,11 @@ impl Node {
             reachability: reachability_of(reachability)?,
             announce: transports(&announce)?,
             max_connections,
+            relay_server,
+            relay_client,
+            autonat,
+            dcutr,
+            upnp,
         };
         let (bell, ringer) = wake::bell()?;
         let core = py
@@ -255,6 +267,23 @@ impl Node {
         self.core.open(kind, copied(&envelopes)).map_err(refused)
     }
 
+    /// Reserves a place at a relay.
+    fn reserve(&self, relay: &str, address: &str) -> PyResult<u64> {
+        self.core.reserve(peer(relay)?, transport(address)?).map_err(refused)
+    }
+
+    /// Gives a reservation back.
+    fn drop_reservation(&self, relay: &str) -> PyResult<u64> {
+        self.core.drop_reservation(peer(relay)?).map_err(refused)
+    }
+
+    /// Lets a stranger open circuits through our relay.
+    fn allow_relay(&self, peer_id: &str, circuits: u32, seconds: f64) -> PyResult<u64> {
+        let lasts = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| PyValueError::new_err(format!("{seconds} seconds are no time that a pass could last")))?;
+        self.core.allow_relay(peer(peer_id)?, circuits, lasts).map_err(refused)
+    }
+
     /// Figures that the node keeps about itself.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         use std::sync::atomic::Ordering::Relaxed;
@@ -271,6 +300,8 @@ impl Node {
         stats.set_item("gossip_send_failures", gauges.gossip_send_failures.load(Relaxed))?;
         stats.set_item("connections", gauges.connections.load(Relaxed))?;
         stats.set_item("admitted_peers", gauges.admitted_peers.load(Relaxed))?;
+        stats.set_item("relay_circuits", gauges.relay_circuits.load(Relaxed))?;
+        stats.set_item("relay_denied", gauges.relay_denied.load(Relaxed))?;
         Ok(stats)
     }
 

@@ -76,6 +76,10 @@ class Router:
             net.PeerIdentified: (peers.on_identified,),
             net.PeerDiscovered: (peers.on_discovered,),
             net.PingMeasured: (peers.on_ping,),
+            net.ReachabilityChanged: (),
+            net.ExternalAddressChanged: (),
+            net.ReservationChanged: (),
+            net.HolePunched: (),
             net.NetworkFailed: (failed,),
         }
 

@@ -46,6 +46,11 @@ impl Owner {
             reachability: Reachability::Public,
             announce: vec![],
             max_connections: 100,
+            relay_server: false,
+            relay_client: false,
+            autonat: false,
+            dcutr: false,
+            upnp: false,
         };
         let rung = Arc::new(Notify::new());
         let node = Node::start(config, Box::new(Bell(Arc::clone(&rung)))).expect("no fork here");

@@ -33,8 +33,12 @@ pub struct Gate<B: NetworkBehaviour> {
     /// Dials that the inner behaviour asked for and that have neither failed nor been established.
     dials: HashSet<ConnectionId>,
     pub(super) commands: VecDeque<Command<B>>,
+    passes: Option<Passes>,
     waker: Option<Waker>,
 }
+
+/// Whether a stranger has a pass.
+type Passes = Box<dyn Fn(&PeerId) -> bool + Send>;
 
 impl<B: NetworkBehaviour> Gate<B> {
     /// Stands a gate around a behaviour.
@@ -44,8 +48,17 @@ impl<B: NetworkBehaviour> Gate<B> {
             connections: Connections::default(),
             dials: HashSet::new(),
             commands: VecDeque::new(),
+            passes: None,
             waker: None,
         }
+    }
+
+    /// Connections of whoever has a pass begin open: what a stranger asks for with its first bytes would otherwise come
+    /// before the gate could be told.
+    #[must_use]
+    pub fn with_passes(mut self, passes: impl Fn(&PeerId) -> bool + Send + 'static) -> Self {
+        self.passes = Some(Box::new(passes));
+        self
     }
 
     /// The behaviour inside.
@@ -76,7 +89,8 @@ impl<B: NetworkBehaviour> Gate<B> {
         endpoint: ConnectedPoint,
     ) -> Result<GateHandler<THandler<B>>, ConnectionDenied> {
         let dialled_inside = self.dials.remove(&id);
-        let (handler, phase) = if switches::on(Defence::Gate) {
+        let passes = self.passes.as_ref().is_some_and(|passes| passes(&peer));
+        let (handler, phase) = if switches::on(Defence::Gate) && !passes {
             (GateHandler::closed(), Phase::Denied)
         } else {
             (GateHandler::open(self.make_handler(id, peer, &endpoint)?), Phase::Open)

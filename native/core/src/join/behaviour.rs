@@ -47,6 +47,8 @@ struct Joining {
     admitted: bool,
     refused: bool,
     peer_ready: bool,
+    /// It carries circuits: its place is one of those.
+    carries: bool,
     /// We have asked the swarm to close the connection; it holds no place any more.
     ended: bool,
 }
@@ -69,7 +71,11 @@ impl Join {
     pub fn new(hello: Vec<u8>) -> Result<Self, HelloTooLarge> {
         Ok(Self {
             hello: encode(hello)?,
-            deadlines: Deadlines { join: limits::JOIN_DEADLINE, talk: limits::JOIN_TALK_DEADLINE },
+            deadlines: Deadlines {
+                join: limits::JOIN_DEADLINE,
+                talk: limits::JOIN_TALK_DEADLINE,
+                carry: limits::JOIN_RELAY_DEADLINE,
+            },
             talks: Talks::default(),
             connections: BTreeMap::new(),
             commands: VecDeque::new(),
@@ -164,6 +170,20 @@ impl Join {
         Ok(())
     }
 
+    /// The connection carries circuits for somebody's join with another peer, ours or that of a stranger with a pass: it
+    /// is given [`limits::JOIN_RELAY_DEADLINE`], and takes no stranger's place.
+    ///
+    /// # Errors
+    /// [`NotJoining`], if the connection is not there or its join has ended.
+    pub fn carry(&mut self, connection: ConnectionId) -> Result<(), NotJoining> {
+        let joining = self.joining(connection)?;
+        if !std::mem::replace(&mut joining.carries, true) {
+            let peer = joining.peer;
+            self.notify(peer, connection, JoinCommand::Carry);
+        }
+        Ok(())
+    }
+
     /// Whether the peer has said READY on this connection.
     pub fn peer_ready(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|joining| joining.peer_ready)
@@ -171,7 +191,7 @@ impl Join {
 
     /// Inbound connections that wait to be admitted, at most [`limits::STRANGERS_INBOUND`].
     pub fn strangers(&self) -> usize {
-        self.connections.values().filter(|j| j.inbound && !j.admitted && !j.ended).count()
+        self.connections.values().filter(|j| j.inbound && !j.admitted && !j.carries && !j.ended).count()
     }
 
     fn joining(&mut self, connection: ConnectionId) -> Result<&mut Joining, NotJoining> {
@@ -193,8 +213,16 @@ impl Join {
     }
 
     fn begin(&mut self, id: ConnectionId, peer: PeerId, inbound: bool, outbound_role: bool) -> JoinHandler {
-        let joining =
-            Joining { peer, inbound, outbound_role, admitted: false, refused: false, peer_ready: false, ended: false };
+        let joining = Joining {
+            peer,
+            inbound,
+            outbound_role,
+            admitted: false,
+            refused: false,
+            peer_ready: false,
+            carries: false,
+            ended: false,
+        };
         self.connections.insert(id, joining);
         let deadlines = switches::on(Defence::JoinDeadline).then_some(self.deadlines);
         JoinHandler::new(outbound_role, self.hello.clone(), deadlines, self.talks.begin(id))

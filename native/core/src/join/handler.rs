@@ -37,6 +37,8 @@ pub enum JoinCommand {
     Talk(Talk),
     /// Let the peer say so many bytes more.
     Grant(usize),
+    /// Leave the time that a join through a circuit on this connection takes.
+    Carry,
 }
 
 /// What happened on a connection.
@@ -65,6 +67,8 @@ pub(super) struct Deadlines {
     pub join: Duration,
     /// Once our application has talked or granted.
     pub talk: Duration,
+    /// Once the connection carries somebody's join with another peer.
+    pub carry: Duration,
 }
 
 /// How far the peer has come.
@@ -106,6 +110,8 @@ pub struct JoinHandler {
     timer: Option<Pin<Box<Sleep>>>,
     /// The later deadline, until our application has asked for it.
     reprieve: Option<Instant>,
+    /// The latest deadline, until the connection carries a circuit.
+    carries: Option<Instant>,
     notices: VecDeque<JoinNotice>,
     waker: Option<Waker>,
 }
@@ -128,6 +134,7 @@ impl JoinHandler {
             negotiation: deadlines.map(|deadlines| deadlines.join),
             timer: deadlines.map(|deadlines| Box::pin(sleep_until(now + deadlines.join))),
             reprieve: deadlines.map(|deadlines| now + deadlines.talk),
+            carries: deadlines.map(|deadlines| now + deadlines.carry),
             notices: VecDeque::new(),
             waker: None,
         }
@@ -162,6 +169,14 @@ impl JoinHandler {
     /// Our application is at work on this join: it may take longer.
     fn reprieve(&mut self) {
         if let (Some(deadline), Some(timer)) = (self.reprieve.take(), &mut self.timer) {
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Others join through this connection: it stays as long as they may take.
+    fn carry(&mut self) {
+        if let (Some(deadline), Some(timer)) = (self.carries.take(), &mut self.timer) {
+            self.reprieve = None;
             timer.as_mut().reset(deadline);
         }
     }
@@ -319,6 +334,7 @@ impl ConnectionHandler for JoinHandler {
                 self.allowance.grant(bytes);
                 self.reprieve();
             }
+            (Local::Undecided | Local::Admitted, JoinCommand::Carry) => self.carry(),
             (Local::Undecided | Local::Admitted, JoinCommand::Refuse(reason)) => {
                 self.local = Local::Refusing;
                 self.timer = Some(Box::pin(sleep(limits::REFUSAL_DEADLINE)));

@@ -23,6 +23,8 @@ impl Driver {
         }
         let behaviour = self.swarm.behaviour_mut();
         if behaviour.gate.set_phase(id, Phase::Listening).is_ok() {
+            // Of one that came with a pass it is open already.
+            let _ = behaviour.relay.set_phase(id, Phase::Listening);
             // It may have closed in between; its end is told as such.
             let _ = behaviour.join.admit(id);
             self.open_if_both(id);
@@ -75,14 +77,19 @@ impl Driver {
         if !(known.admitted && known.ready) || known.open {
             return;
         }
-        if self.swarm.behaviour_mut().gate.set_phase(id, Phase::Open).is_err() {
+        let behaviour = self.swarm.behaviour_mut();
+        if behaviour.gate.set_phase(id, Phase::Open).is_err() {
             return;
         }
         known.open = true;
         let peer = known.peer;
+        self.relay_access.set_admitted(peer, true);
+        let _ = behaviour.relay.set_phase(id, Phase::Open);
+        behaviour.identify.trust(id);
         self.queue.push(Event::Admitted { connection: id, peer });
         self.gauge();
         self.tell_kademlia(peer);
+        self.on_open_path(id, peer);
     }
 
     /// Whether any connection to the peer is open on both sides.

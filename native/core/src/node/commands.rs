@@ -1,5 +1,7 @@
 //! What the owner asks of the driver.
 
+use std::time::Duration;
+
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
@@ -35,6 +37,9 @@ pub(super) enum Work {
     Subscribe(String),
     Publish { topic: String, envelopes: Vec<Vec<u8>> },
     OpenStream { peer: PeerId, protocol: String },
+    Reserve { relay: PeerId, address: Multiaddr },
+    DropReservation(PeerId),
+    AllowRelay { peer: PeerId, circuits: u32, lasts: Duration },
     Stop,
 }
 

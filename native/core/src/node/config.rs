@@ -5,11 +5,11 @@ use libp2p::{Multiaddr, identity::Keypair};
 /// Whether others can reach us from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reachability {
-    /// Found out: Kademlia stays a client until an address is confirmed.
+    /// Found out: Kademlia stays a client, and our relay is shut, until an address is confirmed.
     Auto,
     /// Stated by the operator: every listen address counts as confirmed.
     Public,
-    /// Stated by the operator: nobody can, so we answer no Kademlia queries.
+    /// Stated by the operator: nobody can, so we serve nobody: no Kademlia answers, no relay, no tests of addresses.
     Private,
 }
 
@@ -32,4 +32,14 @@ pub struct NodeConfig {
     pub announce: Vec<Multiaddr>,
     /// Connections in all, in and out.
     pub max_connections: u32,
+    /// Carry circuits for members, once others can reach us.
+    pub relay_server: bool,
+    /// Reserve places at relays and dial through them.
+    pub relay_client: bool,
+    /// Test each other's addresses (AutoNAT v2): ours only where reachability is to be found out.
+    pub autonat: bool,
+    /// Replace relayed connections by direct ones (DCUtR).
+    pub dcutr: bool,
+    /// Ask the router for a port (UPnP), unless nobody is to reach us.
+    pub upnp: bool,
 }

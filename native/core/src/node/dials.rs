@@ -1,6 +1,6 @@
 //! Connecting, listening, and what went wrong there.
 
-use std::io;
+use std::{io, num::NonZeroU8};
 
 use libp2p::{
     Multiaddr, PeerId, TransportError, allow_block_list, connection_limits,
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{config::Reachability, driver::Driver};
 use crate::{
+    addresses,
     event::{CommandId, Event, Failure, FailureCode, Outcome},
     limits,
 };
@@ -33,6 +34,10 @@ pub(super) struct PendingListen {
 
 impl Driver {
     pub(super) fn listen(&mut self, id: CommandId, addresses: Vec<Multiaddr>) {
+        if let Some(relayed) = addresses.iter().find(|address| addresses::is_relayed(address)) {
+            let failure = listen_failure(relayed, "it leads through a relay: reserve a place there instead");
+            return self.fail(id, failure);
+        }
         let mut waiting = Vec::new();
         for address in addresses {
             match self.swarm.listen_on(address.clone()) {
@@ -47,8 +52,9 @@ impl Driver {
             }
         }
         for address in self.config.announce.clone() {
-            self.swarm.add_external_address(address);
+            self.state_address(address);
         }
+        self.reconsider();
         self.listens.push(PendingListen { id, waiting });
         self.settle_listens_soon();
     }
@@ -59,10 +65,14 @@ impl Driver {
     }
 
     pub(super) fn on_listen_address(&mut self, listener: ListenerId, address: Multiaddr) {
-        if self.config.reachability == Reachability::Public {
-            self.swarm.add_external_address(address.clone());
+        let address = addresses::split_peer(address).0;
+        if !self.listening.entry(listener).or_default().insert(address.clone()) {
+            // A reservation names its addresses anew with each renewal.
+            return;
         }
-        self.listening.entry(listener).or_default().insert(address);
+        if self.config.reachability == Reachability::Public && !addresses::is_relayed(&address) {
+            self.state_address(address);
+        }
         for listen in &mut self.listens {
             listen.waiting.retain(|(waiting, _)| *waiting != listener);
         }
@@ -71,8 +81,9 @@ impl Driver {
     }
 
     pub(super) fn on_expired_address(&mut self, listener: ListenerId, address: &Multiaddr) {
-        if self.config.reachability == Reachability::Public {
-            self.swarm.remove_external_address(address);
+        let address = &addresses::split_peer(address.clone()).0;
+        if self.config.reachability == Reachability::Public && !addresses::is_relayed(address) {
+            self.withdraw_address(address);
         }
         if let Some(known) = self.listening.get_mut(&listener) {
             known.remove(address);
@@ -82,6 +93,9 @@ impl Driver {
 
     pub(super) fn on_listener_closed(&mut self, listener: ListenerId, reason: &io::Result<()>) {
         self.listening.remove(&listener);
+        if self.on_reservation_closed(listener, reason) {
+            return self.queue.push(Event::Addresses(self.addresses()));
+        }
         let text = match reason {
             Ok(()) => "it was closed".to_owned(),
             Err(error) => error.to_string(),
@@ -125,10 +139,20 @@ impl Driver {
             self.fail(id, failure);
             return;
         }
+        if !addresses.is_empty() && addresses.iter().all(addresses::is_relayed) {
+            return self.dial_through(id, peer, addresses);
+        }
+        self.dial_now(id, peer, addresses);
+    }
+
+    /// Dials one address after the other, in their order.
+    pub(super) fn dial_now(&mut self, id: CommandId, peer: Option<PeerId>, addresses: Vec<Multiaddr>) {
         let options = match (peer, addresses.first()) {
-            (Some(peer), Some(_)) => {
-                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build()
-            }
+            (Some(peer), Some(_)) => DialOpts::peer_id(peer)
+                .override_dial_concurrency_factor(NonZeroU8::MIN)
+                .condition(PeerCondition::Always)
+                .addresses(addresses)
+                .build(),
             (None, Some(first)) => DialOpts::unknown_peer_id().address(first.clone()).build(),
             (_, None) => {
                 let text = "no address is known for this peer";
@@ -152,7 +176,10 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_dial_error(&mut self, connection: ConnectionId, error: &DialError) {
+    pub(super) fn on_dial_error(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        if let Some(relay) = peer.filter(|peer| !self.connections.values().any(|known| known.peer == *peer)) {
+            self.give_up_relay(relay, &in_words(error));
+        }
         if let Some(dial) = self.dials.remove(&connection) {
             self.fail(dial.id, dial_failure(error, dial.expected));
         }
@@ -216,16 +243,25 @@ fn denied(cause: &ConnectionDenied) -> Failure {
     Failure::new(FailureCode::Unreachable, cause.to_string())
 }
 
+/// What went wrong with a dial, at each address, in one line.
+pub(super) fn in_words(error: &DialError) -> String {
+    let failure = dial_failure(error, None);
+    let each: Vec<_> = failure.details.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+    if each.is_empty() { failure.message } else { each.join("; ") }
+}
+
 /// The innermost cause, which is the one that a person can act on ("Connection refused (os error 111)").
-fn transport_text(error: &TransportError<io::Error>) -> String {
+pub(super) fn transport_text(error: &TransportError<io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(_) => "this kind of address cannot be used here".into(),
-        TransportError::Other(error) => {
-            let mut cause: &dyn std::error::Error = error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            cause.to_string()
-        }
+        TransportError::Other(error) => innermost(error),
     }
+}
+
+pub(super) fn innermost(error: &io::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }

@@ -18,6 +18,9 @@ use super::{
     commands::{Command, Work},
     config::NodeConfig,
     dials::{PendingDial, PendingListen},
+    paths::Path,
+    reach::Reach,
+    relays::{Reservation, Waiting},
     topics::PendingPublish,
 };
 use crate::{
@@ -25,6 +28,7 @@ use crate::{
     executor::TaskExecutor,
     limits,
     queue::EventQueue,
+    relay::RelayAccess,
     streams::StreamId,
     verify::{Verified, Verifier},
 };
@@ -49,6 +53,11 @@ pub(super) struct Awaiting {
 pub(super) struct Connection {
     pub peer: PeerId,
     pub outbound: bool,
+    pub path: Path,
+    /// A stranger's, who may use our relay on it.
+    pub carries: bool,
+    /// The owner dialled it.
+    pub asked: bool,
     /// Our side said yes.
     pub admitted: bool,
     /// The peer said READY.
@@ -85,6 +94,16 @@ pub(super) struct Driver {
     /// How long to pause when every queue is full.
     pub publish_pause: Duration,
     pub penalties: HashMap<PeerId, f64>,
+    pub reach: Reach,
+    pub relay_access: RelayAccess,
+    /// Connections on which a peer offers us its relay, as identify shows.
+    pub serving: HashMap<ConnectionId, PeerId>,
+    pub waiting: Vec<Waiting>,
+    pub reservations: Vec<Reservation>,
+    /// Why the last attempt to punch a hole to a peer failed.
+    pub punch_failures: HashMap<PeerId, String>,
+    /// When to look which relayed connections have become needless.
+    pub leave_at: Option<Instant>,
 }
 
 /// Which command waits for which stream. Shared with the streams' event sink, which resolves them.
@@ -106,6 +125,7 @@ impl Driver {
             let publishing = !self.publishing.is_empty();
             let settle_at = self.listens_settle_at;
             let publish_at = self.publish_at;
+            let (leave_at, waiting_until) = (self.leave_at, self.waiting_until());
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     None => return Ended::Dropped,
@@ -116,6 +136,8 @@ impl Driver {
                 () = queue.room(), if !room => {}
                 () = tokio::time::sleep_until(publish_at), if publishing => self.publish_some(),
                 () = until(settle_at), if settle_at.is_some() => self.settle_listens(),
+                () = until(leave_at), if leave_at.is_some() => self.leave_relays(),
+                () = until(waiting_until), if waiting_until.is_some() => self.end_waits(),
                 _ = penalty_decay.tick(), if !self.penalties.is_empty() => self.decay_penalties(),
                 message = executor.failed() => return Ended::Failed(message),
             }
@@ -181,6 +203,9 @@ impl Driver {
             Work::Subscribe(topic) => self.subscribe(id, topic),
             Work::Publish { topic, envelopes } => self.publish(id, topic, envelopes),
             Work::OpenStream { peer, protocol } => self.open_stream(id, peer, &protocol),
+            Work::Reserve { relay, address } => self.reserve(id, relay, address),
+            Work::DropReservation(relay) => self.drop_reservation(id, relay),
+            Work::AllowRelay { peer, circuits, lasts } => self.allow_relay(id, peer, circuits, lasts),
             Work::Stop => return Some(Ended::Stopped(id)),
         }
         None

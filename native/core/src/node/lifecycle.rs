@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise, swarm, tcp, yamux};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise, relay, swarm, tcp, yamux};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 use super::{
@@ -23,13 +23,16 @@ use super::{
     commands::Command,
     config::NodeConfig,
     driver::{Driver, Ended, Openings, lock},
+    reach::Reach,
 };
 use crate::{
+    addresses,
     event::{Event, Failure, FailureCode, Outcome},
     executor::{TaskExecutor, panic_message},
     join::Talks,
     limits,
     queue::EventQueue,
+    relay::RelayAccess,
     streams::{self, StreamEvent, Streams, StreamsHandle},
     verify::Verifier,
 };
@@ -80,7 +83,8 @@ async fn live(
     udp: &mut Vec<SocketAddr>,
 ) -> Ended {
     let queue = Arc::clone(&parts.queue);
-    let swarm = match build(&config, streams, &parts).await {
+    let relay_access = RelayAccess::default();
+    let swarm = match build(&config, streams, &parts, &relay_access).await {
         Ok(swarm) => swarm,
         Err(reason) => return Ended::Failed(reason),
     };
@@ -110,6 +114,13 @@ async fn live(
         topics: HashMap::new(),
         publishing: VecDeque::new(),
         penalties: HashMap::new(),
+        reach: Reach::default(),
+        relay_access,
+        serving: HashMap::new(),
+        waiting: Vec::new(),
+        reservations: Vec::new(),
+        punch_failures: HashMap::new(),
+        leave_at: None,
     };
     let ended = driver.run().await;
     // Before the swarm drops its connections, so that each stream ends for this reason and not for theirs.
@@ -118,8 +129,14 @@ async fn live(
     ended
 }
 
-async fn build(config: &NodeConfig, streams: Streams, parts: &Parts) -> Result<Swarm<Behaviour>, String> {
-    let behaviour = behaviour::build(config, streams, parts.talks.clone())?;
+async fn build(
+    config: &NodeConfig,
+    streams: Streams,
+    parts: &Parts,
+    relay_access: &RelayAccess,
+) -> Result<Swarm<Behaviour>, String> {
+    let mut behaviour = behaviour::build(config, streams, parts.talks.clone(), relay_access)?;
+    let (uses_relays, dials_at_once) = (config.relay_client, protocol_dials(config));
     let executor = parts.executor.clone();
     let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
@@ -135,19 +152,31 @@ async fn build(config: &NodeConfig, streams: Streams, parts: &Parts) -> Result<S
         .with_websocket(noise::Config::new, multiplexer)
         .await
         .map_err(|error| format!("WebSocket cannot be set up: {error}"))?
-        .with_behaviour(|_| behaviour)
+        .with_relay_client(noise::Config::new, multiplexer)
+        .map_err(|error| format!("relays cannot be used: {error}"))?
+        .with_behaviour(|_, relay_client: relay::client::Behaviour| {
+            behaviour.relay_client = uses_relays.then_some(relay_client).into();
+            behaviour
+        })
         .map_err(|error| format!("the behaviours cannot be set up: {error}"))?
         .with_swarm_config(|_| {
             swarm::Config::with_executor(move |task| executor.spawn(task))
                 .with_idle_connection_timeout(limits::IDLE_CONNECTION)
-                // One address after the other: of several at once, the QUIC handshakes that lose the race would keep
-                // their port for three seconds, and `stop` with it.
-                .with_dial_concurrency_factor(NonZeroU8::MIN)
+                .with_dial_concurrency_factor(dials_at_once)
                 .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS)
         })
         .with_connection_timeout(limits::NEGOTIATION_DEADLINE)
         .build();
     Ok(swarm)
+}
+
+/// How many addresses libp2p's protocols dial at once; our own dials, one.
+///
+/// Where no holes are punched one is better for all: of several, the QUIC handshakes that lose the race would keep their
+/// port for three seconds, and `stop` with it.
+fn protocol_dials(config: &NodeConfig) -> NonZeroU8 {
+    let punching = NonZeroU8::new(limits::PUNCHING_DIALS_AT_ONCE).filter(|_| config.dcutr);
+    punching.unwrap_or(NonZeroU8::MIN)
 }
 
 fn multiplexer() -> yamux::Config {
@@ -196,6 +225,9 @@ fn told(event: StreamEvent, openings: &Openings) -> Event {
 }
 
 fn udp_address(address: &Multiaddr) -> Option<SocketAddr> {
+    if addresses::is_relayed(address) {
+        return None;
+    }
     let mut parts = address.iter();
     let ip: IpAddr = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),

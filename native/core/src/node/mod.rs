@@ -2,15 +2,20 @@
 //!
 //! `Node` is the owner's handle. The swarm belongs to `driver::Driver`, a task on the process-wide runtime; what
 //! happens there is in `admission` (the gate and the join exchange), `dials` (connecting and listening), `topics`
-//! (gossip) and `swarm_events` (which event goes where). `lifecycle` starts and ends it.
+//! (gossip), `reach`, `relays` and `paths` (how others reach us, and by which way) and `swarm_events` (which event goes
+//! where). `dialler` knows what libp2p's own protocols dial; `lifecycle` starts and ends the node.
 
 mod admission;
 mod behaviour;
 mod commands;
 mod config;
+mod dialler;
 mod dials;
 mod driver;
 mod lifecycle;
+mod paths;
+mod reach;
+mod relays;
 mod swarm_events;
 mod topics;
 
@@ -63,6 +68,10 @@ pub struct Gauges {
     pub gossip_unverified_dropped: AtomicU64,
     pub gossip_send_failures: AtomicU64,
     pub commands: AtomicUsize,
+    /// Circuits that our relay carries.
+    pub relay_circuits: AtomicU64,
+    /// Circuits and places that it has denied.
+    pub relay_denied: AtomicU64,
 }
 
 /// The owner's handle of a running node. Dropping it ends the node.
@@ -151,7 +160,7 @@ impl Node {
         self.commands.send(command).map_err(|_| CommandError::Stopped)
     }
 
-    fn reserve(&self) -> Result<CommandId, CommandError> {
+    fn next_command(&self) -> Result<CommandId, CommandError> {
         runtime::handle()?;
         if self.commands.is_closed() {
             return Err(CommandError::Stopped);
@@ -165,7 +174,7 @@ impl Node {
     }
 
     fn ask(&self, work: Work) -> Result<CommandId, CommandError> {
-        let id = self.reserve()?;
+        let id = self.next_command()?;
         self.tell(Command::Ask { id, work }).inspect_err(|_| {
             self.gauges.commands.fetch_sub(1, Ordering::Relaxed);
         })?;
@@ -350,7 +359,7 @@ impl Node {
     }
 
     fn compute(&self, work: impl FnOnce() -> Outcome + Send + 'static) -> Result<CommandId, CommandError> {
-        let id = self.reserve()?;
+        let id = self.next_command()?;
         let queue = Arc::clone(&self.queue);
         self.executor.spawn(async move {
             queue.push(Event::Done { id, result: Ok(work()) });

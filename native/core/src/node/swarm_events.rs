@@ -3,13 +3,14 @@
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
-    identify, kad, mdns, ping,
+    identify, kad, mdns, ping, relay,
     swarm::{ConnectionId, SwarmEvent},
 };
 
 use super::{
     behaviour::{BehaviourEvent, GuardedEvent},
     driver::{Connection, Driver},
+    paths::Path,
 };
 use crate::{
     addresses,
@@ -28,12 +29,14 @@ impl Driver {
                 let reason = cause.map_or_else(|| "closed".into(), |cause| cause.to_string());
                 self.on_closed(connection_id, peer_id, reason, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.on_dial_error(connection_id, &error)
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error, .. } => {
+                self.on_dial_error(connection_id, peer_id, &error)
             }
             SwarmEvent::NewListenAddr { listener_id, address } => self.on_listen_address(listener_id, address),
             SwarmEvent::ExpiredListenAddr { listener_id, address } => self.on_expired_address(listener_id, &address),
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => self.on_listener_closed(listener_id, &reason),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_external_confirmed(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.on_address_expired(&address),
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::debug!(%error, "a listener had an error");
             }
@@ -46,7 +49,8 @@ impl Driver {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.on_protocols(connection_id, peer_id, info.protocols.contains(&relay::HOP_PROTOCOL_NAME));
                 self.on_identified(peer_id, info);
             }
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
@@ -55,33 +59,49 @@ impl Driver {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_mdns(found),
             BehaviourEvent::Gate(GuardedEvent::Gossipsub(event)) => self.on_gossip_event(event),
             BehaviourEvent::Gate(GuardedEvent::Kademlia(event)) => self.on_kademlia(event),
+            BehaviourEvent::Gate(GuardedEvent::Dcutr(event)) => self.on_punch(event),
+            BehaviourEvent::Gate(GuardedEvent::Autonat(event)) => self.on_autonat_server(event),
+            BehaviourEvent::Relay(event) => self.on_relay(&event),
+            BehaviourEvent::RelayClient(event) => self.on_relay_client(&event),
+            BehaviourEvent::Autonat(event) => self.on_autonat(event),
+            BehaviourEvent::Upnp(event) => self.on_upnp(event),
             BehaviourEvent::Join(event) => self.on_join_event(event),
             _ => {}
         }
     }
 
     fn on_established(&mut self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
-        let connection =
-            Connection { peer, outbound: endpoint.is_dialer(), admitted: false, ready: false, open: false };
-        self.queue.push(Event::Opened {
-            connection: id,
+        let connection = Connection {
             peer,
-            address: endpoint.get_remote_address().clone(),
-            outbound: connection.outbound,
-        });
+            outbound: endpoint.is_dialer(),
+            path: self.path(endpoint),
+            carries: false,
+            asked: self.dials.contains_key(&id),
+            admitted: false,
+            ready: false,
+            open: false,
+        };
+        let Path { address, relayed, relay } = connection.path.clone();
+        self.queue.push(Event::Opened { connection: id, peer, address, outbound: connection.outbound, relayed, relay });
         self.connections.insert(id, connection);
         self.gauge();
+        self.let_pass(id, peer);
+        self.carry_ours(relay.unwrap_or(peer));
         self.on_dialled(id, peer);
     }
 
     fn on_closed(&mut self, id: ConnectionId, peer: PeerId, reason: String, remaining: u32) {
+        self.serving.remove(&id);
         let was_open = self.connections.remove(&id).is_some_and(|connection| connection.open);
         if was_open && !self.is_open(&peer) {
+            self.relay_access.set_admitted(peer, false);
+            self.punch_failures.remove(&peer);
             self.forget_topics_of(peer);
             self.queue.push(Event::Unadmitted { peer });
         }
         if remaining == 0 {
             self.identified.remove(&peer);
+            self.give_up_relay(peer, &reason);
         }
         self.gauge();
         self.queue.push(Event::Closed { connection: id, peer, reason, remaining });

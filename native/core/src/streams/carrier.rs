@@ -88,7 +88,7 @@ impl Carrier {
             return Poll::Pending;
         };
         if self.line.is_closing() {
-            return Poll::Ready(Reason::Closed);
+            return Poll::Ready(self.asked_to_end());
         }
         match Pin::new(negotiated).poll(cx) {
             Poll::Ready(Ok(Ok(stream))) => {
@@ -120,15 +120,23 @@ impl Carrier {
         let closing = asked || self.peer_done;
         match self.writer.poll(stream, cx, closing) {
             Poll::Ready(Err(_)) => return Poll::Ready(Reason::ResetByPeer),
-            Poll::Ready(Ok(())) if self.peer_done && asked => return Poll::Ready(Reason::Closed),
+            Poll::Ready(Ok(())) if self.peer_done && asked => return Poll::Ready(self.asked_to_end()),
             Poll::Ready(Ok(())) if self.peer_done => return Poll::Ready(Reason::ClosedByPeer),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         if closing {
-            let timeout = self.shared.config.close_timeout;
-            self.close_by.get_or_insert_with(|| Instant::now() + timeout);
+            let (shared, connection) = (&self.shared, self.line.connection);
+            self.close_by.get_or_insert_with(|| {
+                let relayed = shared.with_connections(|connections| connections.is_relayed(connection));
+                let config = &shared.config;
+                Instant::now() + if relayed { config.relayed_close_timeout } else { config.close_timeout }
+            });
         }
         self.poll_deadlines(cx)
+    }
+
+    fn asked_to_end(&self) -> Reason {
+        if self.line.is_moving() { Reason::Moved } else { Reason::Closed }
     }
 
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {

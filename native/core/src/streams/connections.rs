@@ -64,6 +64,11 @@ impl Connections {
             .map(|(id, _)| *id)
     }
 
+    /// Whether what is on this connection should be on a direct one.
+    pub(super) fn is_relayed(&self, id: ConnectionId) -> bool {
+        self.known.get(&id).is_some_and(|c| c.relayed)
+    }
+
     /// Counts a breach of framing; true if it was the one too many, and the connection is condemned.
     pub(super) fn strike(&mut self, id: ConnectionId, limit: u32) -> bool {
         let Some(connection) = self.known.get_mut(&id) else {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use libp2p::{PeerId, swarm::ConnectionId};
+
 use super::{Reason, SendError, StreamId, outbox::Queued, table::Shared};
 
 /// Sends on, releases, closes and resets streams. Cheap to clone; nothing here blocks for longer than a copy takes.
@@ -48,12 +50,24 @@ impl StreamsHandle {
     }
 
     /// Takes nothing more, sends what is queued, closes this half, and ends the stream when the peer has closed its own.
-    /// Frames still arrive until then. Ends with `Closed` after `Config::close_timeout` at the latest. A stream not
-    /// yet open is given up.
+    /// Frames still arrive until then. Ends with `Closed` after `Config::close_timeout` at the latest, on a relayed connection
+    /// `Config::relayed_close_timeout`. A stream not yet open is given up.
     pub fn close(&self, stream: StreamId) {
         if let Some(line) = self.shared.line(stream) {
             line.close();
         }
+    }
+
+    /// Ends our streams to a peer that are on relayed connections, as `close` does but with [`Reason::Moved`]. To be called
+    /// when a direct connection to it is open, and again for those that were being opened then.
+    pub fn move_to_direct(&self, peer: &PeerId) {
+        self.shared.move_to_direct(peer);
+    }
+
+    /// How many streams live on a connection, in and out.
+    #[must_use]
+    pub fn carried_by(&self, connection: ConnectionId) -> usize {
+        self.shared.carried_by(connection)
     }
 
     /// Ends the stream now, in both directions; what is queued is lost. `Closed` has been told when this returns.

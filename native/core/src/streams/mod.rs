@@ -19,6 +19,11 @@
 //! An inbound stream is shown (`Inbound`) when its first frame is complete, not before: a stream that never says
 //! anything costs its owner nothing, and of two for one (peer, protocol) the one that spoke last is right.
 //!
+//! A stream stays on its connection. When a direct connection has opened beside a relayed one, `move_to_direct` ends the
+//! outbound streams on relayed ones in good order, with [`Reason::Moved`]: what is queued goes out, the peer hands over
+//! what it reads and closes its half, and only then is the end told, so that what is sent on the next stream, which takes
+//! the direct connection, comes behind it. The peer moves its own.
+//!
 //! Nothing here dials, and nothing here keeps a connection alive.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
@@ -102,6 +107,8 @@ pub enum Reason {
     Closed,
     /// `close` was called, or the peer closed, and the other half did not follow in time; what was queued may be lost.
     CloseTimedOut,
+    /// It was on a relayed connection and a direct one has opened: everything was flushed. Open another.
+    Moved,
     /// `reset` was called.
     Reset,
     /// The peer closed its half in good order.
@@ -135,6 +142,7 @@ impl Reason {
             Self::OpenTimedOut => "open timed out",
             Self::Closed => "closed",
             Self::CloseTimedOut => "close timed out",
+            Self::Moved => "moved to a direct connection",
             Self::Reset => "reset",
             Self::ClosedByPeer => "closed by peer",
             Self::ResetByPeer => "reset by peer",
@@ -191,6 +199,7 @@ pub struct Config {
     pub first_frame_timeout: Duration,
     pub frame_timeout: Duration,
     pub close_timeout: Duration,
+    pub relayed_close_timeout: Duration,
 }
 
 impl Default for Config {
@@ -205,6 +214,7 @@ impl Default for Config {
             first_frame_timeout: limits::FIRST_FRAME_DEADLINE,
             frame_timeout: limits::FRAME_DEADLINE,
             close_timeout: limits::STREAM_CLOSE_DEADLINE,
+            relayed_close_timeout: limits::RELAYED_STREAM_CLOSE_DEADLINE,
         }
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Substream {
     /// Wakes the stream's task.
     pub(super) task: AtomicWaker,
     closing: AtomicBool,
+    moving: AtomicBool,
     cut_off: AtomicBool,
     life: Mutex<Life>,
     events: EventSink,
@@ -59,6 +60,7 @@ impl Substream {
             outbox: Outbox::new(config.buffer_bytes, config.frame_bytes),
             task: AtomicWaker::new(),
             closing: AtomicBool::new(false),
+            moving: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
             life: Mutex::new(Life::Silent),
             events,
@@ -136,6 +138,20 @@ impl Substream {
         self.outbox.end();
         self.closing.store(true, Ordering::Release);
         self.task.wake();
+    }
+
+    /// Asks the task to flush and close, since a better connection is there; not before the owner knows of the stream, nor
+    /// once it has asked itself.
+    pub(super) fn move_away(&self) {
+        let life = *self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        if life == Life::Shown && !self.is_closing() {
+            self.moving.store(true, Ordering::Release);
+            self.close();
+        }
+    }
+
+    pub(super) fn is_moving(&self) -> bool {
+        self.moving.load(Ordering::Acquire)
     }
 
     pub(super) fn is_closing(&self) -> bool {

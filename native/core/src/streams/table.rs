@@ -104,6 +104,25 @@ impl Shared {
         }
     }
 
+    /// Lets the outbound streams to a peer that are on relayed connections come to a good end.
+    pub(super) fn move_to_direct(&self, peer: &PeerId) {
+        let table = self.lock();
+        let moving: Vec<_> = table
+            .lines()
+            .filter(|line| line.peer == *peer && line.direction == Direction::Outbound)
+            .filter(|line| table.connections.is_relayed(line.connection))
+            .collect();
+        drop(table);
+        for line in moving {
+            line.move_away();
+        }
+    }
+
+    /// How many streams a connection carries.
+    pub(super) fn carried_by(&self, id: ConnectionId) -> usize {
+        self.lock().lines().filter(|line| line.connection == id).count()
+    }
+
     /// Takes the outbound place of a peer and protocol on its best connection: direct before relayed, the oldest first.
     pub(super) fn begin_outbound(&self, id: StreamId, key: Key) -> Result<(Arc<Substream>, Arc<Credit>), Reason> {
         let mut table = self.lock();

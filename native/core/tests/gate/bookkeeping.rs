@@ -50,6 +50,21 @@ fn only_admitted_connections_are_shown_and_counted() {
 }
 
 #[test]
+fn whoever_has_a_pass_is_shown_at_once_and_can_be_admitted_as_well() {
+    let (holder, stranger) = (PeerId::random(), PeerId::random());
+    let mut driven = Driven::with_passes(move |peer| *peer == holder);
+    driven.establish(id(1), holder, inbound(1));
+    driven.establish(id(2), stranger, inbound(2));
+    assert_eq!(driven.seen(), ["established 1 others 0 at /ip4/127.0.0.1/tcp/1"]);
+    assert_eq!([1, 2].map(|number| driven.gate.phase(id(number))), [Some(Phase::Open), Some(Phase::Denied)]);
+    let (from, to) = (Phase::Open, Phase::Listening);
+    assert_eq!(driven.gate.set_phase(id(1), to), Err(PhaseError::Backwards { from, to }));
+    driven.gate.set_phase(id(1), Phase::Open).unwrap();
+    driven.close(id(1));
+    assert_eq!(driven.seen(), ["closed 1 remaining 0"]);
+}
+
+#[test]
 fn what_happened_to_a_hidden_connection_is_known_at_its_admission() {
     let mut driven = Driven::new();
     let peer = PeerId::random();

@@ -84,6 +84,25 @@ async fn without_the_deadline_a_join_drags_on() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_carries_others_joins_has_longer_and_holds_no_strangers_place() {
+    let _on = all_defences_on().await;
+    let mut world = one(SOON).await;
+    let mut raw = RawPeer::start(vec![]).await;
+    let address = world[A].address.clone();
+    let connection = world.during("a joiner", raw.connect(&address)).await.unwrap();
+    world.until("it to be a stranger", |w| w[A].join().strangers() == 1).await;
+    let carrier = world[A].connection();
+    world[A].join().carry(carrier).unwrap();
+    assert_eq!(world[A].join().strangers(), 0);
+    let outlasted = world.during("a while", tokio::time::timeout(4 * SOON, raw.closed())).await;
+    assert!(outlasted.is_err(), "it is still there");
+    assert!(world[A].seen.failed.is_empty());
+    raw.close(connection);
+    world.until("it to be gone", |w| w[A].seen.closed.len() == 1).await;
+    assert!(world[A].join().carry(carrier).is_err());
+}
+
 /// As many strangers as there are places, and then an honest node that dials.
 async fn crowd() -> (World, RawPeer, Vec<ConnectionId>, usize) {
     let mut world = one(NEVER).await;

@@ -54,6 +54,11 @@ impl Owner {
             reachability: Reachability::Public,
             announce: vec![],
             max_connections: 50,
+            relay_server: false,
+            relay_client: false,
+            autonat: false,
+            dcutr: false,
+            upnp: false,
         };
         change(&mut config);
         let rung = Arc::new(Notify::new());
@@ -111,6 +116,42 @@ impl Owner {
             Outcome::Addresses(all) => all[0].clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Answers what it must while something else goes on.
+    pub async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        loop {
+            self.pump();
+            let rung = Arc::clone(&self.rung);
+            tokio::select! {
+                done = &mut other => return done,
+                () = rung.notified() => {}
+            }
+        }
+    }
+
+    /// Answers the HELLO of a peer that was not answered when it came.
+    pub fn admit_waiting(&mut self, peer: PeerId) {
+        self.pump();
+        for event in &self.seen {
+            if let Event::Hello { connection, peer: who, .. } = event
+                && *who == peer
+            {
+                self.node.admit(connection_number(*connection)).unwrap();
+            }
+        }
+    }
+
+    /// What has come so far is of no interest.
+    pub fn forget(&mut self) {
+        self.pump();
+        self.seen.clear();
+    }
+
+    /// Identify has shown what the peer speaks.
+    pub async fn identified(&mut self, peer: PeerId) {
+        self.take(|event| matches!(event, Event::Identified { peer: who, .. } if *who == peer).then_some(())).await;
     }
 
     pub async fn stop(mut self) {

@@ -181,6 +181,12 @@ impl Driven {
         Self { gate, log, endpoints: HashMap::new() }
     }
 
+    /// With a gate that knows of passes.
+    pub fn with_passes(passes: impl Fn(&PeerId) -> bool + Send + 'static) -> Self {
+        let Self { gate, log, endpoints } = Self::new();
+        Self { gate: gate.with_passes(passes), log, endpoints }
+    }
+
     pub fn establish(&mut self, id: ConnectionId, peer: PeerId, endpoint: ConnectedPoint) -> GateHandler<ProbeHandler> {
         let handler = match &endpoint {
             ConnectedPoint::Listener { local_addr, send_back_addr } => {

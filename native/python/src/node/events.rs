@@ -88,8 +88,9 @@ fn connection_tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> Py
     let name = |peer| names.name(py, peer);
     match event {
         Event::Addresses(all) => named!(py, "addresses", texts(&all)),
-        Event::Opened { connection, peer, address, outbound } => {
-            named!(py, "opened", connection_number(connection), name(peer), address.to_string(), outbound)
+        Event::Opened { connection, peer, address, outbound, relayed, relay } => {
+            let (number, relay) = (connection_number(connection), relay.map(name));
+            named!(py, "opened", number, name(peer), address.to_string(), outbound, relayed, relay)
         }
         Event::Closed { connection, peer, reason, remaining } => {
             named!(py, "closed", connection_number(connection), name(peer), reason, remaining)
@@ -118,6 +119,24 @@ fn connection_tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> Py
         }
         Event::Discovered { peer, addresses, source } => {
             named!(py, "discovered", name(peer), texts(&addresses), source.name())
+        }
+        other => way_tuple(py, names, other),
+    }
+}
+
+/// How others reach us, and we them.
+fn way_tuple<'py>(py: Python<'py>, names: &PeerNames, event: Event) -> PyResult<Bound<'py, PyTuple>> {
+    let name = |peer| names.name(py, peer);
+    match event {
+        Event::Reachability(reached) => named!(py, "reachability", reached.name()),
+        Event::ExternalAddress { address, source, state, detail } => {
+            named!(py, "external_address", address.to_string(), source.name(), state.name(), detail)
+        }
+        Event::Reservation { relay, state, reason } => {
+            named!(py, "reservation", name(relay), state.name(), reason)
+        }
+        Event::HolePunch { peer, connection, reason } => {
+            named!(py, "hole_punch", name(peer), connection.map(connection_number), reason)
         }
         other => unreachable!("{other:?} has a tuple of its own"),
     }

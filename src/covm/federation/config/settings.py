@@ -38,6 +38,8 @@ def _listen_rule(address: str) -> str | None:
     problem, peer = _parsed(address)
     if problem is None and peer is not None:
         return "must not end in /p2p/...: the node adds its own peer id"
+    if problem is None and "/p2p-circuit" in address:
+        return "must be this node's own: it leads through a relay"
     return problem
 
 

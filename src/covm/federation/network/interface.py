@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
+from covm.federation.network import ways
 from covm.federation.wire.kinds import Kind
 
 DIRECT_PROTOCOL = "/covm/direct/1.0.0"
@@ -23,6 +24,18 @@ SYNC_PROTOCOL = "/covm/sync/1.0.0"
 
 STREAM_PROTOCOLS = (DIRECT_PROTOCOL, BLOB_PROTOCOL, SYNC_PROTOCOL)
 """Our framed streams: one for each peer, protocol and direction."""
+
+
+AddressesChanged = ways.AddressesChanged
+ConnectionClosed = ways.ConnectionClosed
+ConnectionOpened = ways.ConnectionOpened
+ExternalAddressChanged = ways.ExternalAddressChanged
+HolePunched = ways.HolePunched
+PeerDiscovered = ways.PeerDiscovered
+PeerIdentified = ways.PeerIdentified
+PingMeasured = ways.PingMeasured
+ReachabilityChanged = ways.ReachabilityChanged
+ReservationChanged = ways.ReservationChanged
 
 
 class Verdict(IntEnum):
@@ -34,33 +47,6 @@ class Verdict(IntEnum):
     """Not forwarded, and nobody is punished."""
     REJECT = 2
     """Wrong for every honest node: not forwarded, and the peer that handed it over is charged."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddressesChanged:
-    """The addresses at which this node listens; each ends in `/p2p/<peer id>`."""
-
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionOpened:
-    """A connection stands; it proves the peer's key and nothing more."""
-
-    connection: int
-    peer: str
-    address: str
-    outbound: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionClosed:
-    """A connection ended; `remaining` connections to the same peer still stand."""
-
-    connection: int
-    peer: str
-    reason: str
-    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,34 +201,6 @@ class StreamRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerIdentified:
-    """What a peer says about itself in libp2p's identify protocol: hints, nothing proven."""
-
-    peer: str
-    agent: str
-    protocols: tuple[str, ...]
-    addresses: tuple[str, ...]
-    observed_address: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerDiscovered:
-    """A hint that a peer may be reachable at these addresses. `source` is `mdns` or `kademlia`."""
-
-    peer: str
-    addresses: tuple[str, ...]
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class PingMeasured:
-    """A round trip of libp2p's ping protocol, in seconds."""
-
-    peer: str
-    round_trip_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class NetworkFailed:
     """The core ended by itself (a panic, caught). Every pending and later call raises `NodeFailed`."""
 
@@ -272,6 +230,10 @@ NetworkEvent = (
     | PeerIdentified
     | PeerDiscovered
     | PingMeasured
+    | ReachabilityChanged
+    | ExternalAddressChanged
+    | ReservationChanged
+    | HolePunched
     | NetworkFailed
 )
 
@@ -395,6 +357,23 @@ class Network(Protocol):
 
     def close_stream(self, stream: int) -> None:
         """Sends what is queued, then closes. A closed stream is no error."""
+
+    async def reserve(self, address: str) -> str:
+        """Takes a place at the relay whose address this is (ending in `/p2p/<relay>`), so that others come through it.
+
+        Connects to the relay and waits until that has admitted this node, if need be; returns the address at which
+        others now reach it. The place renews itself, and `ReservationChanged` says when it is lost. At most 4 at once.
+        Raises `NetworkError` with what the relay, or this node, has against it, and `InvalidAddress`.
+        """
+
+    async def drop_reservation(self, relay: str) -> None:
+        """Gives the place back, and closes the connection to the relay with it. Without one, that is no error."""
+
+    async def allow_relay(self, peer: str, circuits: int, lasts_s: float) -> None:
+        """Lets a stranger reach members through this node: so many circuits, for so long, in place of what it had.
+
+        0 circuits take its pass away. Raises `NetworkError` above 16 circuits, 30 days, or 64 peers with passes.
+        """
 
     def stats(self) -> dict[str, Any]:
         """Counters of the network: bytes, drops by reason, queue depths."""

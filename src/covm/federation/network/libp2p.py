@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from covm import _native
@@ -36,6 +37,7 @@ from covm.federation.network.interface import (
     Verdict,
 )
 from covm.federation.network.talk import check_hello, check_talk
+from covm.federation.network.ways import Traversal
 from covm.federation.wire.kinds import Kind
 
 MOST_EVENTS_PER_TURN = 1024
@@ -69,6 +71,10 @@ _EVENTS: dict[str, Callable[..., NetworkEvent]] = {
     ),
     "discovered": lambda peer, addresses, source: interface.PeerDiscovered(peer, tuple(addresses), source),
     "ping": interface.PingMeasured,
+    "reachability": interface.ReachabilityChanged,
+    "external_address": interface.ExternalAddressChanged,
+    "reservation": interface.ReservationChanged,
+    "hole_punch": interface.HolePunched,
     "failed": NetworkFailed,
 }
 
@@ -76,7 +82,8 @@ _EVENTS: dict[str, Callable[..., NetworkEvent]] = {
 class Libp2pNetwork:
     """`interface.Network` over rust-libp2p: TCP, QUIC, WebSocket; Noise; gossipsub; Kademlia; mDNS.
 
-    `listen` and `announce` are multiaddrs; `kademlia` is a protocol name, or None to do without.
+    `listen` and `announce` are multiaddrs; `kademlia` is a protocol name, or None to do without. Relays, AutoNAT, DCUtR
+    and UPnP are as `traversal` says.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Libp2pNetwork:
         reachability: str = "auto",
         announce: Sequence[str] = (),
         max_connections: int = 50,
+        traversal: Traversal = Traversal(),  # noqa: B008 - it cannot change
     ) -> None:
         self._keypair = keypair
         self._listen = list(listen)
@@ -99,6 +107,7 @@ class Libp2pNetwork:
         self._reachability = reachability
         self._announce = list(announce)
         self._max_connections = max_connections
+        self._traversal = traversal
         self._addresses: tuple[str, ...] = ()
         self._node: _native.Node | None = None
         self._stopping: asyncio.Future[None] | None = None
@@ -137,6 +146,7 @@ class Libp2pNetwork:
             reachability=self._reachability,
             announce=self._announce,
             max_connections=self._max_connections,
+            **asdict(self._traversal),
         )
         self._running = True
         self._loop.add_reader(self._node.fileno(), self._on_readable)
@@ -255,6 +265,25 @@ class Libp2pNetwork:
     def close_stream(self, stream: int) -> None:
         self._core().close_stream(stream)
 
+    async def reserve(self, address: str) -> str:
+        transport, relay = _transport(address)
+        if relay is None:
+            raise InvalidAddress(address, "it names no relay: end it with /p2p/<the relay's peer id>")
+        try:
+            (through,) = await self._command(lambda node: node.reserve(relay, transport))
+        except _Refused as refused:
+            raise NetworkError(f"no place at {address}: {refused.message}") from None
+        return f"{through}/p2p/{self.peer_id}"
+
+    async def drop_reservation(self, relay: str) -> None:
+        await self._command(lambda node: node.drop_reservation(relay))
+
+    async def allow_relay(self, peer: str, circuits: int, lasts_s: float) -> None:
+        try:
+            await self._command(lambda node: node.allow_relay(peer, circuits, lasts_s))
+        except _Refused as refused:
+            raise NetworkError(f"no pass for {peer}: {refused.message}") from None
+
     def stats(self) -> dict[str, Any]:
         return self._core().stats()
 
@@ -332,6 +361,8 @@ class Libp2pNetwork:
                 return ConnectionLimitReached(int(details.get("limit", self._max_connections)))
             case "blocked":
                 return PeerBanned(peer or "at this address", "", "it is lifted")
+            case "relay":
+                return ConnectionFailed(peer or ", ".join(addresses), dict.fromkeys(addresses, refused.message))
         attempts = details or dict.fromkeys(addresses, refused.message)
         return ConnectionFailed(peer or ", ".join(addresses), attempts)
 

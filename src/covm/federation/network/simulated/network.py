@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from covm import _native
 from covm.federation.errors import (
     AlreadyStarted,
+    NetworkError,
     NodeFailed,
     NotStarted,
     PeerNotConnected,
@@ -128,6 +129,19 @@ class SimulatedNetwork:
     def set_hello(self, hello: bytes) -> None:
         check_hello(hello)
         self._running().set_hello(hello)
+
+    async def reserve(self, address: str) -> str:
+        """Raises: there are no relays in this network."""
+        self._running()
+        raise NetworkError(f"no place at {address}: the simulated network has no relays; use libp2p to try them")
+
+    async def drop_reservation(self, relay: str) -> None:  # noqa: ARG002 - there is none to give back
+        self._running()
+
+    async def allow_relay(self, peer: str, circuits: int, lasts_s: float) -> None:  # noqa: ARG002 - as `reserve`
+        """Raises: there are no relays in this network."""
+        self._running()
+        raise NetworkError(f"no pass for {peer}: the simulated network has no relays; use libp2p to try them")
 
     # --- envelopes ---
 

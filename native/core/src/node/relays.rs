@@ -1,0 +1,358 @@
+//! Relays: places that we reserve at others, circuits that we dial, passes for our own.
+//!
+//! A relay offers its hop protocol only to whom it serves, which is after the join, or at once to a stranger with a pass;
+//! what needs it waits until identify has shown it. A reservation is libp2p's listener on a circuit address; it renews
+//! itself until its connection closes. It is dropped by closing that connection: libp2p panics on an answer that comes
+//! after the listener is gone, and when it asks to renew is the relay's to say.
+
+use std::{io, sync::atomic::Ordering, time::Duration};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::transport::ListenerId,
+    multiaddr::Protocol,
+    relay,
+    swarm::{ConnectionId, DialError, dial_opts::DialOpts},
+};
+use tokio::time::Instant;
+
+use super::{CommandError, Node, commands::Work, dials, driver::Driver};
+use crate::{
+    addresses,
+    event::{CommandId, Event, Failure, FailureCode, Outcome, ReservationState},
+    gate::Phase,
+    limits,
+};
+
+impl Node {
+    /// Reserves a place at a relay, so that others reach us through it. Connects to it if need be; renewed by itself. The
+    /// result has the address to be reached at, or says why the relay does not want to.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn reserve(&self, relay: PeerId, address: Multiaddr) -> Result<CommandId, CommandError> {
+        self.ask(Work::Reserve { relay, address })
+    }
+
+    /// Gives a reservation back, and closes the connection to the relay with it.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn drop_reservation(&self, relay: PeerId) -> Result<CommandId, CommandError> {
+        self.ask(Work::DropReservation(relay))
+    }
+
+    /// Lets a stranger open so many circuits through our relay, for so long, in place of what it was allowed before; none
+    /// takes its pass away.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn allow_relay(&self, peer: PeerId, circuits: u32, lasts: Duration) -> Result<CommandId, CommandError> {
+        self.ask(Work::AllowRelay { peer, circuits, lasts })
+    }
+}
+
+/// A place that we have asked for at a relay.
+pub(super) struct Reservation {
+    listener: ListenerId,
+    relay: PeerId,
+    /// The address through the relay.
+    address: Multiaddr,
+    /// The command that waits for the relay's answer.
+    asked: Option<CommandId>,
+    /// When the relay accepted or renewed it last.
+    since: Instant,
+    /// Why we do not want it any more.
+    dropped: Option<&'static str>,
+}
+
+/// A command that waits for a relay to offer its service.
+pub(super) struct Waiting {
+    id: CommandId,
+    relay: PeerId,
+    until: Instant,
+    work: ThroughRelay,
+}
+
+/// What is done once the relay serves us.
+pub(super) enum ThroughRelay {
+    Reserve(Multiaddr),
+    Dial { peer: PeerId, addresses: Vec<Multiaddr> },
+}
+
+impl Waiting {
+    fn reserves(&self) -> bool {
+        matches!(self.work, ThroughRelay::Reserve(_))
+    }
+}
+
+/// The relay of an address that leads through one, and where it is.
+fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
+    let (address, relay) = addresses::split_relay(address)?;
+    Some((relay?, address))
+}
+
+/// Whether a relay asks for renewals at a rate that no honest one does.
+fn is_hasty(last: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(last) < limits::RENEWAL_LEAST
+}
+
+impl Driver {
+    pub(super) fn reserve(&mut self, id: CommandId, relay: PeerId, address: Multiaddr) {
+        match self.may_reserve(relay, &address) {
+            Ok(()) => self.when_served(id, relay, &address.clone(), ThroughRelay::Reserve(address)),
+            Err(why) => self.fail(id, Failure::new(FailureCode::Relay, why)),
+        }
+    }
+
+    fn may_reserve(&self, relay: PeerId, address: &Multiaddr) -> Result<(), String> {
+        if !self.config.relay_client {
+            return Err("this node uses no relays: relay_client is off".into());
+        }
+        if relay == *self.swarm.local_peer_id() {
+            return Err("a node is no relay for itself".into());
+        }
+        if addresses::is_relayed(address) || address.is_empty() {
+            return Err("a relay is reached at an address of its own: give that, with no relay in it".into());
+        }
+        let asking = self.waiting.iter().filter(|one| one.reserves()).map(|one| one.relay);
+        let known: Vec<_> = self.reservations.iter().map(|one| one.relay).chain(asking).collect();
+        if known.contains(&relay) {
+            return Err("there is a reservation at this relay, or it has been asked for one".into());
+        }
+        if known.len() >= limits::RESERVATIONS {
+            return Err(format!("there are {} reservations already: drop one first", limits::RESERVATIONS));
+        }
+        Ok(())
+    }
+
+    /// Dials through a relay: all addresses lead through one, and the first says where it is.
+    pub(super) fn dial_through(&mut self, id: CommandId, peer: Option<PeerId>, addresses: Vec<Multiaddr>) {
+        let why = match (peer, addresses.first().and_then(relay_of)) {
+            _ if !self.config.relay_client => "it leads through a relay, and relay_client is off",
+            (Some(peer), Some((relay, at))) => {
+                let dial = ThroughRelay::Dial { peer, addresses };
+                return self.when_served(id, relay, &at, dial);
+            }
+            (None, _) => "it leads through a relay, and does not say to whom: end it with /p2p/<peer id>",
+            (_, None) => "it leads through a relay, and does not say which: /p2p/<relay> stands before /p2p-circuit",
+        };
+        let failure = Failure {
+            code: FailureCode::Unreachable,
+            message: why.into(),
+            details: addresses.iter().map(|address| (address.to_string(), why.to_owned())).collect(),
+        };
+        self.fail(id, failure);
+    }
+
+    /// Does it now if the relay serves us, and otherwise connects to the relay and waits.
+    fn when_served(&mut self, id: CommandId, relay: PeerId, at: &Multiaddr, work: ThroughRelay) {
+        if self.serving.values().any(|serving| *serving == relay) {
+            return self.go_through(id, relay, work);
+        }
+        if self.waiting.len() >= limits::WAITING_FOR_RELAYS {
+            let text = format!("{} commands wait for relays already", limits::WAITING_FOR_RELAYS);
+            return self.fail(id, Failure::new(FailureCode::Relay, text));
+        }
+        let dialled = self.swarm.dial(DialOpts::peer_id(relay).addresses(vec![at.clone()]).build());
+        self.waiting.push(Waiting { id, relay, until: Instant::now() + limits::RELAY_READY_DEADLINE, work });
+        match dialled {
+            // It is connected or being dialled: then it is only a matter of time.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.carry_ours(relay),
+            Err(error) => self.give_up_relay(relay, &dials::in_words(&error)),
+        }
+    }
+
+    fn go_through(&mut self, id: CommandId, relay: PeerId, work: ThroughRelay) {
+        match work {
+            ThroughRelay::Dial { peer, addresses } => self.dial_now(id, Some(peer), addresses),
+            ThroughRelay::Reserve(at) => {
+                let address = at.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
+                match self.swarm.listen_on(address.clone()) {
+                    Ok(listener) => {
+                        let asked = Some(id);
+                        let since = Instant::now();
+                        self.reservations.push(Reservation { listener, relay, address, asked, since, dropped: None });
+                    }
+                    Err(error) => self.fail(id, Failure::new(FailureCode::Relay, dials::transport_text(&error))),
+                }
+            }
+        }
+    }
+
+    /// What identify shows of a connection's other end: whether it is a relay that serves us there.
+    pub(super) fn on_protocols(&mut self, connection: ConnectionId, peer: PeerId, serves: bool) {
+        if !serves {
+            self.serving.remove(&connection);
+            return;
+        }
+        self.serving.insert(connection, peer);
+        let (ready, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.relay == peer);
+        self.waiting = waiting;
+        for Waiting { id, relay, work, .. } in ready {
+            self.go_through(id, relay, work);
+        }
+    }
+
+    /// A relay that is waited for cannot be had.
+    pub(super) fn give_up_relay(&mut self, relay: PeerId, why: &str) {
+        self.give_up(|one| one.relay == relay, why);
+    }
+
+    fn give_up(&mut self, which: impl Fn(&Waiting) -> bool, why: &str) {
+        let (lost, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(which);
+        self.waiting = waiting;
+        for Waiting { id, relay, .. } in lost {
+            let mut failure = Failure::new(FailureCode::Relay, format!("the relay {relay} cannot be used: {why}"));
+            failure.details = vec![(relay.to_string(), why.to_owned())];
+            self.fail(id, failure);
+        }
+    }
+
+    /// When the next of what waits has waited long enough.
+    pub(super) fn waiting_until(&self) -> Option<Instant> {
+        self.waiting.iter().map(|one| one.until).min()
+    }
+
+    pub(super) fn end_waits(&mut self) {
+        let now = Instant::now();
+        self.give_up(|one| one.until <= now, "it did not offer its service in time: it is no relay, or not for us");
+    }
+
+    pub(super) fn drop_reservation(&mut self, id: CommandId, relay: PeerId) {
+        if let Some(known) = self.reservations.iter_mut().find(|known| known.relay == relay) {
+            known.dropped = Some("it was dropped here");
+            self.close_direct(relay);
+        }
+        self.give_up(|one| one.relay == relay && one.reserves(), "the reservation was dropped");
+        self.done(id, Outcome::Nothing);
+    }
+
+    fn close_direct(&mut self, peer: PeerId) {
+        let direct = self.connections.iter().filter(|(_, known)| known.peer == peer && !known.path.relayed);
+        for id in direct.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.swarm.close_connection(id);
+        }
+    }
+
+    pub(super) fn on_relay_client(&mut self, event: &relay::client::Event) {
+        let relay::client::Event::ReservationReqAccepted { relay_peer_id: relay, renewal, .. } = event else {
+            return;
+        };
+        let Some(known) = self.reservations.iter_mut().find(|known| known.relay == *relay) else {
+            return;
+        };
+        let state = if let Some(id) = known.asked.take_if(|_| known.dropped.is_none()) {
+            let result = Ok(Outcome::Addresses(vec![known.address.clone()]));
+            self.queue.push(Event::Done { id, result });
+            ReservationState::Accepted
+        } else if *renewal {
+            if is_hasty(known.since, Instant::now()) {
+                known.dropped = Some("the relay would have it renewed without a pause");
+            }
+            ReservationState::Renewed
+        } else {
+            ReservationState::Accepted
+        };
+        known.since = Instant::now();
+        if known.dropped.is_some() {
+            return self.close_direct(*relay);
+        }
+        self.queue.push(Event::Reservation { relay: *relay, state, reason: String::new() });
+    }
+
+    /// Whether the listener that closed was a reservation.
+    pub(super) fn on_reservation_closed(&mut self, listener: ListenerId, reason: &io::Result<()>) -> bool {
+        let Some(position) = self.reservations.iter().position(|known| known.listener == listener) else {
+            return false;
+        };
+        let known = self.reservations.swap_remove(position);
+        let why = match reason {
+            _ if known.dropped.is_some() => known.dropped.unwrap_or_default().to_owned(),
+            Ok(()) => "the connection to the relay has ended".to_owned(),
+            Err(error) => dials::innermost(error),
+        };
+        match known.asked {
+            Some(id) => {
+                let text = format!("the relay {} has no place for us: {why}", known.relay);
+                self.fail(id, Failure::new(FailureCode::Relay, text));
+            }
+            None => {
+                self.queue.push(Event::Reservation { relay: known.relay, state: ReservationState::Lost, reason: why })
+            }
+        }
+        true
+    }
+
+    /// What goes through our relay, for the owner's statistics.
+    pub(super) fn on_relay(&self, event: &relay::Event) {
+        let circuits = &self.gauges.relay_circuits;
+        match event {
+            relay::Event::CircuitReqAccepted { .. } => circuits.fetch_add(1, Ordering::Relaxed),
+            relay::Event::CircuitClosed { .. } => circuits.fetch_sub(1, Ordering::Relaxed),
+            relay::Event::CircuitReqDenied { .. } | relay::Event::ReservationReqDenied { .. } => {
+                self.gauges.relay_denied.fetch_add(1, Ordering::Relaxed)
+            }
+            _ => 0,
+        };
+    }
+
+    pub(super) fn allow_relay(&mut self, id: CommandId, peer: PeerId, circuits: u32, lasts: Duration) {
+        if self.swarm.behaviour().relay.inner().as_ref().is_none() {
+            let text = "this node is no relay: relay_server is off, or it is private";
+            return self.fail(id, Failure::new(FailureCode::Relay, text));
+        }
+        match self.relay_access.allow(peer, circuits, lasts) {
+            Ok(()) => {
+                let stranger = self.connections.iter().find(|(_, known)| known.peer == peer && !known.admitted);
+                if let Some(connection) = stranger.map(|(id, _)| *id) {
+                    self.let_pass(connection, peer);
+                }
+                self.done(id, Outcome::Nothing);
+            }
+            Err(error) => self.fail(id, Failure::new(FailureCode::Limit, error.to_string())),
+        }
+    }
+
+    /// A stranger with a pass may use our relay on one connection, which is given time for it.
+    pub(super) fn let_pass(&mut self, connection: ConnectionId, peer: PeerId) {
+        let carries = self.connections.values().any(|known| known.peer == peer && known.carries);
+        if carries || !self.relay_access.holds_pass(&peer) {
+            return;
+        }
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.carries = true;
+        }
+        let behaviour = self.swarm.behaviour_mut();
+        // It is open already where the pass was there before the connection; either may have closed in between.
+        let _ = behaviour.relay.set_phase(connection, Phase::Open);
+        let _ = behaviour.join.carry(connection);
+    }
+
+    /// Leaves the connections to a relay by which we join others the time for it.
+    pub(super) fn carry_ours(&mut self, relay: PeerId) {
+        let through = |known: &&super::driver::Connection| known.path.relay == Some(relay);
+        let used = self.waiting.iter().any(|one| one.relay == relay)
+            || self.reservations.iter().any(|one| one.relay == relay)
+            || self.connections.values().any(|known| through(&known));
+        if !used {
+            return;
+        }
+        for (id, _) in self.connections.iter().filter(|(_, known)| known.peer == relay && !known.admitted) {
+            // It may have closed, or joined, in between.
+            let _ = self.swarm.behaviour_mut().join.carry(*id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_wants_renewals_without_a_pause_is_hasty_and_an_hourly_one_is_not() {
+        let last = Instant::now();
+        assert!(is_hasty(last, last + Duration::from_secs(1)));
+        assert!(!is_hasty(last, last + limits::RELAY_RESERVATION_DURATION * 3 / 4));
+    }
+}
