@@ -4,8 +4,8 @@
     lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
     wants       what follows these records of the log?  asked again and again until nothing is lacking
 
-A peer that may write a type and not read it (`Access.WRITES`) is told nothing of what is here: it is asked as if
-nothing were, and only records of its own logs are named to it.
+A peer that may not read the type is told nothing of what is here: it is asked as if nothing were, and only records of
+its own logs are named to it. So what it wrote while it might write arrives all the same.
 
 While what one answer brought is judged and written, the next is on its way and verified; it is asked for no sooner, so
 whatever interrupts a session loses two answers at most. It works on the frontier as it was at its beginning; what comes
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from covm import _native
@@ -79,23 +78,14 @@ class _Asked(NamedTuple):
             self.answer.result()[1].cancel()
 
 
-class Access(Enum):
-    """What a peer may do with a type."""
-
-    NONE = auto()
-    WRITES = auto()
-    """Write it, and not read it."""
-    READS = auto()
-
-
 class Means(NamedTuple):
     """With what a session works."""
 
     keeper: Keeper
     leases: Leases
     clock: Clock
-    access: Callable[[], Access]
-    """Asked before every question."""
+    may_read: Callable[[], bool]
+    """Whether the peer may read the type; asked before every question."""
     brought: Callable[[str, Iterable[_native.Link]], None]
     """Hears from whom records of which logs came."""
 
@@ -120,8 +110,8 @@ class Session:
         self._leases = means.leases
         self._declined = declined
         self._clock = means.clock
-        self._look = means.access
-        self._access = means.access()
+        self._may_read = means.may_read
+        self._is_reader = means.may_read()
         self._brought = means.brought
         self._deep: set[_native.Link] = set()
         self._met: dict[_native.Link, list[_native.Link]] = {}
@@ -150,7 +140,7 @@ class Session:
         return True
 
     async def _run(self) -> None:
-        ours = self._keeper.logs.frontier(self.type) if self._access is Access.READS else Frontier()
+        ours = self._keeper.logs.frontier(self.type) if self._is_reader else Frontier()
         descent, differs = Descent(ours), set[_native.Link]()
         while (probes := descent.question()) is not None:
             response = await self._ask(SyncRequest(number=0, type=self.type, probes=probes))
@@ -171,8 +161,8 @@ class Session:
 
     async def _ask(self, request: SyncRequest) -> SyncResponse:
         self._take_step()
-        if self._look() is not self._access:
-            raise SyncInterrupted(self.type, self._asker.peer, "what it may do with the type has changed")
+        if self._may_read() is not self._is_reader:
+            raise SyncInterrupted(self.type, self._asker.peer, "whether it may read the type has changed")
         return await self._asker.ask(request)
 
     def _take_step(self) -> None:
@@ -182,7 +172,7 @@ class Session:
 
     def _may_name(self, log: _native.Link) -> bool:
         """Whether the peer may be told what is here of a log."""
-        if self._access is Access.READS:
+        if self._is_reader:
             return True
         here = self._keeper.logs.get(log)
         return here is not None and here.author == self._asker.peer
@@ -241,7 +231,7 @@ class Session:
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
         is_further = await self._take(response, verifying, set(asked)) or bool(strange)
-        if unnamed:
+        if unnamed := [log for log in unnamed if not self._may_name(log)]:
             return unnamed
         if is_further:
             return []
