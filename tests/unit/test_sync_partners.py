@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from covm._native import cid
 from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.partners import MAX_STRANGE, Partner
 from covm.federation.wire.limits import MAX_TYPES
@@ -57,3 +58,13 @@ def test_of_a_strange_type_nothing_is_not_worth_a_place() -> None:
     assert peer.hear("made.up", EMPTY_ROOT) is None
     assert not peer.types
     assert not peer.put_off
+
+
+def test_what_was_declined_and_is_forgotten_is_asked_for_again_of_whoever_says_the_same() -> None:
+    peer = partner({"notes.note"}, set())
+    standing = peer.hear("notes.note", ROOT)
+    assert standing is not None
+    standing.asked, standing.declined[cid(b"a log")] = ROOT, ()
+    standing.forget_declined()
+    assert not standing.declined
+    assert standing.asked is None

@@ -134,7 +134,7 @@ class Fetcher:
         for peer, partner in list(self.partners.items()):
             for name, standing in list(partner.types.items()):
                 if name in types:
-                    standing.declined.clear()
+                    standing.forget_declined()
                     self.begin(peer, name)
 
     def forget_failures(self) -> None:

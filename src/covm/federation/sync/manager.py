@@ -320,7 +320,7 @@ class SyncManager:
             self.streams.news()
             for partner in self._partners.values():
                 for standing in partner.types.values():
-                    standing.declined.clear()  # what came to nothing may come to something now
+                    standing.forget_declined()
             self._fetcher.begin_all()
 
     async def _upkeep(self) -> None:

@@ -45,6 +45,11 @@ class Standing:
     """Since when the roots differ, by the monotonic clock."""
     declined: dict[_native.Link, Tips] = field(default_factory=dict)
 
+    def forget_declined(self) -> None:
+        """What came to nothing may come to something now."""
+        self.declined.clear()
+        self.asked = None
+
 
 @dataclass(slots=True)
 class Partner:

@@ -199,9 +199,9 @@ class Session:
                     self._take_step()
                     await asyncio.sleep(POLL_S)
                     continue
-                for log in await self._fetch_some(mine):
-                    self._decline(log, theirs[log])
-                    del theirs[log]
+                # What was asked for ahead may have come from somebody else since.
+                for log in [each for each in await self._fetch_some(mine) if each in theirs]:
+                    self._decline(log, theirs.pop(log))
                     self._leases.give_back([log], self)
                 for log in self._refused & theirs.keys():
                     self._decline(log, WHATEVER)
@@ -238,7 +238,7 @@ class Session:
         self._drop_ahead()
         # Another session may have brought meanwhile what was asked for.
         after = self._keeper.logs.frontier(self.type)
-        return asked if all(after.get(log) == before.get(log) for log in asked) else []
+        return _reached(asked, response) if all(after.get(log) == before.get(log) for log in asked) else []
 
     def _begin(self, wants: list[Wanted]) -> _Asked:
         async def answer() -> tuple[SyncResponse, Verifying]:
@@ -349,6 +349,15 @@ def _behind(wants: Sequence[Wanted], response: SyncResponse) -> list[Wanted]:
     # What was named before is behind that record, unless there are branches.
     have = [record.id, *(wants[place].have if len(wants[place].have) > 1 else ())]
     return [Wanted(record.body.log, have[:MAX_HAVE], deep=False), *wants[place + 1 :]]
+
+
+def _reached(asked: list[_native.Link], response: SyncResponse) -> list[_native.Link]:
+    """The logs that an answer got to, of those in a question: where it has no room for more, the last it speaks of."""
+    if not response.more or not response.records:
+        return asked
+    [record] = open_records([response.records[-1].envelope])
+    last = None if isinstance(record, Malformed) else record.body.log
+    return asked[: asked.index(last) + 1] if last in asked else asked
 
 
 def _growing(branches: Branches) -> Iterator[tuple[int, int]]:
