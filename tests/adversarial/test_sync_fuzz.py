@@ -21,7 +21,7 @@ from covm.federation.sync.asking import Asker
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.library import answered
 from covm.federation.sync.serving import MAX_QUESTIONS, Server
-from covm.federation.sync.session import Access, Means, Session
+from covm.federation.sync.session import Means, Session
 from covm.federation.wire.frames import Unknown
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.record import SignedRecord
@@ -172,7 +172,7 @@ class Books:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    def roots(self, _peer: str) -> Any:
+    def roots(self, _peer: str, _types: Any = None, _turn: int = 0) -> Any:
         return [(TYPE, self._shelf.root())]
 
     async def owed(self) -> set[str]:
@@ -267,8 +267,8 @@ async def test_a_session_with_whoever_spoils_its_answers_comes_to_an_end_and_kee
         if number % 100 == 0:
             await victim.store.close()
             victim, leases = await Shelf().open(), Leases()
-        liar, access = Liar(chance, source), chance.choice([Access.READS, Access.WRITES])
-        means = Means(victim.keeper, leases, victim.clock, lambda access=access: access, lambda *_: None)  # type: ignore[misc]
+        liar, may_read = Liar(chance, source), chance.random() < 0.5
+        means = Means(victim.keeper, leases, victim.clock, lambda may_read=may_read: may_read, lambda *_: None)  # type: ignore[misc]
         with contextlib.suppress(SyncInterrupted):
             await Session(TYPE, liar, {}, means).run(only_small=chance.random() < 0.5)  # type: ignore[arg-type]
         assert liar.asked < 100

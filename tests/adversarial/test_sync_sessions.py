@@ -321,3 +321,51 @@ async def test_one_who_says_for_ever_that_there_is_more_is_asked_once_too_often(
         peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
         await world.sleep(A_WHILE)
         assert named(peer) == [[], [records[0].id], [records[0].id]]
+
+
+def two_logs() -> tuple[tuple[Scribbler, SignedRecord], tuple[Scribbler, SignedRecord]]:
+    """Two authors with a record each, in the order in which their logs are asked for."""
+    logs = [(author, author.write(author.name, 1)) for author in (Scribbler("ash"), Scribbler("birch"))]
+    first, last = sorted(logs, key=lambda each: each[1].body.log.bytes)
+    return first, last
+
+
+@virtually
+async def test_logs_that_an_answer_did_not_get_to_are_asked_for_though_it_brought_nothing() -> None:
+    (author, begun), (other, wanted) = two_logs()
+    nowhere = author.write("a gap", 2, prev=LINK, seq=2)
+
+    def answers(request: SyncRequest) -> Sequence[SyncResponse]:
+        if request.probes:
+            found = [Found(b"", [], [told(nowhere), told(wanted)])]
+            return [SyncResponse(number=request.number, found=found)]
+        if begun.body.log in [each.log for each in request.wants]:
+            return [SyncResponse(number=request.number, records=author.carried(nowhere), more=True)]
+        return [SyncResponse(number=request.number, records=other.carried(wanted))]
+
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim, answers=answers)
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await eventually(lambda: all_have([victim], wanted.body.key, 1))
+
+
+@virtually
+async def test_a_log_that_was_asked_for_ahead_and_is_here_by_then_ends_no_session() -> None:
+    (author, begun), (_, never) = two_logs()
+
+    def answers(request: SyncRequest) -> Sequence[SyncResponse]:
+        if request.probes:
+            found = [Found(b"", [], [told(begun), told(never)])]
+            return [SyncResponse(number=request.number, found=found)]
+        if any(each.log == begun.body.log and not each.have for each in request.wants):
+            return [SyncResponse(number=request.number, records=author.carried(begun), more=True)]
+        return [SyncResponse(number=request.number)]
+
+    async with scene() as world:
+        victim, _ = world.machines
+        peer = await SyncPeer.join(world, victim, answers=answers)
+        peer.say(peer.theirs[0], SyncNews([(NOTE, ROOT)]))
+        await world.sleep(A_WHILE)
+        [replica] = (await victim.service.get_sync_status(NOTE)).replicas
+        assert [each.error for each in replica.peers if each.peer == peer.peer] == [""]

@@ -77,3 +77,16 @@ async def test_a_body_that_has_come_has_a_number_that_no_other_gets(tmp_path: Pa
     await shelf.take(other)
     assert other.id in {link for _, link in await changes(shelf, cursor)}
     await shelf.store.close()
+
+
+async def test_the_last_number_is_the_same_on_disk_where_bodies_come_twice(tmp_path: Path) -> None:
+    ash = Author("ash")
+    first = ash.write("oven", 1, hlc=EARLY)
+    shelf = await Shelf(store=make_store(tmp_path, "")).open()
+    await shelf.take(first)
+    await shelf.keeper.embody([Arrived(first, ash.bodies[first.id])] * 3)
+    judged = shelf.keeper.judged
+    await shelf.store.close()
+    shelf = await Shelf(store=make_store(tmp_path, "")).open()
+    assert shelf.keeper.judged == judged
+    await shelf.store.close()

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.unit.members_world import in_time
 from tests.unit.outbox_world import virtually
 from tests.unit.service_world import Heard
 from tests.unit.test_sync_stories import NOTE, all_have, eventually, met, notes
@@ -42,6 +43,7 @@ async def test_a_store_that_does_not_return_is_told_of_and_nobody_waits_for_it_w
         [slow] = heard.of(SyncStoreSlow)
         assert (slow.name, slow.type, slow.key) == (NOTES, NOTE, "oven")
         go_on.set()
+        await in_time(lambda: "oven" in shelf.kept)
         assert await shop.service.request_sync(NOTES, "oven") == "hot"
         [applied] = (await shop.service.get_sync_status(NOTES)).applied
         assert (applied.error, applied.behind) == ("", 0)

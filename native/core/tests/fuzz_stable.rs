@@ -180,6 +180,7 @@ macro_rules! tests {
 tests! {
     dagcbor => no_bytes_break_the_dagcbor_decoder,
     envelope => no_bytes_break_the_envelope_decoder,
+    records => no_bytes_break_the_split_of_records,
     keyfile => no_bytes_break_the_key_file_parser,
     frames => no_bytes_break_the_frame_reader,
     join => no_bytes_break_the_join_frames,

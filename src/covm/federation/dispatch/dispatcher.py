@@ -35,7 +35,7 @@ from covm.federation.dispatch.sweeping import Sweeper
 from covm.federation.dispatch.transaction import Composer, Tx
 from covm.federation.dispatch.transactional import Report, Transactions
 from covm.federation.dispatch.watch import HandlerWatch
-from covm.federation.errors import NotStarted
+from covm.federation.errors import NotStarted, StoreError
 from covm.federation.events import EventHub
 from covm.federation.ports import Arrival, Publications, Publisher
 from covm.federation.store.interface import Store, Transaction
@@ -286,15 +286,19 @@ class MessageDispatcher:
 
     async def transaction(self, work: Callable[[Tx], T], beside: Callable[[Transaction], object] | None = None) -> T:
         """Runs a function in a write transaction of the store, and in the same `beside`, which is the node's own."""
-        result, report = await self._transactions.run(work, beside)
+        try:
+            result, report = await self._transactions.run(work, beside)
+        except StoreError:
+            self._after_commit(Report(is_repeated=True))  # it may have been committed all the same
+            raise
         self._after_commit(report)
         return result
 
     def _after_commit(self, report: Report) -> None:
         """Sends and publishes what a committed transaction left behind."""
-        if report.staged:
+        if report.staged or report.is_repeated:
             self._take_staged()
-        if report.records:
+        if report.records or report.is_repeated:
             self._take_records()
         if report.publications:
             with contextlib.suppress(NotStarted):

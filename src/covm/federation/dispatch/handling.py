@@ -194,6 +194,7 @@ class Handling:
             report.staged += committed.staged
             report.publications += committed.publications
             report.records += committed.records
+            report.is_repeated |= committed.is_repeated
             if isinstance(arrival, Durable):
                 arrival.done = done
                 if is_last:

@@ -52,7 +52,8 @@ class Report:
     """Publications that are to become records."""
     told: Told = field(default_factory=dict)
     is_repeated: bool = False
-    """Whether it was tried before, and may have been committed then: there may be outcomes of which nobody told."""
+    """Whether it was tried before, and may have been committed then: there may be outcomes of which nobody told, and
+    messages and records that wait for their turn and are counted nowhere."""
 
 
 class HandlerRaised(Exception):
@@ -79,6 +80,7 @@ class Transactions:
         """
         pause_s, is_again, at = FIRST_PAUSE_S, False, 0
         now_ms = self._now_ms()
+        published: dict[int, list[tuple[str, Any]]] = {}
 
         def job(tx: Transaction) -> Report:
             nonlocal at
@@ -86,7 +88,11 @@ class Transactions:
             open_work = _still_open(tx, work) if is_again else None
             for at, each in enumerate(work):
                 if open_work is None or at in open_work:
+                    before = len(report.publications)
                     self._run(tx, report, at, each, now_ms)
+                    published[at] = report.publications[before:]
+                else:
+                    report.publications += published.get(at, [])  # committed before, and nobody knew
             # Not a handler's any more.
             at = len(work)
             report.told = settle(tx, settlements)

@@ -89,6 +89,9 @@ class Asker:
             raise SyncInterrupted(request.type, self.peer, "it is not connected") from None
         finally:
             self._asked.pop(number, None)
+            answer.cancel()
+            if not answer.cancelled():
+                answer.exception()  # it may have failed before anybody waited for it
 
     def violation(self, reason: str) -> None:
         """It said what no honest node says: it is charged, and the stream ends."""

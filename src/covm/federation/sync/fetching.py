@@ -21,7 +21,7 @@ from covm.federation.sync.frontier import EMPTY_ROOT
 from covm.federation.sync.keeper import Keeper
 from covm.federation.sync.leases import Leases
 from covm.federation.sync.partners import Partner, Standing
-from covm.federation.sync.session import Access, Means, Session
+from covm.federation.sync.session import Means, Session
 from covm.federation.wire.display import shown
 from covm.federation.wire.limits import MAX_REASON
 from covm.federation.wire.sync_frames import Owed, Roots
@@ -71,9 +71,8 @@ class Fetcher:
 
     def meet(self, asker: Asker) -> Partner:
         """A peer is admitted."""
-        may_ask = partial(self._may_ask, asker.peer)
         places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
-        partner = Partner(asker, *places, self._knows, may_ask)
+        partner = Partner(asker, *places, self._knows, partial(self._may_read, self._own))
         self.partners[asker.peer] = partner
         return partner
 
@@ -96,7 +95,7 @@ class Fetcher:
         """Begins a session unless there is nothing to fetch; the one that runs, if one does."""
         partner = self.partners.get(peer)
         standing = partner.types.get(name) if partner is not None else None
-        if partner is None or standing is None or self.is_stopped or not self._may_ask(peer, name):
+        if partner is None or standing is None or self.is_stopped or not self._may_read(self._own, name):
             return None
         if standing.running is None and not self._is_same(peer, name, standing):
             standing.running = self._around.supervisor.spawn(
@@ -125,6 +124,7 @@ class Fetcher:
         """Begins sessions with all peers, or only those that were interrupted; these once their pause is over."""
         now_s = self._around.clock.monotonic_s()
         for peer, partner in list(self.partners.items()):
+            self._take_turns(peer, partner)
             for name, standing in list(partner.types.items()):
                 if standing.again_s <= now_s if standing.error else not interrupted:
                     self.begin(peer, name)
@@ -134,7 +134,7 @@ class Fetcher:
         for peer, partner in list(self.partners.items()):
             for name, standing in list(partner.types.items()):
                 if name in types:
-                    standing.declined.clear()
+                    standing.forget_declined()
                     self.begin(peer, name)
 
     def forget_failures(self) -> None:
@@ -147,7 +147,7 @@ class Fetcher:
         """Something of a type is known now, so that whoever named it is asked for it."""
         for peer, partner in self.partners.items():
             if name in partner.put_off:
-                self._take_turns(peer, partner, name)
+                self._take_turns(peer, partner)
 
     def compare(self, peer: str, name: str, standing: Standing) -> None:
         """Notes where a peer holds just what is here and is owed no body, and since when it does not."""
@@ -164,30 +164,23 @@ class Fetcher:
         if standing.differs_s is None:
             standing.differs_s = self._around.clock.monotonic_s()
 
-    def _take_turns(self, peer: str, partner: Partner, name: str) -> None:
-        for each in partner.take_turns(name):
+    def _take_turns(self, peer: str, partner: Partner) -> None:
+        for each in partner.take_turns():
             self.begin(peer, each)
 
-    def access(self, peer: str, name: str) -> Access:
-        """What a peer may do with a type."""
-        if self._membership.may(peer, Action.READ, name).holds:
-            return Access.READS
-        return Access.WRITES if self._membership.may(peer, Action.WRITE, name).holds else Access.NONE
-
-    def _may_ask(self, peer: str, name: str) -> bool:
-        may_read = self._membership.may(self._own, Action.READ, name).holds
-        return may_read and self.access(peer, name) is not Access.NONE
+    def _may_read(self, peer: str, name: str) -> bool:
+        return self._membership.may(peer, Action.READ, name).holds
 
     def _is_same(self, peer: str, name: str, standing: Standing) -> bool:
         """Whether there is nothing to fetch."""
-        if self.access(peer, name) is Access.READS:
+        if self._may_read(peer, name):
             return standing.root in (EMPTY_ROOT, self._keeper.logs.frontier(name).root)
         # Whether it guessed right what is here it does not learn.
         return standing.root in (EMPTY_ROOT, standing.asked)
 
     def _means(self, peer: str, name: str) -> Means:
-        access = partial(self.access, peer, name)
-        return Means(self._keeper, self._leases, self._around.clock, access, self._brought)
+        may_read = partial(self._may_read, peer, name)
+        return Means(self._keeper, self._leases, self._around.clock, may_read, self._brought)
 
     async def _sync(self, partner: Partner, name: str, standing: Standing) -> None:
         peer = partner.asker.peer
@@ -198,7 +191,8 @@ class Fetcher:
         if error is not None:
             self._interrupted(standing, error, f"sync of {name} with {peer}")
         if not self.is_stopped:
-            self._take_turns(peer, partner, name)
+            partner.give_way(name)
+            self._take_turns(peer, partner)
 
     async def _run(self, partner: Partner, name: str, standing: Standing) -> None:
         """Fetches until the peer is asked to the end of what it said last that it has."""

@@ -335,7 +335,8 @@ class Keeper:
             await self.settle()
             fitting = self.quotas.with_room(arrived)
             put = partial(body_rows.put_bodies, arrived=fitting, now_ms=self._clock.now_ms(), is_given=is_given)
-            kept = await self.amend(partial(put, judged=self._judged), self._judged + len(fitting))
+            kept = await self._write(partial(put, judged=self._judged))
+            self._judged += len(kept)
             self.count(usage_rows.of_bodies(kept))
             if kept:
                 keys = frozenset((each.record.body.type, each.record.body.key) for each in kept)

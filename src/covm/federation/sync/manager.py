@@ -39,7 +39,6 @@ from covm.federation.sync.partners import Standing
 from covm.federation.sync.published import Published
 from covm.federation.sync.retention import Retention
 from covm.federation.sync.serving import ASKED_TOO_MUCH
-from covm.federation.sync.session import Access
 from covm.federation.sync.shares import Shares
 from covm.federation.sync.standings import MOST_SHOWN, MemberUsage, PeerStanding, Replica, SyncProgress, position
 from covm.federation.sync.streams import SyncStreams
@@ -152,13 +151,11 @@ class SyncManager:
             self.streams.news(news)
 
     def standings(self, type_name: str) -> dict[str, Standing]:
-        """Of each connected peer that has it and may have it."""
+        """Of each connected peer."""
         if not self._may_read(type_name):
             return {}
         return {
-            peer: partner.types[type_name]
-            for peer, partner in self._partners.items()
-            if type_name in partner.types and self._fetcher.access(peer, type_name) is not Access.NONE
+            peer: partner.types[type_name] for peer, partner in self._partners.items() if type_name in partner.types
         }
 
     def group(self, types: Iterable[str]) -> None:
@@ -323,7 +320,7 @@ class SyncManager:
             self.streams.news()
             for partner in self._partners.values():
                 for standing in partner.types.values():
-                    standing.declined.clear()  # what came to nothing may come to something now
+                    standing.forget_declined()
             self._fetcher.begin_all()
 
     async def _upkeep(self) -> None:

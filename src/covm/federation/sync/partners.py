@@ -45,6 +45,11 @@ class Standing:
     """Since when the roots differ, by the monotonic clock."""
     declined: dict[_native.Link, Tips] = field(default_factory=dict)
 
+    def forget_declined(self) -> None:
+        """What came to nothing may come to something now."""
+        self.declined.clear()
+        self.asked = None
+
 
 @dataclass(slots=True)
 class Partner:
@@ -62,8 +67,8 @@ class Partner:
     """For those that go on, since they have much to fetch."""
     knows: Callable[[str], bool]
     """Whether something is known of a type here."""
-    may_ask: Callable[[str], bool]
-    """Whether it may be asked for a type."""
+    may_read: Callable[[str], bool]
+    """Whether this node may read a type."""
     task: asyncio.Task[None] | None = None
     types: dict[str, Standing] = field(default_factory=dict)
     owed: frozenset[str] = frozenset()
@@ -88,17 +93,16 @@ class Partner:
             self.put_off[name] = root
         return standing
 
-    def take_turns(self, name: str) -> list[str]:
-        """A session about a type is over, or it is known now: what was put off and has its turn, taken up.
+    def give_way(self, name: str) -> None:
+        """A session about a type is over: a strange one that came to nothing makes room, if others wait for it."""
+        if self.put_off and name in self.strange and not self.knows(name):
+            self.strange.discard(name)
+            self.types.pop(name, None)
 
-        A strange type that came to nothing makes room, if others wait for it.
-        """
+    def take_turns(self) -> list[str]:
+        """Something is known now, or over, or allowed: what was put off and has its turn is taken up."""
         if not self.put_off:
             return []
-        standing = self.types.get(name)
-        if name in self.strange and not self.knows(name) and standing is not None and standing.running is None:
-            self.strange.discard(name)
-            del self.types[name]
         self._look_again()
         taken = [each for each in self.put_off if self.knows(each) or self._has_room_for(each)]
         for each in taken:
@@ -109,7 +113,7 @@ class Partner:
         self.strange = {each for each in self.strange if not self.knows(each)}
 
     def _has_room_for(self, name: str) -> bool:
-        if len(self.strange) >= MAX_STRANGE or not self.may_ask(name):
+        if len(self.strange) >= MAX_STRANGE or not self.may_read(name):
             return False
         self.strange.add(name)
         return True

@@ -121,6 +121,7 @@ class Quotas:
                 nobodys = self._used[type_name, NOBODY]
                 self._used[type_name, NOBODY] = nobodys.plus(Usage(-usage.records, -usage.size_bytes))
         self._closed.clear()
+        self._told = {each for each in self._told if each[1] != NOBODY}
 
     def holder(self, type_name: str, first: First) -> Holder:
         """Whose quota a log counts in that begins like this."""

@@ -57,6 +57,8 @@ class Retention:
 
     def note(self, peer: str, type_name: str) -> None:
         """A peer holds of a type what is here now."""
+        if self._keep_for_s is None:
+            return  # nothing is ever dropped
         self._noted[peer, type_name] = self._keeper.judged
 
     async def run(self) -> int:

@@ -252,7 +252,10 @@ class Scribe:
         intake.quota.promise(record.id)
         unsealed[record.id] = data
         intake.take([Arrived(record, body)])
-        row = intake.plan.rows[record.id]
+        row = intake.plan.rows.get(record.id)
+        if row is None:
+            why = "this node's clock is behind what it wrote before, and too many records wait to be judged"
+            raise InvalidMessage(write.type, "", f"{why}: set the clock right")
         if row.verdict.status is Status.VOID:
             # Every rule that it could break was asked before.
             raise RuntimeError(f"a record of this node is not valid: {row.verdict.reason}")

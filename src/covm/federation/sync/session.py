@@ -4,8 +4,8 @@
     lacking     which of its tips are not here?         what we have and it lacks, it fetches itself
     wants       what follows these records of the log?  asked again and again until nothing is lacking
 
-A peer that may write a type and not read it (`Access.WRITES`) is told nothing of what is here: it is asked as if
-nothing were, and only records of its own logs are named to it.
+A peer that may not read the type is told nothing of what is here: it is asked as if nothing were, and only records of
+its own logs are named to it. So what it wrote while it might write arrives all the same.
 
 While what one answer brought is judged and written, the next is on its way and verified; it is asked for no sooner, so
 whatever interrupts a session loses two answers at most. It works on the frontier as it was at its beginning; what comes
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from covm import _native
@@ -79,23 +78,14 @@ class _Asked(NamedTuple):
             self.answer.result()[1].cancel()
 
 
-class Access(Enum):
-    """What a peer may do with a type."""
-
-    NONE = auto()
-    WRITES = auto()
-    """Write it, and not read it."""
-    READS = auto()
-
-
 class Means(NamedTuple):
     """With what a session works."""
 
     keeper: Keeper
     leases: Leases
     clock: Clock
-    access: Callable[[], Access]
-    """Asked before every question."""
+    may_read: Callable[[], bool]
+    """Whether the peer may read the type; asked before every question."""
     brought: Callable[[str, Iterable[_native.Link]], None]
     """Hears from whom records of which logs came."""
 
@@ -120,8 +110,8 @@ class Session:
         self._leases = means.leases
         self._declined = declined
         self._clock = means.clock
-        self._look = means.access
-        self._access = means.access()
+        self._may_read = means.may_read
+        self._is_reader = means.may_read()
         self._brought = means.brought
         self._deep: set[_native.Link] = set()
         self._met: dict[_native.Link, list[_native.Link]] = {}
@@ -150,7 +140,7 @@ class Session:
         return True
 
     async def _run(self) -> None:
-        ours = self._keeper.logs.frontier(self.type) if self._access is Access.READS else Frontier()
+        ours = self._keeper.logs.frontier(self.type) if self._is_reader else Frontier()
         descent, differs = Descent(ours), set[_native.Link]()
         while (probes := descent.question()) is not None:
             response = await self._ask(SyncRequest(number=0, type=self.type, probes=probes))
@@ -171,8 +161,8 @@ class Session:
 
     async def _ask(self, request: SyncRequest) -> SyncResponse:
         self._take_step()
-        if self._look() is not self._access:
-            raise SyncInterrupted(self.type, self._asker.peer, "what it may do with the type has changed")
+        if self._may_read() is not self._is_reader:
+            raise SyncInterrupted(self.type, self._asker.peer, "whether it may read the type has changed")
         return await self._asker.ask(request)
 
     def _take_step(self) -> None:
@@ -182,7 +172,7 @@ class Session:
 
     def _may_name(self, log: _native.Link) -> bool:
         """Whether the peer may be told what is here of a log."""
-        if self._access is Access.READS:
+        if self._is_reader:
             return True
         here = self._keeper.logs.get(log)
         return here is not None and here.author == self._asker.peer
@@ -209,9 +199,9 @@ class Session:
                     self._take_step()
                     await asyncio.sleep(POLL_S)
                     continue
-                for log in await self._fetch_some(mine):
-                    self._decline(log, theirs[log])
-                    del theirs[log]
+                # What was asked for ahead may have come from somebody else since.
+                for log in [each for each in await self._fetch_some(mine) if each in theirs]:
+                    self._decline(log, theirs.pop(log))
                     self._leases.give_back([log], self)
                 for log in self._refused & theirs.keys():
                     self._decline(log, WHATEVER)
@@ -241,14 +231,14 @@ class Session:
         strange = (set(response.strange) & set(asked)) - self._deep
         self._deep |= strange
         is_further = await self._take(response, verifying, set(asked)) or bool(strange)
-        if unnamed:
+        if unnamed := [log for log in unnamed if not self._may_name(log)]:
             return unnamed
         if is_further:
             return []
         self._drop_ahead()
         # Another session may have brought meanwhile what was asked for.
         after = self._keeper.logs.frontier(self.type)
-        return asked if all(after.get(log) == before.get(log) for log in asked) else []
+        return _reached(asked, response) if all(after.get(log) == before.get(log) for log in asked) else []
 
     def _begin(self, wants: list[Wanted]) -> _Asked:
         async def answer() -> tuple[SyncResponse, Verifying]:
@@ -359,6 +349,15 @@ def _behind(wants: Sequence[Wanted], response: SyncResponse) -> list[Wanted]:
     # What was named before is behind that record, unless there are branches.
     have = [record.id, *(wants[place].have if len(wants[place].have) > 1 else ())]
     return [Wanted(record.body.log, have[:MAX_HAVE], deep=False), *wants[place + 1 :]]
+
+
+def _reached(asked: list[_native.Link], response: SyncResponse) -> list[_native.Link]:
+    """The logs that an answer got to, of those in a question: where it has no room for more, the last it speaks of."""
+    if not response.more or not response.records:
+        return asked
+    [record] = open_records([response.records[-1].envelope])
+    last = None if isinstance(record, Malformed) else record.body.log
+    return asked[: asked.index(last) + 1] if last in asked else asked
 
 
 def _growing(branches: Branches) -> Iterator[tuple[int, int]]:
