@@ -32,6 +32,7 @@ from covm.federation.membership.everyone import Everyone
 from covm.federation.membership.hearing import Hearings
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
+from covm.federation.network import make_network
 from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.peers.bans import Bans
@@ -71,9 +72,6 @@ from covm.federation.wire.system import FULL_LOAD, PeerInfo
 if TYPE_CHECKING:
     import msgspec
 
-JOINING_PLACES = 16
-"""Connections beyond `max_connections`: as many as the core lets join at once."""
-
 SHORT_ID = 8
 """Characters at the end of a peer id that name a node without a name: the beginnings are alike."""
 
@@ -100,7 +98,7 @@ class Parts:
         self.resolvers = Resolvers()
         for each in resolvers:
             self.resolvers.register(each.name, each.version, each.function)
-        self.network: Network = network or _libp2p(identity, config, self.federation)
+        self.network: Network = network or make_network(identity, config, self.federation)
         # A network that is simulated has a time of its own, which threads would not keep.
         self._offload: Offload = ThreadOffload() if network is None else InlineOffload()
         self.clock: Clock = clock or SystemClock()
@@ -382,19 +380,3 @@ def _federation(config: FederationConfig) -> FederationId:
     if config.membership == "open":
         return open_federation(config.network)
     return federation_of(Link(config.federation)) if config.federation else open_federation("")
-
-
-def _libp2p(identity: Identity, config: FederationConfig, federation: FederationId) -> Network:
-    from covm.federation.network.libp2p import Libp2pNetwork
-
-    return Libp2pNetwork(
-        identity.keypair,
-        listen=config.listen_addresses,
-        agent=agent(),
-        kademlia=federation.kademlia if config.enable_kademlia else None,
-        mdns=config.enable_mdns,
-        reachability=config.reachability,
-        announce=config.announce_addresses,
-        # Strangers need a place to be told that there is none for them.
-        max_connections=config.max_connections + JOINING_PLACES,
-    )

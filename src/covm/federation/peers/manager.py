@@ -19,29 +19,25 @@ from functools import partial
 from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.errors import (
-    ConnectionFailed,
-    NetworkError,
     PeerNotConnected,
     UnknownPeer,
 )
 from covm.federation.events import (
     EventHub,
-    PeerConnected,
-    PeerDisconnected,
     PeerLost,
     PeerRecovered,
     PeerSuspected,
 )
 from covm.federation.network import interface as net
 from covm.federation.peers.bans import Ban, Bans
-from covm.federation.peers.book import MAX_ADDRESSES, Source
-from covm.federation.peers.dialler import JOIN_DEADLINE_S, SETTLE_DEADLINE_S, Dialler
-from covm.federation.peers.door import Door, broken_off
-from covm.federation.peers.health import Pulse, clock_is_doubtful
+from covm.federation.peers.book import Source
+from covm.federation.peers.connections import Connections
+from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
+from covm.federation.peers.door import Door
+from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
 from covm.federation.peers.roster import Roster
-from covm.federation.peers.target import parse_address
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
@@ -53,11 +49,6 @@ logger = logging.getLogger("covm.federation.peers")
 
 UPKEEP_PERIOD_S = 1.0
 """How often bans, deadlines and hints are looked at; each may be that late."""
-
-PING_WEIGHT = 0.25
-"""Weight of libp2p's newest ping in the estimate that stands until heartbeats gave one."""
-
-_SOURCES = {"mdns": Source.MDNS, "kademlia": Source.KADEMLIA}
 
 
 class PeerManager:
@@ -87,7 +78,6 @@ class PeerManager:
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
-        self._topic = topic
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -97,8 +87,17 @@ class PeerManager:
         self._hub = hub
         self._membership = membership
         self.door = Door(network, roster, bans, hello, max_connections, hub, counters)
-        self.on_join_refused = self.door.on_join_refused
-        self.on_join_failed = self.door.on_join_failed
+        self.connections = Connections(
+            network=network,
+            roster=roster,
+            bans=bans,
+            dialler=dialler,
+            door=self.door,
+            topic=topic,
+            supervisor=supervisor,
+            clock=clock,
+            hub=hub,
+        )
         self._control: Control
         self._heartbeats: Heartbeats
 
@@ -106,6 +105,7 @@ class PeerManager:
         """Takes the port to the direct streams, which in turn need this manager's."""
         self._control = control
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
+        self.connections.meet(self._greet)
 
     def start(self, bootstrap: Iterable[str]) -> None:
         """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
@@ -113,7 +113,7 @@ class PeerManager:
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
         # Each for itself: what fails in one keeps none of the others from its turn.
         self._supervisor.keep(self._warden.run, "end of bans")
-        self._supervisor.keep(partial(_regularly, self._watch_deadlines), "deadlines of peers")
+        self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
         self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
         for address in bootstrap:
             self._dialler.keep(address)
@@ -141,7 +141,7 @@ class PeerManager:
         record.parked = True
         # At once and not when the last connection has closed, so that a connect that follows begins anew.
         if record.is_connected:
-            self._disconnected(record, PeerState.KNOWN, "disconnected by the operator")
+            self.connections.disconnected(record, PeerState.KNOWN, "disconnected by the operator")
         else:
             record.become(PeerState.KNOWN, "disconnected by the operator", self._clock.now_ms())
         await self._network.disconnect(peer)
@@ -207,7 +207,7 @@ class PeerManager:
     def direct_ready(self, peer: str) -> None:
         record = self._roster.obtain(peer)
         record.direct_ready = True
-        self._settle(record)
+        self.connections.settle(record)
 
     def direct_lost(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)
@@ -224,12 +224,12 @@ class PeerManager:
         record = self._roster.get(peer)
         if record is not None:
             record.info = info
-            self._note_addresses(peer, info.addresses, Source.PEER_INFO)
+            self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)
         record.why = reason
-        self._supervisor.launch(self._drop(record, reason), f"disconnect of {peer}")
+        self._supervisor.launch(self.connections.drop(record, reason), f"disconnect of {peer}")
 
     # --- judged by heartbeats ---
 
@@ -247,148 +247,14 @@ class PeerManager:
     def lost(self, record: PeerRecord, silent_s: float) -> None:
         why = f"silent for {silent_s:.0f} s"
         self._hub.emit(PeerLost(record.peer, silent_s))
-        self._disconnected(record, PeerState.LOST, why)
-        self._supervisor.launch(self._drop(record, why), f"disconnect of {record.peer}")
-
-    # --- events of the network ---
-
-    def on_opened(self, event: net.ConnectionOpened) -> None:
-        record = self._roster.obtain(event.peer)
-        record.connections[event.connection] = (event.address, event.outbound)
-        record.failure = None
-        if record.parked and event.peer not in self._bans:
-            if event.outbound and not self._dialler.is_reaching(record):
-                # The core's own search (Kademlia) came by it; the operator did not call it back.
-                self._supervisor.launch(self._send_away(record), f"disconnect of {event.peer}")
-                return
-            record.parked = False
-        if not record.is_connected and record.deadline_s is None:
-            record.deadline_s = self._clock.monotonic_s() + JOIN_DEADLINE_S + SETTLE_DEADLINE_S
-        if event.outbound:
-            self._note_addresses(event.peer, [event.address], Source.CONNECTED)
-
-    def on_hello(self, event: net.HelloReceived) -> None:
-        record = self._roster.obtain(event.peer)
-        # Who was sent away and did not come by itself is not let in; who is banned is told so.
-        if not record.parked or event.peer in self._bans:
-            self.door.on_hello(event)
-
-    def on_admitted(self, event: net.PeerAdmitted) -> None:
-        record = self._roster.obtain(event.peer)
-        record.admitted = True
-        if record.deadline_s is not None:
-            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
-        self._note_addresses(record.peer, record.claimed, Source.PEER_INFO)
-        self._settle(record)
-
-    def on_unadmitted(self, event: net.PeerUnadmitted) -> None:
-        record = self._roster.obtain(event.peer)
-        record.admitted = record.topic_joined = record.direct_ready = False
-        if record.is_connected:
-            self._disconnected(record, PeerState.LOST, record.why or "the connection was closed")
-
-    def on_topic_joined(self, event: net.TopicJoined) -> None:
-        if event.topic == self._topic:
-            record = self._roster.obtain(event.peer)
-            record.topic_joined = True
-            self._settle(record)
-
-    def on_topic_left(self, event: net.TopicLeft) -> None:
-        if event.topic == self._topic:
-            record = self._roster.obtain(event.peer)
-            record.topic_joined = False
-            record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
-
-    def on_closed(self, event: net.ConnectionClosed) -> None:
-        record = self._roster.obtain(event.peer)
-        address, outbound = record.connections.pop(event.connection, ("", False))
-        if event.remaining:
-            return
-        record.connections.clear()
-        record.deadline_s = record.round_trip_ms = None
-        why = f"the connection was closed: {event.reason}"
-        record.resolve(broken_off(record, why, address if outbound else ""))
-        if record.is_connected:
-            self._disconnected(record, PeerState.LOST, record.why or why)
-        elif record.state is PeerState.DIALLING:
-            record.become(PeerState.KNOWN, record.why or why, self._clock.now_ms())
-        # After a pause: a peer that stops, and this node when it stops next, should not meet a dial on the way out.
-        record.failures = max(record.failures, 1)
-        self._dialler.redial(record)
-
-    def on_identified(self, event: net.PeerIdentified) -> None:
-        record = self._roster.get(event.peer)
-        if record is None:
-            return
-        record.agent = record.agent or shown(event.agent, limit=64)
-        record.claimed = event.addresses[:MAX_ADDRESSES]
-        if record.admitted:
-            self._note_addresses(record.peer, record.claimed, Source.PEER_INFO)
-
-    def on_discovered(self, event: net.PeerDiscovered) -> None:
-        if event.peer != self._network.peer_id:
-            self._note_addresses(event.peer, event.addresses, _SOURCES.get(event.source, Source.MDNS))
-            self._dialler.consider_hints()
-
-    def on_ping(self, event: net.PingMeasured) -> None:
-        record = self._roster.get(event.peer)
-        if record is not None:
-            newest, before = event.round_trip_s * 1000, record.round_trip_ms
-            record.round_trip_ms = newest if before is None else before + PING_WEIGHT * (newest - before)
+        self.connections.disconnected(record, PeerState.LOST, why)
+        self._supervisor.launch(self.connections.drop(record, why), f"disconnect of {record.peer}")
 
     # --- inside ---
 
-    def _settle(self, record: PeerRecord) -> None:
-        """Everything may be there now that makes a peer *connected*."""
-        if not record.is_complete or record.parked:
-            # What still arrives of a peer that was sent away makes it no part of the federation again.
-            return
-        record.deadline_s = None
-        if record.is_connected:
-            return
-        record.pulse = Pulse(self._clock.monotonic_s())
-        record.failures = 0
-        record.become(PeerState.CONNECTED, "", self._clock.now_ms())
+    def _greet(self, record: PeerRecord) -> None:
         self._control.send_control(record.peer, self._describe())
         self._heartbeats.ask(record)
-        address = next(iter(self._roster.addresses(record)), "")
-        self._hub.emit(PeerConnected(record.peer, address, outbound=bool(record.reached_at)))
-        record.resolve()
-
-    def _disconnected(self, record: PeerRecord, state: PeerState, why: str) -> None:
-        record.pulse = None
-        record.become(PeerState.KNOWN if record.parked else state, why, self._clock.now_ms())
-        self._dialler.postpone(record)
-        self._hub.emit(PeerDisconnected(record.peer, why))
-
-    async def _send_away(self, record: PeerRecord) -> None:
-        # The operator may have called it back since; a disconnect would end that dial, too.
-        if record.parked:
-            await self._network.disconnect(record.peer)
-
-    async def _drop(self, record: PeerRecord, why: str) -> None:
-        await self._network.disconnect(record.peer)
-        record.resolve(ConnectionFailed(record.peer, {record.peer: why}))
-
-    def _note_addresses(self, peer: str, addresses: Iterable[str], source: Source) -> None:
-        """Keeps those that are addresses of this peer."""
-        fitting = []
-        for text in addresses:
-            try:
-                address, named = parse_address(text)
-            except NetworkError:
-                continue
-            if named is None or named == peer:
-                fitting.append(address)
-        self._roster.book.add(peer, fitting, source, self._clock.now_ms())
-
-    def _watch_deadlines(self) -> None:
-        now_s = self._clock.monotonic_s()
-        for record in self._roster:
-            if record.deadline_s is not None and record.deadline_s <= now_s:
-                record.deadline_s = None
-                why = "not ready in time after connecting"
-                self._supervisor.launch(self._drop(record, why), f"disconnect of {record.peer}")
 
 
 async def _regularly(step: Callable[[], None]) -> None:
