@@ -32,6 +32,7 @@ from covm.federation.membership.everyone import Everyone
 from covm.federation.membership.hearing import Hearings
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
+from covm.federation.membership.passing import Passing
 from covm.federation.network import make_network
 from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
@@ -222,7 +223,8 @@ class Parts:
         """The gate asks the membership, and the membership moves the gate."""
         desk = MembershipDesk(members, self.pen, self.sync, self.clock, self.random)
         gate = Gatekeeper(self.peers, self._roster, self.peers.door, members, self.network, self.counters, self.hub)
-        hearings = Hearings(members, self.network, gate, desk.redeem, self.supervisor, self.counters)
+        passing = Passing(members, self.network, self.clock, self.counters)
+        hearings = Hearings(members, self.network, gate, desk.redeem, passing, self.supervisor, self.counters)
         self.peers.door.meet(hearings)
         members.meet(self.direct, gate)
         return desk, hearings
