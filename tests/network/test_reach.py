@@ -11,6 +11,7 @@ from tests.network.world import PATIENCE, World, meet
 from covm.federation import FederationConfig, FederationService, Identity
 from covm.federation.clock import SystemClock
 from covm.federation.network.interface import ReachabilityChanged
+from covm.federation.peers import detours
 from covm.federation.peers.relay_choice import PUBLIC_S
 from covm.testing import until
 
@@ -83,6 +84,37 @@ async def test_a_node_whose_operator_does_not_want_it_relays_for_nobody(world: W
     mill = await home(world, "Mill", bridge, square)
     await until(lambda: places(mill) == [square.peer_id], timeout=PATIENCE)
     assert [each.relay for each in mill.reachability.relays] == [square.peer_id], "the other one was not even asked"
+
+
+async def test_a_relay_that_carries_nothing_for_somebody_is_passed_by_on_the_other(world: World) -> None:
+    """As a relay does that lies about its places: who comes through it finds nobody."""
+    liar, bridge = await relay(world, "Square"), await relay(world, "Bridge")
+    mill = await home(world, "Mill", liar, bridge)
+    await until(lambda: len(places(mill)) == 2, timeout=PATIENCE)
+    farm = await world.start(name="Farm", reachability="private", bootstrap_peers=through(mill))
+    await liar.ban_peer(farm.peer_id, None, "it is not carried")
+    await until(lambda: mill.peer_id in farm.connected_peers(), timeout=PATIENCE)
+    [way] = [address for address in farm.get_peer_info(mill.peer_id).addresses if "/p2p-circuit" in address][:1]
+    assert f"/p2p/{bridge.peer_id}/p2p-circuit" in way
+
+
+async def test_a_peer_that_is_reached_through_a_relay_alone_is_dialled_directly_now_and_then(world: World) -> None:
+    square, clock = await relay(world, "Square"), LeapingClock()
+    mill = await home(world, "Mill", square)
+    await until(lambda: through(mill), timeout=PATIENCE)
+    config = FederationConfig.preset(
+        "local", membership="open", reachability="private", heartbeat_interval=timedelta(hours=1)
+    )
+    async with FederationService(Identity.generate(), config, clock=clock) as farm:
+        await farm.connect_peer(through(mill)[0])
+        found = farm._node.peers.connections._roster.get(mill.peer_id)
+        assert found is not None
+        assert found.is_relayed
+        assert found.relayed_why == detours.SWITCHED_OFF
+        clock.ahead_s = detours.AGAIN.base_s
+        await until(lambda: not found.is_relayed, timeout=PATIENCE)
+        assert found.relayed_why == ""
+        assert mill.peer_id in farm.connected_peers()
 
 
 async def test_who_is_reached_directly_for_a_while_gives_the_places_back_and_stays_connected(world: World) -> None:
