@@ -7,10 +7,12 @@ their own, over IPv4, IPv6 or both. What runs in a namespace is driven with `tes
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 def ip(*words: str) -> None:
@@ -36,6 +38,25 @@ def namespaces(*names: str) -> Iterator[list[str]]:
     finally:
         for name in made:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+@contextmanager
+def name_server(namespace: str, server: str) -> Iterator[None]:
+    """What runs in the namespace, and is begun in here, asks this server for names."""
+    folder = Path("/etc/netns", namespace)
+    folder.mkdir(parents=True)
+    try:
+        (folder / "resolv.conf").write_text(f"nameserver {server}\n")
+        yield
+    finally:
+        shutil.rmtree(folder)
+
+
+def silence(namespace: str, *addresses: str) -> None:
+    """The machine has these IPv4 addresses too, and never answers there."""
+    for address in addresses:
+        ip("-n", namespace, "address", "add", f"{address}/24", "dev", "cable")
+    within(namespace, "nft", "-f", "-", told=_SILENCE % ", ".join(addresses))
 
 
 @contextmanager
@@ -66,6 +87,12 @@ class Internet:
 
 PUBLIC_IP, SECOND_IP = "198.51.100.1", "198.51.100.2"
 PUBLIC_IP6, SECOND_IP6 = "2001:db8::1", "2001:db8::2"
+
+_SILENCE = """
+table ip silence {
+    chain entering { type filter hook input priority filter; policy accept; ip daddr { %s } drop; }
+}
+"""
 
 _MASQUERADE = """
 table ip nat {

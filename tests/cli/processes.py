@@ -91,9 +91,14 @@ def _forked(*arguments: str | Path, **extra: str) -> Outcome:
         return Outcome(running.wait(START_S), told.decode(), said.read().decode())
 
 
-def process(*arguments: str | Path, stdin: bytes = b"", **extra: str) -> Outcome:
+def within(namespace: str) -> list[str]:
+    """What stands before a command that is to run in a network namespace; nothing without one."""
+    return ["ip", "netns", "exec", namespace] if namespace else []
+
+
+def process(*arguments: str | Path, stdin: bytes = b"", namespace: str = "", **extra: str) -> Outcome:
     """Runs one command to its end, in a process of its own."""
-    command = [*COVM, *map(str, arguments)]
+    command = [*within(namespace), *COVM, *map(str, arguments)]
     ended = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=environment(**extra), check=False)
     return Outcome(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
@@ -134,7 +139,8 @@ def on_terminal(answers: Sequence[str], *arguments: str | Path) -> tuple[int, st
 class Node:
     """A daemon on a home; call `wait_ready` before anything else. `log` is what it wrote to standard error.
 
-    `forked` from a process that has loaded the program; where what the system lists of it matters, started as users do.
+    `forked` from a process that has loaded the program; where what the system lists of it matters, or it runs in a
+    network `namespace`, started as users do.
     """
 
     process: subprocess.Popen[bytes] | Forked
@@ -146,6 +152,7 @@ class Node:
         as_json: bool = True,
         preset: str | None = "local",
         forked: bool = True,
+        namespace: str = "",
         **extra: str,
     ) -> None:
         self.home = home
@@ -159,12 +166,12 @@ class Node:
             command += ["--network", "covm"]
         if as_json:
             command.append("--json")
-        if forked:
+        if forked and not namespace:
             self.process = Forked(command, self.log_path, environment(**extra))
         else:
             with self.log_path.open("wb") as log:
                 self.process = subprocess.Popen(
-                    [*COVM, *command], stdout=subprocess.PIPE, stderr=log, env=environment(**extra)
+                    [*within(namespace), *COVM, *command], stdout=subprocess.PIPE, stderr=log, env=environment(**extra)
                 )
         self._as_json = as_json
 

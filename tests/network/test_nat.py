@@ -6,23 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.conversation import Conversation
 from tests.namespaces import PUBLIC_IP, Internet, internet
-
-TRANSPORTS = {"tcp": "tcp/4001", "quic": "udp/4001/quic-v1"}
-
-
-class Node(Conversation):
-    """A bare network node in a namespace."""
-
-    peer: str
-
-    @classmethod
-    async def start(cls, namespace: str, transport: str, reachability: str, *settings: str) -> Node:
-        listen = f"/ip4/0.0.0.0/{TRANSPORTS[transport]}"
-        node = await cls.begin("tests.network.nat_node", listen, reachability, *settings, namespace=namespace)
-        node.peer = (await node.hears(lambda said: "peer" in said))["peer"]
-        return node
+from tests.network.nat_nodes import TRANSPORTS, Node
 
 
 @asynccontextmanager
