@@ -37,6 +37,7 @@ from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.dialler import Dialler
+from covm.federation.peers.exchange import PeerExchange
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.roster import Roster
@@ -176,12 +177,25 @@ class Parts:
             clock=self.clock,
             random=self.random,
         )
+        exchange = PeerExchange(
+            is_on=self.config.enable_peer_exchange,
+            network=self.network,
+            roster=roster,
+            bans=self.bans,
+            membership=self.membership,
+            consider_hints=dialler.consider_hints,
+            clock=self.clock,
+            random=self.random,
+            counters=self.counters,
+            hub=self.hub,
+        )
         save_bans = partial(life.save_bans, self.store)
         return PeerManager(
             network=self.network,
             roster=roster,
             bans=self.bans,
             dialler=dialler,
+            exchange=exchange,
             hello=self.hello,
             topic=self.federation.topic,
             max_connections=self.config.max_connections,

@@ -108,6 +108,7 @@ SETTINGS: Final[Mapping[str, Kind]] = {
     "reachability": Choice(("auto", "public", "private")),
     "enable_mdns": Switch(),
     "enable_kademlia": Switch(),
+    "enable_peer_exchange": Switch(),
     "bootstrap_peers": Texts(_bootstrap_rule, _MOST_BOOTSTRAP_PEERS),
     # Each connection costs a descriptor or two and some 100 KiB of buffers: ten thousand fill a small server.
     "max_connections": Whole(1, 10_000),

@@ -22,14 +22,16 @@ class Source(IntEnum):
 
     MDNS = 0
     KADEMLIA = 1
-    PEER_INFO = 2
-    CONNECTED = 3
+    PEER_HINTS = 2
+    """A connected peer says that it is connected with it."""
+    PEER_INFO = 3
+    CONNECTED = 4
     """We were connected through it."""
-    BOOTSTRAP = 4
-    OPERATOR = 5
+    BOOTSTRAP = 5
+    OPERATOR = 6
 
 
-DISCOVERY = (Source.MDNS, Source.KADEMLIA)
+DISCOVERY = (Source.MDNS, Source.KADEMLIA, Source.PEER_HINTS)
 """Hints from these are dialled by themselves; an address learnt otherwise is for when somebody asks."""
 
 

@@ -341,6 +341,7 @@ class Dialler:
             logger.debug("hint %s led nowhere: %s", record.peer, error)
         finally:
             self._hint_dials -= 1
+        self.consider_hints()
 
     def _note_failure(self, record: PeerRecord, why: str) -> None:
         record.last_error = why

@@ -34,6 +34,7 @@ from covm.federation.peers.book import Source
 from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
+from covm.federation.peers.exchange import PeerExchange
 from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
@@ -42,6 +43,7 @@ from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.display import shown
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.join import JoinHello
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
@@ -61,6 +63,7 @@ class PeerManager:
         roster: Roster,
         bans: Bans,
         dialler: Dialler,
+        exchange: PeerExchange,
         hello: JoinHello,
         topic: str,
         max_connections: int,
@@ -78,6 +81,7 @@ class PeerManager:
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
+        self._exchange = exchange
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -106,11 +110,13 @@ class PeerManager:
         self._control = control
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
+        self._exchange.meet(control, self.connections.note_addresses)
 
     def start(self, bootstrap: Iterable[str]) -> None:
         """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
+        self._supervisor.keep(self._exchange.run, "peer exchange")
         # Each for itself: what fails in one keeps none of the others from its turn.
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
@@ -225,6 +231,10 @@ class PeerManager:
         if record is not None:
             record.info = info
             self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+            self._exchange.changed(record)
+
+    def peer_hints_received(self, peer: str, hints: PeerHints) -> None:
+        self._exchange.received(peer, hints)
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)
@@ -255,6 +265,7 @@ class PeerManager:
     def _greet(self, record: PeerRecord) -> None:
         self._control.send_control(record.peer, self._describe())
         self._heartbeats.ask(record)
+        self._exchange.connected(record)
 
 
 async def _regularly(step: Callable[[], None]) -> None:
