@@ -1,7 +1,7 @@
 """Network namespaces that a test makes, joins by a cable or by routers, and takes away again.
 
 `cable` is one segment with two machines, `segment` one with more. `internet` is a network with public machines and two
-homes behind routers of their own, over IPv4, IPv6 or both. What runs in a namespace is driven with `tests.conversation`.
+homes behind routers, over IPv4, IPv6 or both. What runs in a namespace is driven with `tests.conversation`.
 """
 
 from __future__ import annotations
