@@ -38,6 +38,7 @@ from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
@@ -61,6 +62,7 @@ class PeerManager:
         roster: Roster,
         bans: Bans,
         dialler: Dialler,
+        seeker: Seeker,
         hello: JoinHello,
         topic: str,
         max_connections: int,
@@ -78,6 +80,7 @@ class PeerManager:
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
+        self._seeker = seeker
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -86,17 +89,19 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
-        self.door = Door(network, roster, bans, hello, max_connections, hub, counters)
+        self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
             roster=roster,
             bans=bans,
             dialler=dialler,
+            seeker=seeker,
             door=self.door,
             topic=topic,
             supervisor=supervisor,
             clock=clock,
             hub=hub,
+            counters=counters,
         )
         self._control: Control
         self._heartbeats: Heartbeats
@@ -107,16 +112,19 @@ class PeerManager:
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
 
-    def start(self, bootstrap: Iterable[str]) -> None:
-        """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
+    def start(self, bootstrap: Iterable[str], pinned: Iterable[str]) -> None:
+        """Blocks the banned, dials the configured peers and those of earlier starts, and begins to keep watch."""
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
         # Each for itself: what fails in one keeps none of the others from its turn.
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
-        self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
+        self._supervisor.keep(partial(_regularly, self._seeker.consider_all), "dials of remembered peers and hints")
+        for target in pinned:
+            self._seeker.keep(target, Source.PINNED)
         for address in bootstrap:
-            self._dialler.keep(address)
+            self._seeker.keep(address, Source.BOOTSTRAP)
+        self._seeker.consider_all()
 
     def recall(self, peers: Iterable[str]) -> None:
         """These were dealt with in earlier starts: they may be written to, wherever they are."""
