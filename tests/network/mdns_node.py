@@ -26,9 +26,9 @@ class Node:
         self.service = service
         self._rounds = 0
         self._next = asyncio.Event()
-        dialler = service._node.peers._dialler
-        self._consider = dialler.consider_hints
-        dialler.consider_hints = self._count  # type: ignore[method-assign]
+        seeker = service._node.peers._seeker
+        self._consider = seeker.consider_all
+        seeker.consider_all = self._count  # type: ignore[method-assign]
         service.subscribe(NOTE, self._heard)
 
     def _count(self) -> None:

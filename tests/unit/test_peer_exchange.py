@@ -17,10 +17,10 @@ from tests.unit.test_service_adversary import Mallory
 from covm.federation import FederationService, Identity
 from covm.federation.clock import SeededRandom
 from covm.federation.network.interface import FramesReceived
-from covm.federation.peers.book import Source
+from covm.federation.peers.book import MAX_PER_GIVER, Source
 from covm.federation.peers.exchange import NEWS_DELAY_S
 from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, TURN_S, HintAllowances, for_newcomer, hint_of
-from covm.federation.peers.record import PeerRecord
+from covm.federation.peers.record import Connection, PeerRecord
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, MAX_HINTS, PeerHint, PeerHints
 from covm.federation.wire.system import PeerInfo
 from covm.testing import until
@@ -124,7 +124,7 @@ def _invented(count: int, start: int = 0) -> PeerHints:
 
 
 def _sources(node: FederationService, peer: str) -> list[Source]:
-    return [known.source for known in node._node.peers._roster.book._peers.get(peer, {}).values()]
+    return [known.source for known in node._node.peers._roster.book.known(peer).values()]
 
 
 @leaping
@@ -137,7 +137,7 @@ async def test_a_flood_of_hints_is_ignored_and_charged() -> None:
         assert victim.stats()["dropped"]["too_many_hints"] == 40 - BURST
         await asyncio.sleep(2 * TURN_S)
         book = victim._node.peers._roster.book
-        assert len([peer for peer in book.peers() if peer != mallory.peer]) == BURST * MAX_HINTS
+        assert len([peer for peer in book.peers() if peer != mallory.peer]) == MAX_PER_GIVER
 
 
 @leaping
@@ -151,7 +151,7 @@ async def test_a_hint_says_nothing_of_this_node_of_who_is_banned_or_of_who_is_co
         named = [victim.peer_id, ben.peer_id, banned]
         mallory.send(PeerHints([PeerHint(peer=peer, addresses=lie) for peer in [*named, _invented(1).peers[0].peer]]))
         await in_the_end(lambda: _sources(victim, _invented(1).peers[0].peer), MINUTE)
-        assert [Source.PEER_HINTS in _sources(victim, peer) for peer in named] == [False] * 3
+        assert [Source.EXCHANGE in _sources(victim, peer) for peer in named] == [False] * 3
 
 
 @leaping
@@ -162,7 +162,7 @@ async def test_what_is_no_address_of_the_peer_is_left_out() -> None:
         wrong = ["nonsense", f"/ip4/203.0.113.1/tcp/1/p2p/{mallory.peer}", "/ip4/203.0.113.2/tcp/2"]
         mallory.send(PeerHints([PeerHint(peer=hint.peer, addresses=wrong), PeerHint(peer="x", addresses=wrong)]))
         await in_the_end(lambda: _sources(victim, hint.peer), MINUTE)
-        assert victim._node.peers._roster.book.addresses(hint.peer) == ["/ip4/203.0.113.2/tcp/2"]
+        assert list(victim._node.peers._roster.book.known(hint.peer)) == ["/ip4/203.0.113.2/tcp/2"]
 
 
 @leaping
@@ -193,7 +193,7 @@ async def test_a_node_of_nobody_is_left_out_where_there_are_members() -> None:
         addresses = ["/ip4/203.0.113.1/tcp/1"]
         hints = PeerHints([PeerHint(peer=peer, addresses=addresses) for peer in (stranger, guest)])
         farm._node.direct.send_control(mill.peer_id, hints)
-        await in_time(lambda: Source.PEER_HINTS in _sources(mill, guest))
+        await in_time(lambda: Source.EXCHANGE in _sources(mill, guest))
         assert _sources(mill, stranger) == []
 
 
@@ -209,7 +209,10 @@ def _record(peer: str = "12D3KooWben", since_ms: int = 0, **fields: Any) -> Peer
 
 
 def test_what_is_told_of_a_peer_begins_where_it_was_reached() -> None:
-    reached = {1: ("/ip4/10.0.0.1/tcp/1/p2p/12D3KooWben", True), 2: ("/ip4/10.0.0.1/tcp/55555", False)}
+    reached = {
+        1: Connection("/ip4/10.0.0.1/tcp/1/p2p/12D3KooWben", True),
+        2: Connection("/ip4/10.0.0.1/tcp/55555", False),
+    }
     record = _record(
         connections=reached,
         info=_info("/ip4/10.0.0.1/tcp/1", "/dns4/ben.example/tcp/1"),
@@ -221,7 +224,7 @@ def test_what_is_told_of_a_peer_begins_where_it_was_reached() -> None:
 
 
 def test_of_a_peer_that_says_nothing_of_itself_nobody_is_told() -> None:
-    assert hint_of(_record(connections={1: ("/ip4/10.0.0.1/tcp/55555", False)})) is None
+    assert hint_of(_record(connections={1: Connection("/ip4/10.0.0.1/tcp/55555", False)})) is None
     assert hint_of(_record(info=_info("/ip4/10.0.0.1/tcp/1" + "0" * 300, ""))) is None
 
 

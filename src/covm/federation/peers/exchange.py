@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
@@ -42,6 +43,14 @@ CHARGE_FLOOD = 10.0
 """What a frame of hints that no honest node sends costs its sender in gossip."""
 
 
+class _Held(NamedTuple):
+    """A hint of a peer whose turn it is to dial."""
+
+    hint: PeerHint
+    giver: str
+    until_s: float
+
+
 @dataclass(slots=True)
 class _Telling:
     """What one connected peer is still to be told, and what the others were last told of it."""
@@ -58,6 +67,12 @@ class _Telling:
         return max(self.free_s, min(self.waiting.values())) if self.waiting else None
 
 
+class Note(Protocol):
+    """Keeps what are addresses of a peer, and who gave them. (Connections)"""
+
+    def __call__(self, peer: str, addresses: Iterable[str], source: Source, giver: str = "") -> None: ...
+
+
 class PeerExchange:
     """The shell around `hints`."""
 
@@ -69,32 +84,32 @@ class PeerExchange:
         roster: Roster,
         bans: Bans,
         membership: Membership,
-        consider_hints: Callable[[], None],
+        consider: Callable[[str], None],
         clock: Clock,
         random: Random,
         counters: Counters,
         hub: EventHub,
     ) -> None:
-        """`is_on`: otherwise it says nothing and takes nothing. `consider_hints` dials what was taken."""
+        """`is_on`: otherwise it says and takes nothing. `consider` dials a peer of the book, if there is room."""
         self._is_on = is_on
         self._network = network
         self._roster = roster
         self._bans = bans
         self._membership = membership
-        self._consider_hints = consider_hints
+        self._consider = consider
         self._clock = clock
         self._random = random
         self._counters = counters
         self._hub = hub
         self._allowances = HintAllowances()
         self._tellings: dict[str, _Telling] = {}
-        self._held: dict[str, tuple[PeerHint, float]] = {}
-        """Hints of peers whose turn it is to dial, and until when; at most `MAX_HELD`."""
+        self._held: dict[str, _Held] = {}
+        """By peer, at most `MAX_HELD`."""
         self._wake = asyncio.Event()
         self._control: Control
-        self._note: Callable[[str, Iterable[str], Source], None]
+        self._note: Note
 
-    def meet(self, control: Control, note: Callable[[str, Iterable[str], Source], None]) -> None:
+    def meet(self, control: Control, note: Note) -> None:
         """Takes the port to the direct streams, and who keeps addresses that are some."""
         self._control, self._note = control, note
 
@@ -132,10 +147,9 @@ class PeerExchange:
         now_s = self._clock.monotonic_s()
         for hint in hints.peers:
             if dials_first(self._network.peer_id, hint.peer) or len(self._held) >= MAX_HELD:
-                self._take(hint)
+                self._take(hint, peer)
             else:
-                self._held.setdefault(hint.peer, (hint, now_s + TURN_S))
-        self._consider_hints()
+                self._held.setdefault(hint.peer, _Held(hint, peer, now_s + TURN_S))
         self._wake.set()
 
     async def run(self) -> None:
@@ -155,20 +169,19 @@ class PeerExchange:
     def _delay_s(self, now_s: float) -> float | None:
         """After how many seconds something will be due. None: nothing waits."""
         due = [due_s for telling in self._tellings.values() if (due_s := telling.due_s) is not None]
-        due += [due_s for _, due_s in self._held.values()]
+        due += [held.until_s for held in self._held.values()]
         return max(0.0, min(due) - now_s) if due else None
 
     def _take_held(self, now_s: float) -> None:
-        ready = [peer for peer, (_, due_s) in self._held.items() if due_s <= now_s]
-        for peer in ready:
-            hint, _ = self._held.pop(peer)
-            self._take(hint)
-        if ready:
-            self._consider_hints()
+        for held in list(self._held.values()):
+            if held.until_s <= now_s:
+                del self._held[held.hint.peer]
+                self._take(held.hint, held.giver)
 
-    def _take(self, hint: PeerHint) -> None:
+    def _take(self, hint: PeerHint, giver: str) -> None:
         if self._is_of_use(hint.peer):
-            self._note(hint.peer, hint.addresses, Source.PEER_HINTS)
+            self._note(hint.peer, hint.addresses, Source.EXCHANGE, giver)
+            self._consider(hint.peer)
 
     def _tell_all(self, now_s: float) -> None:
         for peer, telling in list(self._tellings.items()):
