@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks import durable_rows, membership_rows, replica_rows
+from benchmarks import discovery_rows, durable_rows, membership_rows, replica_rows
 from benchmarks.row import Figure, Goal, Row
 
 GOSSIP = ((2, 8000, 4000), (10, 1000, 50), (10, 2000, 200), (10, 5000, 1000), (30, 400, 20))
@@ -78,6 +78,7 @@ def every_row(*, quick: bool, large: bool = False) -> list[Row]:
         small = [gossip(2, 200, 400), gossip(4, 50, 50), gossip_of_members(4, 50, 50)]
         rows = [connect(3), direct(100, 1, 1_500), direct(2_000, WINDOW, 10_000), chunks(50), *small, codec(2_000)]
         more = [
+            *discovery_rows.rows(quick=True),
             *durable_rows.rows(quick=True),
             *membership_rows.rows(quick=True),
             *replica_rows.rows(quick=True, large=False),
@@ -92,6 +93,7 @@ def every_row(*, quick: bool, large: bool = False) -> list[Row]:
         *big,
         gossip_of_members(10, 2000, 200),
         codec(50_000),
+        *discovery_rows.rows(quick=False),
         *durable_rows.rows(quick=False),
         *membership_rows.rows(quick=False),
         *replica_rows.rows(quick=False, large=large),

@@ -24,7 +24,8 @@ class Conversation:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._said: list[Said] = []
+        self.said: list[Said] = []
+        """What nobody has asked for yet."""
 
     @classmethod
     async def begin(cls, module: str, *words: str, namespace: str = "") -> Self:
@@ -41,12 +42,12 @@ class Conversation:
         assert stdout is not None
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                for index, said in enumerate(self._said):
+                for index, said in enumerate(self.said):
                     if wanted(said):
-                        return self._said.pop(index)
+                        return self.said.pop(index)
                 line = await stdout.readline()
-                assert line, f"it ended; it said {self._said}"
-                self._said.append(json.loads(line))
+                assert line, f"it ended; it said {self.said}"
+                self.said.append(json.loads(line))
 
     async def hears_of(self, event: str, **fields: Any) -> Said:
         """The first event of this name and with these fields."""

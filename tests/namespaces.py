@@ -1,7 +1,7 @@
 """Network namespaces that a test makes, joins by a cable or by routers, and takes away again.
 
-`cable` is one segment with two machines. `internet` is a network with public machines and two homes behind routers of
-their own, over IPv4, IPv6 or both. What runs in a namespace is driven with `tests.conversation`.
+`cable` is one segment with two machines, `segment` one with more. `internet` is a network with public machines and two
+homes behind routers, over IPv4, IPv6 or both. What runs in a namespace is driven with `tests.conversation`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,21 @@ def cable() -> Iterator[tuple[str, str]]:
             ip("-n", name, "link", "set", "cable", "up", "multicast", "on")
             ip("-n", name, "route", "add", "default", "dev", "cable")
         yield left, right
+
+
+@contextmanager
+def segment(count: int) -> Iterator[list[str]]:
+    """Namespaces on one bridge, 10.99.0.1 and so on, multicast on; gone afterwards."""
+    with namespaces("sw", *(f"m{number}" for number in range(1, count + 1))) as (switch, *machines):
+        ip("-n", switch, "link", "add", "bridge", "type", "bridge")
+        ip("-n", switch, "link", "set", "bridge", "up")
+        for number, name in enumerate(machines, start=1):
+            port = f"port{number}"
+            ip("link", "add", port, "netns", switch, "type", "veth", "peer", "name", "cable", "netns", name)
+            ip("-n", switch, "link", "set", port, "master", "bridge", "up")
+            _address(name, "cable", f"10.99.0.{number}/24")
+            ip("-n", name, "route", "add", "default", "dev", "cable")
+        yield machines
 
 
 @dataclass(frozen=True)

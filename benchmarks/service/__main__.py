@@ -3,7 +3,8 @@
 process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
 starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`;
 `sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING HOW SIDES` and `sync-healed NODES COUNT`, which start
-their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process."""
+their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process; `found NODES
+WAY`; `idle PEERS SECONDS`, which starts its own."""
 
 from __future__ import annotations
 
@@ -21,8 +22,10 @@ from benchmarks.service import (
     connect,
     direct,
     durable,
+    found,
     gossip,
     halves,
+    idle,
     lives,
     membership,
     replica,
@@ -59,6 +62,10 @@ COMMANDS: dict[str, Command] = {
     "sync-told": lambda address, count: replicas.tell(address, int(count)),
     "sync-written": lambda count, window: replicas.written(int(count), int(window)),
     "membership-removal": lambda nodes: membership.removal(int(nodes)),
+    "found": lambda nodes, way: found.found(int(nodes), way),
+    "idle": lambda peers, seconds: idle.idle(int(peers), int(seconds)),
+    "idle-node": idle.idle_node,
+    "idle-peers": lambda address, count: idle.idle_peers(address, int(count)),
 }
 
 

@@ -41,6 +41,7 @@ def new_service(home: Path | None = None, identity: Identity | None = None, **ch
         "network": NETWORK,
         "listen_addresses": ["/ip4/127.0.0.1/tcp/0"],
         "enable_kademlia": False,
+        "enable_peer_exchange": False,
         "heartbeat_interval": timedelta(seconds=30),
         "max_connections": 100,
         # A million, and the one that showed the peer, are to find room.

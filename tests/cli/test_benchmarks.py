@@ -85,6 +85,15 @@ def test_membership_is_measured_with_its_floor_among_the_figures(tmp_path: Path)
     assert all(figure["service"] > 0 for figures in rows.values() for figure in figures.values())
 
 
+def test_how_nodes_find_each_other_and_what_an_idle_one_costs_is_measured(tmp_path: Path) -> None:
+    ran = benchmarks("--quick", "--rows", "found,idle", "--json", tmp_path / "figures.json")
+    assert ran.returncode == 0, ran.stderr
+    rows = {row["name"]: row["figures"] for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    assert rows.keys() == {"found-4-kademlia", "found-4-exchange", "found-4-both", "idle"}
+    assert all(figures["connections"]["service"] >= 1 for name, figures in rows.items() if name != "idle")
+    assert all(figure["service"] is not None for figure in rows["idle"].values())
+
+
 @pytest.mark.timeout(BUILD_S)
 def test_what_replicas_lack_is_found_beside_negentropy(tmp_path: Path) -> None:
     ran = benchmarks("--quick", "--rows", "sync-missing", "--disk", tmp_path, "--json", tmp_path / "figures.json")

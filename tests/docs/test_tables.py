@@ -129,6 +129,7 @@ def test_every_kind_of_frame_is_listed_with_its_keys() -> None:
         "proof": frames.Proof,
         "heartbeat": Heartbeat,
         "peer_info": PeerInfo,
+        "peer_hints": frames.PeerHints,
         "members_ask": frames.MembersAsk,
         "members_have": frames.MembersHave,
         "members_want": frames.MembersWant,

@@ -181,7 +181,7 @@ def test_arbitrary_bytes_raise_nothing_but_malformed(data: bytes) -> None:
 @given(st.dictionaries(st.sampled_from(["t", "v", "body", "envelopes", "upto", "outcomes", "incarnation"]), plain))
 @example({"t": "hello"})
 def test_any_map_in_place_of_a_frame_raises_nothing_but_malformed(fields: dict[str, Any]) -> None:
-    for kind in ("hello", "messages", "ack", "heartbeat", "peer_info", fields.get("t")):
+    for kind in ("hello", "messages", "ack", "heartbeat", "peer_info", "peer_hints", fields.get("t")):
         try:
             decode_frame(_native.encode({**fields, "t": kind}))
         except Malformed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -42,7 +42,14 @@ class World:
         self._stack = stack
 
     def make(
-        self, name: str, *, types: Any = (), clock: Any = None, seed: str = "", **changes: Any
+        self,
+        name: str,
+        *,
+        types: Any = (),
+        clock: Any = None,
+        seed: str = "",
+        listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/0",),
+        **changes: Any,
     ) -> FederationService:
         origin = hashlib.sha256((seed or name).encode()).digest()
         identity = Identity.from_seed(origin)
@@ -53,9 +60,7 @@ class World:
             identity,
             config,
             types=types,
-            network=self.fabric.network(
-                identity.keypair, listen=["/ip4/127.0.0.1/tcp/0"], max_connections=config.max_connections + 1
-            ),
+            network=self.fabric.network(identity.keypair, listen=listen, max_connections=config.max_connections + 1),
             clock=clock or LoopClock(),
             random=SeededRandom(int.from_bytes(origin[:4], "big")),
             store=store,

@@ -30,6 +30,7 @@ from covm.federation.wire.frames import (
     decode_frame,
     encode_frame,
 )
+from covm.federation.wire.hints import PeerHint, PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.join import JoinHello, decode_join_hello, encode_join_hello, refusal
 from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_FRAME, MAX_JOIN_HELLO
@@ -38,6 +39,8 @@ from covm.federation.wire.system import Heartbeat, PeerInfo
 MID = b"sixteen bytes id"
 LIFE = Incarnation(7, b"nonce-of")
 DIGEST = bytes(32)
+HINT = {"peer": "12D3KooW", "addresses": ["/ip4/127.0.0.1/tcp/1"]}
+PEER_HINTS = PeerHints([PeerHint(peer="12D3KooW", addresses=["/ip4/127.0.0.1/tcp/1"])] * 32)
 FRAMES: list[Any] = [
     Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, next=4, acked=Position(3, MID), outcomes_upto=2),
     Hello(
@@ -66,6 +69,7 @@ FRAMES: list[Any] = [
     MembersWant(ids=[DIGEST]),
     MembersGive(entries=[b"one"], credentials=[b"two"], approvals=[b"three"]),
     MembersKnown(),
+    PEER_HINTS,
     JoinRequest(invite=MID, secret=DIGEST, entries=[b"signed"]),
     RelayPass(grant=b"signed", proof=b"signed too"),
 ]
@@ -112,6 +116,12 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(Proof(incarnation=LIFE), envelope="text"),
         changed(FRAMES[5], body={"sequence": 0, "sent_at": 1, "load": 1001}),
         changed(FRAMES[7], body={"name": "x" * 65}),
+        changed(PEER_HINTS, peers=[]),
+        changed(PEER_HINTS, peers=[HINT] * 33),
+        changed(PEER_HINTS, peers=[HINT | {"addresses": []}]),
+        changed(PEER_HINTS, peers=[HINT | {"addresses": ["/ip4/127.0.0.1/tcp/1"] * 5}]),
+        changed(PEER_HINTS, peers=[HINT | {"addresses": ["x" * 257]}]),
+        changed(PEER_HINTS, peers=[HINT | {"peer": "x" * 65}]),
         changed(MembersAsk(buckets=bytes(4096)), buckets=bytes(4095)),
         changed(MembersAsk(buckets=bytes(4096)), after=bytes(31)),
         changed(MembersHave(), ids=[bytes(33)]),

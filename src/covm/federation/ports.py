@@ -23,6 +23,7 @@ from covm._native import Link
 from covm.federation.identity.roles import Action
 from covm.federation.identity.verdicts import Verdict
 from covm.federation.wire.frames import Frame
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.message import MessageBody
 from covm.federation.wire.received import Via
@@ -289,6 +290,8 @@ class Presence(Protocol):
     def heartbeat_received(self, peer: str, heartbeat: Heartbeat) -> None: ...
 
     def peer_info_received(self, peer: str, info: PeerInfo) -> None: ...
+
+    def peer_hints_received(self, peer: str, hints: PeerHints) -> None: ...
 
     def may_write_to(self, peer: str) -> None:
         """Raises `PeerBanned`, or `UnknownPeer` for one of whom this node never heard. Nobody needs to be connected."""

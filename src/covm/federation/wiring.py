@@ -38,11 +38,13 @@ from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.own_info import peer_info
 from covm.federation.peers.bans import Bans
+from covm.federation.peers.book_journal import BookJournal
 from covm.federation.peers.dialler import Dialler
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.reach import Reach
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Membership
 from covm.federation.publishing import Publishing
@@ -168,7 +170,10 @@ class Parts:
         return dispatcher, composer
 
     def _make_peers(self) -> PeerManager:
-        roster = self._roster = Roster(self.clock)
+        member_of = self.membership.member_of
+        roster = self._roster = Roster(
+            self.clock, lambda: self.network.addresses, lambda peer: member_of(peer) is not None
+        )
         self.reach = Reach(
             network=self.network,
             roster=roster,
@@ -183,26 +188,40 @@ class Parts:
             bans=self.bans,
             retry=self.config.connection_retry,
             max_connections=self.config.max_connections,
+            clock=self.clock,
+            random=self.random,
+        )
+        seeker = Seeker(
+            own_id=self.identity.peer_id,
+            roster=roster,
+            bans=self.bans,
+            dialler=dialler,
+            retry=self.config.connection_retry,
+            max_connections=self.config.max_connections,
             supervisor=self.supervisor,
             clock=self.clock,
             random=self.random,
         )
+        self.book_journal = BookJournal(self.store, roster.book, self.clock)
         save_bans = partial(life.save_bans, self.store)
         return PeerManager(
             network=self.network,
             roster=roster,
             bans=self.bans,
             dialler=dialler,
+            seeker=seeker,
             hello=self.hello,
             topic=self.federation.topic,
             max_connections=self.config.max_connections,
             heartbeat_interval_s=self.config.heartbeat_interval.total_seconds(),
+            tells_of_peers=self.config.enable_peer_exchange,
             describe=partial(peer_info, self),
             load=lambda: FULL_LOAD * self.dispatcher.running // SLOTS,
             warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub, self.membership.nodes_of),
             membership=self.membership,
             supervisor=self.supervisor,
             clock=self.clock,
+            random=self.random,
             hub=self.hub,
             counters=self.counters,
         )
@@ -230,15 +249,8 @@ class Parts:
         return desk, hearings
 
     def _make_post(self) -> Post:
-        inbox = Incomings(
-            self.dispatcher,
-            self.supervisor,
-            self.clock,
-            self.counters,
-            self.hub,
-            self.membership,
-            self.config.max_message_size,
-        )
+        most = self.config.max_message_size
+        inbox = Incomings(self.dispatcher, self.supervisor, self.clock, self.counters, self.hub, self.membership, most)
         return Post(
             network=self.network,
             presence=self.peers,

@@ -67,8 +67,12 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Find nodes on the local network."""
     enable_kademlia: bool = True
     """Find nodes through nodes already known."""
+    enable_peer_exchange: bool = True
+    """Tell connected nodes of each other, and dial those that they tell of."""
     bootstrap_peers: list[str] = msgspec.field(default_factory=list)
     """Multiaddrs, each ending in `/p2p/<peer id>`, that are dialled at start and again whenever they are lost."""
+    pinned_peers: list[str] = msgspec.field(default_factory=list)
+    """Peer ids, or multiaddrs ending in `/p2p/<peer id>`: kept as bootstrap peers are, and never without a place."""
     max_connections: int = 50
     """Peers that may be connected at once, 1 to 10,000; more are refused, and told so."""
     heartbeat_interval: timedelta = timedelta(seconds=30)

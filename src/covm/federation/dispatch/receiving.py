@@ -32,6 +32,7 @@ from covm.federation.wire.frames import (
     decode_frame,
     encode_frame,
 )
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.membership import MembershipFrame
@@ -197,6 +198,8 @@ class Receiver:
             presence.heartbeat_received(peer, frame)
         elif isinstance(frame, PeerInfo):
             presence.peer_info_received(peer, frame)
+        elif isinstance(frame, PeerHints):
+            presence.peer_hints_received(peer, frame)
         elif isinstance(frame, MembershipFrame):
             self._post.membership.received(peer, frame)
         elif isinstance(frame, Ack):

@@ -31,6 +31,7 @@ from covm.federation.wire.frames import (
     decode_frame,
     encode_frame,
 )
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.system import PROTOCOL_VERSION, Heartbeat, PeerInfo
@@ -342,6 +343,8 @@ class Sender:
             self._post.presence.heartbeat_received(self.line.peer, frame)
         elif isinstance(frame, PeerInfo):
             self._post.presence.peer_info_received(self.line.peer, frame)
+        elif isinstance(frame, PeerHints):
+            self._post.presence.peer_hints_received(self.line.peer, frame)
         elif isinstance(frame, MembershipFrame):
             self._post.membership.received(self.line.peer, frame)
         elif not isinstance(frame, Unknown):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from covm.federation.clock import Clock
+from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
 from covm.federation.errors import (
     PeerNotConnected,
@@ -34,14 +34,17 @@ from covm.federation.peers.book import Source
 from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
+from covm.federation.peers.exchange import PeerExchange
 from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.display import shown
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.join import JoinHello
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
@@ -61,16 +64,19 @@ class PeerManager:
         roster: Roster,
         bans: Bans,
         dialler: Dialler,
+        seeker: Seeker,
         hello: JoinHello,
         topic: str,
         max_connections: int,
         heartbeat_interval_s: float,
+        tells_of_peers: bool,
         describe: Callable[[], PeerInfo],
         load: Callable[[], int],
         warden: Warden,
         membership: Membership,
         supervisor: Supervisor,
         clock: Clock,
+        random: Random,
         hub: EventHub,
         counters: Counters,
     ) -> None:
@@ -78,6 +84,7 @@ class PeerManager:
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
+        self._seeker = seeker
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -86,16 +93,30 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
-        self.door = Door(network, roster, bans, hello, max_connections, hub, counters)
+        self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
             roster=roster,
             bans=bans,
             dialler=dialler,
+            seeker=seeker,
             door=self.door,
             topic=topic,
             supervisor=supervisor,
             clock=clock,
+            hub=hub,
+            counters=counters,
+        )
+        self._exchange = PeerExchange(
+            is_on=tells_of_peers,
+            network=network,
+            roster=roster,
+            bans=bans,
+            membership=membership,
+            consider=seeker.consider,
+            clock=clock,
+            random=random,
+            counters=counters,
             hub=hub,
         )
         self._control: Control
@@ -106,17 +127,22 @@ class PeerManager:
         self._control = control
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
+        self._exchange.meet(control, self.connections.note_addresses)
 
-    def start(self, bootstrap: Iterable[str]) -> None:
-        """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
+    def start(self, bootstrap: Iterable[str], pinned: Iterable[str]) -> None:
+        """Blocks the banned, dials the configured peers and those of earlier starts, and begins to keep watch."""
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
+        self._supervisor.keep(self._exchange.run, "peer exchange")
         # Each for itself: what fails in one keeps none of the others from its turn.
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
-        self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
+        self._supervisor.keep(partial(_regularly, self._seeker.consider_all), "dials of remembered peers and hints")
+        for target in pinned:
+            self._seeker.keep(target, Source.PINNED)
         for address in bootstrap:
-            self._dialler.keep(address)
+            self._seeker.keep(address, Source.BOOTSTRAP)
+        self._seeker.consider_all()
 
     def recall(self, peers: Iterable[str]) -> None:
         """These were dealt with in earlier starts: they may be written to, wherever they are."""
@@ -225,6 +251,10 @@ class PeerManager:
         if record is not None:
             record.info = info
             self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+            self._exchange.changed(record)
+
+    def peer_hints_received(self, peer: str, hints: PeerHints) -> None:
+        self._exchange.received(peer, hints)
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)
@@ -255,6 +285,7 @@ class PeerManager:
     def _greet(self, record: PeerRecord) -> None:
         self._control.send_control(record.peer, self._describe())
         self._heartbeats.ask(record)
+        self._exchange.connected(record)
 
 
 async def _regularly(step: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ acceptor, who acknowledges them on its half of the same stream:
     proof      acceptor  incarnation · envelope or null
     heartbeat  both      body: `system.heartbeat`
     peer_info  both      body: `system.peer_info`
+    peer_hints both      peers: whom the sender is connected with; see `wire.hints`
     members_*  both      who is a member; see `wire.membership`
 
 Unknown keys are ignored. A frame of an unknown kind decodes to `Unknown`, to be ignored.
@@ -31,6 +32,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from covm import _native
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import (
     MAX_FRAME,
@@ -68,6 +70,7 @@ __all__ = [
     "Messages",
     "Outcome",
     "OutcomeState",
+    "PeerHints",
     "Position",
     "Proof",
     "Prove",
@@ -175,7 +178,7 @@ class Unknown(Struct, frozen=True):
     t: str
 
 
-KnownFrame = Hello | Messages | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo | MembershipFrame
+KnownFrame = Hello | Messages | Ack | Confirm | Prove | Proof | Heartbeat | PeerInfo | PeerHints | MembershipFrame
 Frame = KnownFrame | Unknown
 
 _KINDS: Final[dict[type, str]] = {
@@ -185,6 +188,7 @@ _KINDS: Final[dict[type, str]] = {
     Confirm: "confirm",
     Prove: "prove",
     Proof: "proof",
+    PeerHints: "peer_hints",
     MembersAsk: "members_ask",
     MembersHave: "members_have",
     MembersWant: "members_want",

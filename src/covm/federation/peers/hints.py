@@ -1,0 +1,77 @@
+"""Who is told of whom, and how much of what is told is taken: the rules of peer exchange.
+
+Of two peers that are connected here, each is told of the other, so that whoever knows one node of a federation finds
+all of them. What has been said is not said again unless it changed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from covm.federation.clock import Random
+from covm.federation.peers.record import PeerRecord
+from covm.federation.wire.hints import MAX_HINT_ADDRESSES, PeerHint
+from covm.federation.wire.limits import MAX_ADDRESS
+
+PERIOD_S = 5.0
+"""From one frame of hints to the next one to the same peer: what comes meanwhile goes together."""
+
+MAX_WAITING = 256
+"""Peers that one peer is still to be told of. In a federation that is larger, others tell it of the rest."""
+
+MAX_GIVERS = 2_000
+"""Peers whose allowances are remembered, as many as there are records."""
+
+BURST = 8
+"""Frames of hints that one peer may send at once: all that may wait for us at it, or what half a minute held up."""
+
+TURN_S = 0.5
+"""How long the one of two waits whose turn it is not to dial. Where the other cannot reach it, it dials after all."""
+
+MAX_HELD = 256
+"""Hints that wait for the other side's turn; what is above is dialled without waiting."""
+
+
+def hint_of(record: PeerRecord) -> PeerHint | None:
+    """What is told of a connected peer: where we reached it, then where it says that it is. None: it says nothing."""
+    said = record.info.addresses if record.info is not None else ()
+    ending = f"/p2p/{record.peer}"
+    addresses = dict.fromkeys(
+        address.removesuffix(ending) for address in (*record.reached_at, *said, *record.claimed) if address
+    )
+    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS][:MAX_HINT_ADDRESSES]
+    return PeerHint(peer=record.peer, addresses=fitting) if fitting else None
+
+
+def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:
+    """Of whom somebody is told that has just come: of all, those first that came last. Of very many, some by chance."""
+    some = records
+    if len(records) > MAX_WAITING:
+        # Each who comes is told of others, so that together they hear of all.
+        some = sorted(records, key=lambda _: random.uniform(0.0, 1.0))[:MAX_WAITING]
+    return [record.peer for record in sorted(some, key=lambda record: -record.since_ms)]
+
+
+def dials_first(own: str, other: str) -> bool:
+    """Whether it is this node that dials, where both may have heard of each other in the same moment: by their ids.
+
+    Both dialling at once would leave two connections where one is wanted.
+    """
+    return own < other
+
+
+class HintAllowances:
+    """How many frames of hints are taken of each peer: one a period, and `BURST` at once. Honest ones send no more."""
+
+    def __init__(self) -> None:
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, peer: str, now_s: float) -> bool:
+        """Takes one frame's worth; False when the peer has sent more than any honest one does."""
+        left, since_s = self._left.pop(peer, (float(BURST), now_s))
+        left = min(float(BURST), left + (now_s - since_s) / PERIOD_S)
+        self._left[peer] = (left - 1 if left >= 1 else left, now_s)
+        while len(self._left) > MAX_GIVERS:
+            self._left.popitem(last=False)
+        return left >= 1

@@ -1,0 +1,36 @@
+"""What nodes tell each other of the peers that they are connected with: a frame of the direct stream.
+
+All of it is hearsay. Who is told of a peer dials it as whatever else discovery found, and the handshake decides who it
+is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from covm.federation.wire.limits import MAX_ADDRESS, MAX_PEER_ID
+
+MAX_HINTS: Final = 32
+"""Peers in one frame: a small federation in one piece, and no more of a large one than can be dialled in a moment."""
+
+MAX_HINT_ADDRESSES: Final = 4
+"""Addresses of each: TCP and QUIC at two places."""
+
+Address = Annotated[str, Meta(min_length=1, max_length=MAX_ADDRESS)]
+
+
+class PeerHint(Struct, frozen=True, kw_only=True):
+    """A peer that the sender is connected with, and where it may be found."""
+
+    peer: Annotated[str, Meta(min_length=1, max_length=MAX_PEER_ID)]
+    """Its id, base58."""
+    addresses: Annotated[list[Address], Meta(min_length=1, max_length=MAX_HINT_ADDRESSES)]
+    """Multiaddrs at which the sender reached it, and then those that it says of itself; without a peer id."""
+
+
+class PeerHints(Struct, frozen=True):
+    """Some of the peers that the sender is connected with."""
+
+    peers: Annotated[list[PeerHint], Meta(min_length=1, max_length=MAX_HINTS)]
