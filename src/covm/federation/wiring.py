@@ -39,12 +39,10 @@ from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.own_info import peer_info
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book_journal import BookJournal
-from covm.federation.peers.dialler import Dialler
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.reach import Reach
 from covm.federation.peers.roster import Roster
-from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Membership
 from covm.federation.publishing import Publishing
@@ -182,34 +180,13 @@ class Parts:
             clock=self.clock,
             random=self.random,
         )
-        dialler = Dialler(
-            network=self.network,
-            roster=roster,
-            bans=self.bans,
-            retry=self.config.connection_retry,
-            max_connections=self.config.max_connections,
-            clock=self.clock,
-            random=self.random,
-        )
-        seeker = Seeker(
-            own_id=self.identity.peer_id,
-            roster=roster,
-            bans=self.bans,
-            dialler=dialler,
-            retry=self.config.connection_retry,
-            max_connections=self.config.max_connections,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            random=self.random,
-        )
         self.book_journal = BookJournal(self.store, roster.book, self.clock)
         save_bans = partial(life.save_bans, self.store)
         return PeerManager(
             network=self.network,
             roster=roster,
             bans=self.bans,
-            dialler=dialler,
-            seeker=seeker,
+            retry=self.config.connection_retry,
             hello=self.hello,
             topic=self.federation.topic,
             max_connections=self.config.max_connections,
