@@ -117,12 +117,12 @@ async def test_after_a_ban_kademlias_hints_bring_nobody_back(real_world: World) 
     mill, farm = await real_world.start(), await real_world.start()
     await meet(mill, farm)
     book = mill._node.peers._roster.book
-    await until(lambda: farm.peer_id in book.hinted(), timeout=PATIENCE, what="a hint from Kademlia")
+    await until(lambda: book.is_found(farm.peer_id), timeout=PATIENCE, what="a hint from Kademlia")
     await mill.ban_peer(farm.peer_id, reason="noisy")
     await apart(mill, farm)
     await mill.unban_peer(farm.peer_id)
     for _ in range(100):
-        mill._node.peers._dialler.consider_hints()
+        mill._node.peers._seeker.consider_all()
         await asyncio.sleep(0)
     assert mill.get_peer_info(farm.peer_id).state == "known"
     assert mill.get_peer_info(farm.peer_id).round_trip_ms is None

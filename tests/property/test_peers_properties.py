@@ -1,4 +1,4 @@
-"""What holds for peers whatever happens: waits, judgements on health, bans, the address book."""
+"""What holds for peers whatever happens: waits, judgements on health, bans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from covm.federation.clock import SeededRandom
 from covm.federation.peers.backoff import Backoff
 from covm.federation.peers.bans import Ban, Bans
-from covm.federation.peers.book import DISCOVERY, MAX_ADDRESSES, AddressBook, Source
 from covm.federation.peers.health import (
     LOST_AFTER_MISSED,
     MAX_DOUBT,
@@ -195,33 +194,3 @@ class BanBook(RuleBasedStateMachine):
 
 
 TestBanBook = BanBook.TestCase
-
-
-# --- book ---
-
-NOTES = st.lists(
-    st.tuples(
-        PEERS, st.lists(st.integers(0, 30).map("/memory/{}".format), max_size=4), st.sampled_from(Source), st.booleans()
-    )
-)
-
-
-@given(NOTES)
-def test_the_book_stays_bounded_believes_the_most_believed_and_forgets_what_proved_false(
-    notes: list[tuple[str, list[str], Source, bool]],
-) -> None:
-    book = AddressBook(needed=lambda peer: False)
-    found: set[str] = set()
-    for now_ms, (peer, addresses, source, is_false) in enumerate(notes):
-        book.add(peer, addresses, source, now_ms)
-        listed = book.addresses(peer)
-        assert len(listed) <= MAX_ADDRESSES
-        if source is Source.OPERATOR and addresses:
-            assert listed[0] in addresses, "what the operator says last is tried first"
-        if addresses and source in DISCOVERY:
-            found.add(peer)
-        if is_false and listed:
-            book.remove(peer, listed[0])
-            assert book.addresses(peer) == listed[1:]
-            assert (peer in book) == bool(listed[1:])
-    assert set(book.hinted()) <= found

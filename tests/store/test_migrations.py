@@ -38,7 +38,7 @@ def upgrade() -> None:
     op.create_table("covm_new", sa.Column("id", sa.Integer(), primary_key=True))
 '''
 
-for component in ("store", "dispatch", "gossip", "blobs", "membership", "sync"):
+for component in ("store", "dispatch", "gossip", "blobs", "membership", "sync", "peers"):
     import_module(f"covm.federation.{component}.tables")
 
 both = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)

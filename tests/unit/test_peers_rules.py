@@ -1,14 +1,13 @@
-"""The rules about peers, by calling them: admission, backoff, health, bans, book."""
+"""The rules about peers, by calling them: admission, backoff, health, bans."""
 
 from __future__ import annotations
 
 import pytest
 
 from covm.federation.clock import SeededRandom
-from covm.federation.peers.admission import no_place, refusal
+from covm.federation.peers.admission import no_place, places_for_hints, refusal
 from covm.federation.peers.backoff import Backoff
 from covm.federation.peers.bans import Ban, Bans
-from covm.federation.peers.book import MAX_ADDRESSES, MAX_PEERS, AddressBook, Source
 from covm.federation.peers.health import MAX_DOUBT, UNANSWERED, Health, Pulse, estimate, judge, next_doubt
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.join import JoinHello
@@ -46,15 +45,14 @@ def test_who_is_banned_is_told_so() -> None:
     assert refusal(OURS, OURS, "") == "banned here"
 
 
-@pytest.mark.parametrize(
-    ("known", "pinned", "has_place"), [(False, False, False), (False, True, True), (True, False, True)]
-)
-def test_who_has_a_place_or_was_asked_for_does_not_wait_for_a_free_one(
-    known: bool, pinned: bool, has_place: bool
-) -> None:
-    assert no_place(1, 2, known=False, pinned=False) is None
-    assert (no_place(2, 2, known=known, pinned=pinned) is None) == has_place
-    assert has_place or (no_place(2, 2, known=known, pinned=pinned) or "").startswith("all 2 connections are in use")
+def test_who_has_a_place_does_not_wait_for_a_free_one() -> None:
+    assert no_place(1, 2, known=False) is None
+    assert no_place(2, 2, known=True) is None
+    assert (no_place(2, 2, known=False) or "").startswith("all 2 connections are in use")
+
+
+def test_a_node_that_dials_hints_leaves_places_for_those_who_come() -> None:
+    assert [places_for_hints(places) for places in (1, 2, 8, 50, 200)] == [1, 2, 7, 44, 175]
 
 
 def test_waits_double_up_to_the_longest_and_are_spread_over_all_of_it() -> None:
@@ -130,29 +128,3 @@ def test_bans_end_in_time_and_the_last_word_counts() -> None:
     assert "1970-01-01 00:00:00 UTC" in bans.all()[1].until
     assert bans.get("ben") is not None
     assert bans.get("ben").until == "it is lifted"  # type: ignore[union-attr]
-
-
-def test_a_hundred_thousand_hostile_hints_leave_the_book_bounded_and_the_needed_in_it() -> None:
-    book = AddressBook(lambda peer: peer == "pinned")
-    book.add("pinned", ["/ip4/10.0.0.1/tcp/1"], Source.BOOTSTRAP, 0)
-    for number in range(100_000):
-        book.add(f"sybil-{number}", [f"/ip4/10.0.0.2/tcp/{number % 60_000 + 1}"], Source.MDNS, number)
-    assert len(book) == MAX_PEERS
-    assert "pinned" in book
-
-
-def test_a_peers_addresses_are_bounded_and_what_is_believed_stays() -> None:
-    book = AddressBook(lambda peer: False)
-    book.add("ada", ["/ip4/10.0.0.1/tcp/1"], Source.OPERATOR, 0)
-    book.add("ada", [f"/ip4/10.0.0.2/tcp/{port}" for port in range(1, 100)], Source.KADEMLIA, 5)
-    book.add("ada", ["/ip4/10.0.0.1/tcp/1/" + "x" * 300], Source.OPERATOR, 9)
-    addresses = book.addresses("ada")
-    assert len(addresses) == MAX_ADDRESSES
-    assert addresses[0] == "/ip4/10.0.0.1/tcp/1"
-
-
-def test_only_what_discovery_found_is_dialled_by_itself() -> None:
-    book = AddressBook(lambda peer: False)
-    book.add("told", ["/ip4/10.0.0.1/tcp/1"], Source.PEER_INFO, 0)
-    book.add("found", ["/ip4/10.0.0.2/tcp/1"], Source.MDNS, 0)
-    assert book.hinted() == ["found"]

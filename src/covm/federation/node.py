@@ -170,6 +170,7 @@ class Node(wiring.Parts):
         try:
             async with asyncio.timeout(CLOSING_S):
                 await self.dispatcher.close()
+                await self.book_journal.save()
                 if self.members is not None:
                     await self.members.journal.close()
         except TimeoutError:
@@ -193,6 +194,7 @@ class Node(wiring.Parts):
         for ban in await life.stored_bans(self.store):
             self.bans.add(ban)
         self.peers.recall(await life.known_peers(self.store))
+        await self.book_journal.load()
         self.pen.incarnation = incarnation
         if self.members is not None:
             await self.members.load()
@@ -224,7 +226,8 @@ class Node(wiring.Parts):
         self.started_s = self.clock.monotonic_s()
         invited = [f"{address}" for address in invite.addresses] if invite is not None else []
         self.reach.start(self.peers.announce)
-        self.peers.start([*self.config.bootstrap_peers, *invited])
+        self.peers.start([*self.config.bootstrap_peers, *invited], self.config.pinned_peers)
+        self.supervisor.keep(self.book_journal.run, "address book")
 
     def _require_starting(self) -> None:
         if self._failure is not None:

@@ -38,7 +38,7 @@ from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.own_info import peer_info
 from covm.federation.peers.bans import Bans
-from covm.federation.peers.dialler import Dialler
+from covm.federation.peers.book_journal import BookJournal
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.reach import Reach
@@ -168,7 +168,10 @@ class Parts:
         return dispatcher, composer
 
     def _make_peers(self) -> PeerManager:
-        roster = self._roster = Roster(self.clock)
+        member_of = self.membership.member_of
+        roster = self._roster = Roster(
+            self.clock, lambda: self.network.addresses, lambda peer: member_of(peer) is not None
+        )
         self.reach = Reach(
             network=self.network,
             roster=roster,
@@ -177,22 +180,13 @@ class Parts:
             clock=self.clock,
             random=self.random,
         )
-        dialler = Dialler(
-            network=self.network,
-            roster=roster,
-            bans=self.bans,
-            retry=self.config.connection_retry,
-            max_connections=self.config.max_connections,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            random=self.random,
-        )
+        self.book_journal = BookJournal(self.store, roster.book, self.clock)
         save_bans = partial(life.save_bans, self.store)
         return PeerManager(
             network=self.network,
             roster=roster,
             bans=self.bans,
-            dialler=dialler,
+            retry=self.config.connection_retry,
             hello=self.hello,
             topic=self.federation.topic,
             max_connections=self.config.max_connections,
@@ -203,6 +197,7 @@ class Parts:
             membership=self.membership,
             supervisor=self.supervisor,
             clock=self.clock,
+            random=self.random,
             hub=self.hub,
             counters=self.counters,
         )

@@ -69,6 +69,8 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Find nodes through nodes already known."""
     bootstrap_peers: list[str] = msgspec.field(default_factory=list)
     """Multiaddrs, each ending in `/p2p/<peer id>`, that are dialled at start and again whenever they are lost."""
+    pinned_peers: list[str] = msgspec.field(default_factory=list)
+    """Peer ids, or multiaddrs ending in `/p2p/<peer id>`: kept as bootstrap peers are, and never without a place."""
     max_connections: int = 50
     """Peers that may be connected at once, 1 to 10,000; more are refused, and told so."""
     heartbeat_interval: timedelta = timedelta(seconds=30)

@@ -23,6 +23,7 @@ from covm.federation.wire.limits import (
     MAX_NETWORK_NAME,
     MAX_TIME_TO_LIVE,
 )
+from covm.federation.wire.multiaddr import why_unroutable
 
 _NETWORK: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _MOST_BOOTSTRAP_PEERS: Final = 256
@@ -51,7 +52,17 @@ def _bootstrap_rule(address: str) -> str | None:
     problem, peer = _parsed(address)
     if problem is None and peer is None:
         return "must end in /p2p/<peer id>, so that nobody else can answer in its place"
-    return problem
+    return problem or why_unroutable(address, near=True) or None
+
+
+def _pinned_rule(target: str) -> str | None:
+    if target.startswith("/"):
+        return _bootstrap_rule(target)
+    try:
+        _native.parse_peer_id(target)
+    except ValueError as error:
+        return f"must be a peer id, or an address that ends in one: {error}"
+    return None
 
 
 def _parsed(address: str) -> tuple[str | None, str | None]:
@@ -112,6 +123,7 @@ SETTINGS: Final[Mapping[str, Kind]] = {
     "enable_mdns": Switch(),
     "enable_kademlia": Switch(),
     "bootstrap_peers": Texts(_bootstrap_rule, _MOST_BOOTSTRAP_PEERS),
+    "pinned_peers": Texts(_pinned_rule, _MOST_BOOTSTRAP_PEERS),
     # Each connection costs a descriptor or two and some 100 KiB of buffers: ten thousand fill a small server.
     "max_connections": Whole(1, 10_000),
     # Shorter floods the streams with signs of life; longer, and a lost peer stays in the lists for hours.

@@ -9,6 +9,10 @@ from __future__ import annotations
 from covm.federation.wire import join
 from covm.federation.wire.join import JoinHello
 
+HINTS_LEAVE = 8
+"""One place in eight is left free for incoming connections. Where all nodes filled all their places by themselves,
+nobody who is new could get in anywhere."""
+
 
 def refusal(ours: JoinHello, theirs: JoinHello, banned: str | None) -> str | None:
     """Returns why a peer that says this is refused, as a sentence that is said to it, or None to go on.
@@ -24,12 +28,16 @@ def refusal(ours: JoinHello, theirs: JoinHello, banned: str | None) -> str | Non
     return None
 
 
-def no_place(taken: int, places: int, *, known: bool, pinned: bool) -> str | None:
-    """Why there is no place for a peer that may take part; None when there is.
+def no_place(taken: int, places: int, *, known: bool) -> str | None:
+    """Why there is no free place for a peer that may take part; None when there is.
 
-    `known`: it has one already (a further connection). `pinned`: the operator or the configuration asked for it, so it
-    does not wait for a free one.
+    `known`: it has one already (a further connection).
     """
-    if known or pinned or taken < places:
+    if known or taken < places:
         return None
     return f"all {places} connections are in use here; try again later"
+
+
+def places_for_hints(places: int) -> int:
+    """How many of a node's places it fills by dialling peers that nobody asked for: the rest is for those who come."""
+    return places - places // HINTS_LEAVE

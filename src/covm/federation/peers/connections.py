@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from covm.federation.clock import Clock
+from covm.federation.counters import Counters
 from covm.federation.errors import ConnectionFailed, NetworkError
 from covm.federation.events import EventHub, PeerConnected, PeerDisconnected
 from covm.federation.network import interface as net
@@ -14,11 +15,13 @@ from covm.federation.peers.book import MAX_ADDRESSES, Source
 from covm.federation.peers.dialler import JOIN_DEADLINE_S, SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door, broken_off
 from covm.federation.peers.health import Pulse
-from covm.federation.peers.record import PeerRecord, PeerState
+from covm.federation.peers.record import Connection, PeerRecord, PeerState
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.target import parse_address
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.display import shown
+from covm.federation.wire.multiaddr import is_loopback, why_unroutable
 
 logger = logging.getLogger("covm.federation.peers")
 
@@ -38,21 +41,25 @@ class Connections:
         roster: Roster,
         bans: Bans,
         dialler: Dialler,
+        seeker: Seeker,
         door: Door,
         topic: str,
         supervisor: Supervisor,
         clock: Clock,
         hub: EventHub,
+        counters: Counters,
     ) -> None:
         self._network = network
         self._roster = roster
         self._bans = bans
         self._dialler = dialler
+        self._seeker = seeker
         self._door = door
         self._topic = topic
         self._supervisor = supervisor
         self._clock = clock
         self._hub = hub
+        self._counters = counters
         self._greet: Callable[[PeerRecord], None]
 
     def meet(self, greet: Callable[[PeerRecord], None]) -> None:
@@ -63,8 +70,11 @@ class Connections:
 
     def on_opened(self, event: net.ConnectionOpened) -> None:
         record = self._roster.obtain(event.peer)
-        record.connections[event.connection] = (event.address, event.outbound)
-        record.failure = None
+        record.was_outbound = event.outbound or (record.was_outbound and bool(record.connections))
+        record.connections[event.connection] = Connection(
+            event.address, event.outbound, event.relayed, event.relay or ""
+        )
+        record.failure, record.leaving = None, False
         if record.parked and event.peer not in self._bans:
             if event.outbound and not self._dialler.is_reaching(record):
                 # The core's own search (Kademlia) came by it; the operator did not call it back.
@@ -73,8 +83,6 @@ class Connections:
             record.parked = False
         if not record.is_connected and record.deadline_s is None:
             record.deadline_s = self._clock.monotonic_s() + JOIN_DEADLINE_S + SETTLE_DEADLINE_S
-        if event.outbound:
-            self.note_addresses(event.peer, [event.address], Source.CONNECTED)
 
     def on_hello(self, event: net.HelloReceived) -> None:
         record = self._roster.obtain(event.peer)
@@ -85,6 +93,7 @@ class Connections:
     def on_admitted(self, event: net.PeerAdmitted) -> None:
         record = self._roster.obtain(event.peer)
         record.admitted = True
+        record.admitted_s = self._clock.monotonic_s()
         if record.deadline_s is not None:
             record.deadline_s = self._clock.monotonic_s() + SETTLE_DEADLINE_S
         self.note_addresses(record.peer, record.claimed, Source.PEER_INFO)
@@ -110,20 +119,19 @@ class Connections:
 
     def on_closed(self, event: net.ConnectionClosed) -> None:
         record = self._roster.obtain(event.peer)
-        address, outbound = record.connections.pop(event.connection, ("", False))
+        ended = record.connections.pop(event.connection, None)
         if event.remaining:
             return
         record.connections.clear()
         record.deadline_s = record.round_trip_ms = None
+        record.leaving = False
         why = f"the connection was closed: {event.reason}"
-        record.resolve(broken_off(record, why, address if outbound else ""))
+        record.resolve(broken_off(record, why, ended.address if ended is not None and ended.outbound else ""))
         if record.is_connected:
             self.disconnected(record, PeerState.LOST, record.why or why)
         elif record.state is PeerState.DIALLING:
             record.become(PeerState.KNOWN, record.why or why, self._clock.now_ms())
-        # After a pause: a peer that stops, and this node when it stops next, should not meet a dial on the way out.
-        record.failures = max(record.failures, 1)
-        self._dialler.redial(record)
+        self._seeker.lost(record)
 
     def on_identified(self, event: net.PeerIdentified) -> None:
         record = self._roster.get(event.peer)
@@ -137,7 +145,7 @@ class Connections:
     def on_discovered(self, event: net.PeerDiscovered) -> None:
         if event.peer != self._network.peer_id:
             self.note_addresses(event.peer, event.addresses, _SOURCES.get(event.source, Source.MDNS))
-            self._dialler.consider_hints()
+            self._seeker.consider(event.peer)
 
     def on_ping(self, event: net.PingMeasured) -> None:
         record = self._roster.get(event.peer)
@@ -155,8 +163,11 @@ class Connections:
         record.deadline_s = None
         if record.is_connected:
             return
-        record.pulse = Pulse(self._clock.monotonic_s())
-        record.failures = 0
+        record.settled_s = self._clock.monotonic_s()
+        record.pulse = Pulse(record.settled_s)
+        record.left = False
+        self.note_addresses(record.peer, record.reached_at, Source.CONNECTED)
+        self._roster.book.note_met(record.peer, record.reached_at, self._clock.now_ms())
         record.become(PeerState.CONNECTED, "", self._clock.now_ms())
         self._greet(record)
         address = next(iter(self._roster.addresses(record)), "")
@@ -166,7 +177,7 @@ class Connections:
     def disconnected(self, record: PeerRecord, state: PeerState, why: str) -> None:
         record.pulse = None
         record.become(PeerState.KNOWN if record.parked else state, why, self._clock.now_ms())
-        self._dialler.postpone(record)
+        self._seeker.postpone(record)
         self._hub.emit(PeerDisconnected(record.peer, why))
 
     async def _send_away(self, record: PeerRecord) -> None:
@@ -178,17 +189,34 @@ class Connections:
         await self._network.disconnect(record.peer)
         record.resolve(ConnectionFailed(record.peer, {record.peer: why}))
 
-    def note_addresses(self, peer: str, addresses: Iterable[str], source: Source) -> None:
-        """Keeps those that are addresses of this peer."""
-        fitting = []
+    def note_addresses(self, peer: str, addresses: Iterable[str], source: Source, giver: str = "") -> None:
+        """Keeps those that may be addresses of this peer; what cannot be, is counted.
+
+        `giver` is the peer that named another.
+        """
+        near, fitting = self._is_near(giver or (peer if source is Source.PEER_INFO else "")), []
         for text in addresses:
             try:
                 address, named = parse_address(text)
             except NetworkError:
-                continue
-            if named is None or named == peer:
+                continue  # of a transport that this node does not have, perhaps: no fault of who names it
+            if named is not None and named != peer:
+                self._counters.drop("address_of_another_peer")
+            elif why := why_unroutable(address, near=near):
+                self._counters.drop("address_unroutable")
+                logger.debug("%s is no address of %s: %s", address, peer, why)
+            else:
                 fitting.append(address)
-        self._roster.book.add(peer, fitting, source, self._clock.now_ms())
+        self._roster.book.add(peer, fitting, source, self._clock.now_ms(), giver)
+
+    def _is_near(self, giver: str) -> bool:
+        """Whether who named an address may be on this machine, where loopback leads to the same place."""
+        own = self._network.addresses
+        if own and all(is_loopback(address) for address in own):
+            return True
+        record = self._roster.get(giver) if giver else None
+        givers = [record] if record is not None else [] if giver else self._roster
+        return any(is_loopback(each.address) for record in givers for each in record.connections.values())
 
     def watch_deadlines(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -104,7 +104,7 @@ class Detours:
                     await self._try(record, failures)
 
     async def _try(self, record: PeerRecord, failures: int) -> None:
-        addresses = [address for address in self._roster.book.addresses(record.peer) if "/p2p-circuit" not in address]
+        addresses = [address for address in self._roster.dial_order(record.peer) if "/p2p-circuit" not in address]
         try:
             async with asyncio.timeout(DIAL_S):
                 if addresses:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+
+from covm.federation.clock import Clock
 from covm.federation.counters import Counters
 from covm.federation.errors import ConnectionFailed, NotAdmitted
 from covm.federation.events import EventHub, PeerRefused
@@ -10,6 +14,7 @@ from covm.federation.peers.admission import no_place, refusal
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.trimming import PAUSE_S, Standing
 from covm.federation.ports import Hearing
 from covm.federation.wire.display import shown
 from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
@@ -19,6 +24,8 @@ CLOSED_UNSAID = (
     "banned this one: ask its operator, or try again later"
 )
 """Bans and connection limits act before anything can be said, so nobody can spend a node's time by knocking."""
+
+DISPLACED = "its place was needed for a peer that this node rather keeps"
 
 
 class Door:
@@ -33,7 +40,10 @@ class Door:
         max_connections: int,
         hub: EventHub,
         counters: Counters,
+        clock: Clock,
+        give_up: Callable[[str, str], None],
     ) -> None:
+        """`give_up` closes the connections of a peer, for a reason."""
         self._network = network
         self._roster = roster
         self._bans = bans
@@ -42,6 +52,9 @@ class Door:
         self._hearing: Hearing | None = None
         self._hub = hub
         self._counters = counters
+        self._clock = clock
+        self._give_up = give_up
+        self._displaced_s = -inf
         self._silenced = 0
         """The connection whose talk was refused last: what it still says is no news."""
 
@@ -70,12 +83,29 @@ class Door:
     def let_in(self, connection: int, peer: str) -> None:
         """Whoever this is may take part, and does if there is a place."""
         record = self._roster.obtain(peer)
-        known, pinned = record.admitted, record.kept or bool(record.waiters)
-        reason = no_place(self._roster.places_taken, self._max_connections, known=known, pinned=pinned)
+        standing = self._roster.standing(record)
+        is_wanted = standing >= Standing.KEPT
+        taken = self._roster.places_taken + (0 if is_wanted else self._roster.places_reserved)
+        reason = no_place(taken, self._max_connections, known=record.admitted)
+        if reason is not None and (self._displace_for(standing) or is_wanted):
+            reason = None
         if reason is None:
             self._network.admit(connection)
         else:
             self._refuse(connection, record, reason)
+
+    def _displace_for(self, newcomer: Standing) -> bool:
+        """Has a peer of less standing give its place, if there is one and none did a moment ago."""
+        now_s = self._clock.monotonic_s()
+        if newcomer is not Standing.PINNED and now_s - self._displaced_s < PAUSE_S:
+            return False
+        record = self._roster.displaced_by(newcomer)
+        if record is None:
+            return False
+        self._displaced_s = now_s
+        record.leaving = True
+        self._give_up(record.peer, DISPLACED)
+        return True
 
     def turn_away(self, connection: int, peer: str, reason: str) -> None:
         """Whoever this is may not take part."""

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from covm.federation.clock import Clock
+from covm.federation.clock import Clock, Random
+from covm.federation.config import ConnectionRetry
 from covm.federation.counters import Counters
 from covm.federation.errors import (
     PeerNotConnected,
@@ -36,8 +37,9 @@ from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
 from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
-from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
+from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus, Ping
 from covm.federation.peers.roster import Roster
+from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Control, Membership
 from covm.federation.supervisor import Supervisor
@@ -60,7 +62,7 @@ class PeerManager:
         network: net.Network,
         roster: Roster,
         bans: Bans,
-        dialler: Dialler,
+        retry: ConnectionRetry,
         hello: JoinHello,
         topic: str,
         max_connections: int,
@@ -71,13 +73,33 @@ class PeerManager:
         membership: Membership,
         supervisor: Supervisor,
         clock: Clock,
+        random: Random,
         hub: EventHub,
         counters: Counters,
     ) -> None:
         self._network = network
         self._roster = roster
         self._bans = bans
-        self._dialler = dialler
+        self._dialler = Dialler(
+            network=network,
+            roster=roster,
+            bans=bans,
+            retry=retry,
+            max_connections=max_connections,
+            clock=clock,
+            random=random,
+        )
+        self._seeker = Seeker(
+            own_id=network.peer_id,
+            roster=roster,
+            bans=bans,
+            dialler=self._dialler,
+            retry=retry,
+            max_connections=max_connections,
+            supervisor=supervisor,
+            clock=clock,
+            random=random,
+        )
         self._interval_s = heartbeat_interval_s
         self._describe = describe
         self._load = load
@@ -86,17 +108,19 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
-        self.door = Door(network, roster, bans, hello, max_connections, hub, counters)
+        self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
             roster=roster,
             bans=bans,
-            dialler=dialler,
+            dialler=self._dialler,
+            seeker=self._seeker,
             door=self.door,
             topic=topic,
             supervisor=supervisor,
             clock=clock,
             hub=hub,
+            counters=counters,
         )
         self._control: Control
         self._heartbeats: Heartbeats
@@ -107,16 +131,19 @@ class PeerManager:
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
 
-    def start(self, bootstrap: Iterable[str]) -> None:
-        """Blocks the banned, dials the bootstrap peers and begins to keep watch."""
+    def start(self, bootstrap: Iterable[str], pinned: Iterable[str]) -> None:
+        """Blocks the banned, dials the configured peers and those of earlier starts, and begins to keep watch."""
         self._warden.start()
         self._supervisor.keep(self._heartbeats.run, "heartbeats")
         # Each for itself: what fails in one keeps none of the others from its turn.
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
-        self._supervisor.keep(partial(_regularly, self._dialler.consider_hints), "dials of hints")
+        self._supervisor.keep(partial(_regularly, self._seeker.consider_all), "dials of remembered peers and hints")
+        for target in pinned:
+            self._seeker.keep(target, Source.PINNED)
         for address in bootstrap:
-            self._dialler.keep(address)
+            self._seeker.keep(address, Source.BOOTSTRAP)
+        self._seeker.consider_all()
 
     def recall(self, peers: Iterable[str]) -> None:
         """These were dealt with in earlier starts: they may be written to, wherever they are."""
@@ -145,6 +172,17 @@ class PeerManager:
         else:
             record.become(PeerState.KNOWN, "disconnected by the operator", self._clock.now_ms())
         await self._network.disconnect(peer)
+
+    async def ping(self, peer: str, count: int) -> Ping:
+        """Raises `UnknownPeer`, `PeerNotConnected`."""
+        status, record = self.status(peer), self._roster.get(peer)
+        found: list[float] = []
+        for _ in range(count):
+            if record is None or not record.is_connected:
+                raise PeerNotConnected(peer, status.last_error or status.why or "there is no open connection")
+            estimate = await self._heartbeats.measure(record)
+            found += [estimate.round_trip_ms] if estimate is not None else []
+        return Ping(peer, tuple(found), count - len(found), status.relayed, status.relayed_why)
 
     async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
         return await self._warden.ban(peer, duration, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from covm.federation.peers.health import Pulse
 from covm.federation.wire.system import PeerInfo
@@ -20,6 +21,27 @@ class PeerState(StrEnum):
     LOST = "lost"
     BACKING_OFF = "backing off"
     BANNED = "banned"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressStatus:
+    """One address of a peer. Times are in milliseconds since 1970-01-01 UTC."""
+
+    address: str
+    """It ends in `/p2p/<peer id>`."""
+    source: str
+    """Who gave it, the most believed of them: `mdns`, `kademlia`, `exchange` (another peer), `peer_info` (the peer
+    itself), `connected` (we were connected through it), `bootstrap`, `operator` or `pinned`."""
+    first_ms: int
+    """When it was first heard of."""
+    heard_ms: int
+    """When it was last heard of."""
+    tried_ms: int | None
+    """When it was last tried; None when it never was."""
+    worked_ms: int | None
+    """When a connection through it last stood; None when none did."""
+    error: str
+    """Why the last try failed; empty when it did not, or there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +64,14 @@ class PeerStatus:
     The far end of a connection that the peer opened is never among them: nobody listens there. Each ends in
     `/p2p/<peer id>`.
     """
+    ways: tuple[AddressStatus, ...]
+    """What is known of each of the addresses in this node's book, in the order in which they are tried."""
     direction: str
     """`outbound`, `inbound` or `both`; empty when there is no connection."""
+    relayed: bool
+    """Whether it is connected through a relay alone."""
+    relayed_why: str
+    """Through which relay, and why not directly, as far as it is known; empty when it is connected directly, or not."""
     round_trip_ms: float | None
     """How long an answer takes: the median of the last heartbeats. None before the first measurement, and when the peer
     is not connected."""
@@ -51,10 +79,14 @@ class PeerStatus:
     """How far the peer's clock is ahead of ours. None as the round trip is."""
     version: str
     """The covm that it says it runs; empty before it has said so."""
+    protocol: str
+    """The version of the protocol that it speaks, such as `1.0`; empty before it has said so."""
     agent: str
     """What its libp2p says that it is; empty before it has said so."""
     kept: bool
     """Whether the operator or the configuration asked for it: it is dialled again after a loss."""
+    pinned: bool
+    """Whether the configuration pins it: it is kept, and has a place whoever else is there."""
     queued: int
     """Messages that wait to be sent to it or to be acknowledged by it."""
     queued_bytes: int
@@ -80,6 +112,33 @@ class PeerStatus:
         return self.state in (PeerState.CONNECTED, PeerState.SUSPECT)
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """How long a connected peer takes to answer, measured over the direct stream as messages travel."""
+
+    peer: str
+    """Its peer id."""
+    round_trips_ms: tuple[float, ...]
+    """Of those that were answered, in order."""
+    lost: int
+    """How many were not answered in time."""
+    relayed: bool
+    """Whether the peer is connected through a relay alone."""
+    relayed_why: str
+    """Through which relay, and why not directly, as far as it is known."""
+
+
+class Connection(NamedTuple):
+    """An open connection to a peer."""
+
+    address: str
+    outbound: bool
+    """Whether we opened it."""
+    relayed: bool = False
+    relay: str = ""
+    """The relay's peer id, where it is known."""
+
+
 @dataclass(slots=True, eq=False)
 class PeerRecord:
     """The live state of a peer that is, was or shall be connected, or is banned."""
@@ -88,10 +147,7 @@ class PeerRecord:
     since_ms: int
     state: PeerState = PeerState.KNOWN
     why: str = ""
-    connections: dict[int, tuple[str, bool]] = field(default_factory=dict)
-    """Connection -> address, and whether we opened it."""
-    relayed_why: str = ""
-    """Why it is connected through a relay alone; empty when it is not."""
+    connections: dict[int, Connection] = field(default_factory=dict)
     admitted: bool = False
     topic_joined: bool = False
     direct_ready: bool = False
@@ -103,6 +159,22 @@ class PeerRecord:
 
     That ends when the operator connects to it or it comes by itself, not with time and not with the ban.
     """
+    pinned: bool = False
+    """Its place is its own."""
+    left: bool = False
+    """It had opened the connection that ended, so it is for it to open the next; a hint may say otherwise."""
+    was_outbound: bool = False
+    """Whether we had opened the connection that ended last."""
+    leaving: bool = False
+    """It gave its place to another; its connections are being closed."""
+    admitted_s: float = 0.0
+    """When it got its place, on the monotonic clock."""
+    settled_s: float | None = None
+    """Since when it is *connected*, on the monotonic clock; None when it is not."""
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the wait for the next try."""
+    relayed_why: str = ""
+    """Why it is reached through a relay and not directly, as far as it is known."""
     failures: int = 0
     retry_at_s: float = 0.0
     last_error: str = ""
@@ -141,19 +213,23 @@ class PeerRecord:
     @property
     def is_relayed(self) -> bool:
         """Whether every connection goes through a relay, of which there is one at least."""
-        ways = [address for address, _ in self.connections.values()]
-        return bool(ways) and all("/p2p-circuit" in address for address in ways)
+        return bool(self.connections) and not self.is_direct
 
     @property
     def direction(self) -> str:
-        ways = {outbound for _, outbound in self.connections.values()}
+        ways = {connection.outbound for connection in self.connections.values()}
         return "both" if len(ways) == 2 else {True: "outbound", False: "inbound", None: ""}[next(iter(ways), None)]
 
     @property
     def reached_at(self) -> list[str]:
         """The addresses at which we reached it, without peer id: those of the connections that we opened."""
         ending = f"/p2p/{self.peer}"
-        return [address.removesuffix(ending) for address, outbound in self.connections.values() if outbound]
+        return [each.address.removesuffix(ending) for each in self.connections.values() if each.outbound]
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a connection without a relay is open."""
+        return any(not each.relayed for each in self.connections.values())
 
     def become(self, state: PeerState, why: str, now_ms: int) -> None:
         if state is not self.state:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from covm.federation.clock import Clock
-from covm.federation.peers.book import AddressBook
-from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
+from covm.federation.peers.book import MAX_PEERS, AddressBook
+from covm.federation.peers.dial_order import in_order
+from covm.federation.peers.record import AddressStatus, PeerRecord, PeerState, PeerStatus
+from covm.federation.peers.trimming import Held, Standing, displaced_by
 from covm.federation.ports import Control
+from covm.federation.wire.multiaddr import hosts_of
 
-MAX_RECORDS = 2_000
-"""Live records: everyone connected, kept or banned lately, and the latest strangers."""
+MAX_RECORDS = 2 * MAX_PEERS
+"""Live records: everyone connected, kept or banned lately, everyone in the book, and the latest strangers."""
 
 
 class Roster:
     """Records by peer id. One that nothing depends on makes room when there are too many."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, own_addresses: Callable[[], Sequence[str]], is_member: Callable[[str], bool]
+    ) -> None:
+        """`own_addresses` says where this node listens, `is_member` whose node somebody's is."""
         self._clock = clock
+        self._own_addresses = own_addresses
+        self.is_member = is_member
         self._records: OrderedDict[str, PeerRecord] = OrderedDict()
-        self.book = AddressBook(needed=self._is_needed)
+        self.book = AddressBook(needed=self._is_needed, is_member=is_member)
         self.recalled: set[str] = set()
         """Peers of earlier starts; where they are has to be heard anew."""
 
@@ -48,7 +56,37 @@ class Roster:
     @property
     def places_taken(self) -> int:
         """Peers that hold a connection, whether they are *connected* yet or not."""
-        return sum(1 for record in self._records.values() if record.admitted)
+        return sum(1 for record in self._records.values() if record.admitted and not record.leaving)
+
+    @property
+    def places_reserved(self) -> int:
+        """Places of pinned peers that are not here."""
+        return sum(1 for record in self._records.values() if record.pinned and not record.admitted)
+
+    def standing(self, record: PeerRecord) -> Standing:
+        """Why the peer has a place, or would get one."""
+        if record.pinned:
+            return Standing.PINNED
+        if record.kept or record.waiters:
+            return Standing.KEPT
+        return Standing.MEMBER if self.is_member(record.peer) else Standing.OTHER
+
+    def displaced_by(self, newcomer: Standing) -> PeerRecord | None:
+        """Who gives its place to a newcomer of this standing, if anybody does."""
+        now_s = self._clock.monotonic_s()
+        held = (
+            Held(
+                record.peer,
+                self.standing(record),
+                record.is_direct,
+                record.state is not PeerState.SUSPECT,
+                record.admitted_s,
+            )
+            for record in self._records.values()
+            if record.admitted and not record.leaving
+        )
+        peer = displaced_by(newcomer, held, now_s)
+        return self._records[peer] if peer is not None else None
 
     def statuses(self, control: Control) -> list[PeerStatus]:
         """Everyone known, connected ones first."""
@@ -59,10 +97,30 @@ class Roster:
         records.sort(key=lambda record: (record.state not in front, order.index(record.state), record.peer))
         return [self.status(record, control) for record in records]
 
+    def dial_order(self, peer: str) -> list[str]:
+        """Where the peer may be dialled, the best first."""
+        return in_order(self.book.known(peer), hosts_of(self._own_addresses()))
+
     def addresses(self, record: PeerRecord) -> tuple[str, ...]:
         """Where the peer can be dialled, as `PeerStatus.addresses` says."""
-        found = dict.fromkeys([*record.reached_at, *self.book.addresses(record.peer)])
+        found = dict.fromkeys([*record.reached_at, *self.dial_order(record.peer)])
         return tuple(f"{address}/p2p/{record.peer}" for address in found)
+
+    def ways(self, peer: str) -> tuple[AddressStatus, ...]:
+        """What is known of each of the peer's addresses, in the order in which they are tried."""
+        known = self.book.known(peer)
+        return tuple(
+            AddressStatus(
+                f"{address}/p2p/{peer}",
+                known[address].source.name.lower(),
+                known[address].first_ms,
+                known[address].heard_ms,
+                known[address].tried_ms,
+                known[address].worked_ms,
+                known[address].error,
+            )
+            for address in self.dial_order(peer)
+        )
 
     def status(self, record: PeerRecord, control: Control) -> PeerStatus:
         pulse, info = record.pulse, record.info
@@ -76,12 +134,17 @@ class Roster:
             why=record.why,
             since_ms=record.since_ms,
             addresses=self.addresses(record),
+            ways=self.ways(record.peer),
             direction=record.direction,
+            relayed=record.is_relayed,
+            relayed_why=_relayed_why(record),
             round_trip_ms=pulse.round_trip_ms if pulse and pulse.estimates else measured_ms,
             clock_offset_ms=pulse.clock_offset_ms if pulse is not None else None,
             version=info.version if info is not None else "",
+            protocol=".".join(map(str, info.protocol)) if info is not None else "",
             agent=record.agent,
             kept=record.kept,
+            pinned=record.pinned,
             queued=waiting.messages,
             queued_bytes=waiting.size_bytes,
             oldest_queued_ms=waiting.oldest_ms,
@@ -117,3 +180,11 @@ class Roster:
                 if record.is_idle and record.parked is parked:
                     del self._records[peer]
                     return
+
+
+def _relayed_why(record: PeerRecord) -> str:
+    if not record.is_relayed:
+        return ""
+    relay = next((each.relay for each in record.connections.values() if each.relay), "")
+    through = f"through {relay}" if relay else "through a relay"
+    return f"{through}: {record.relayed_why}" if record.relayed_why else through

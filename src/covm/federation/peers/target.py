@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from covm import _native
 from covm.federation.errors import InvalidAddress
+from covm.federation.wire.multiaddr import why_unroutable
 
 
 def parse_address(text: str) -> tuple[str, str | None]:
@@ -20,3 +21,11 @@ def parse_peer_id(text: str) -> str:
         return _native.parse_peer_id(text)
     except ValueError as error:
         raise InvalidAddress(text, f"it is neither an address nor a peer id: {error}") from None
+
+
+def parse_dialled(text: str) -> tuple[str, str | None]:
+    """As `parse_address`, for one that is to be dialled. Raises `InvalidAddress` where nobody ever can be."""
+    address, peer = parse_address(text)
+    if why := why_unroutable(address, near=True):
+        raise InvalidAddress(text, why)
+    return address, peer

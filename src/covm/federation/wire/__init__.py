@@ -9,4 +9,5 @@ be raise `Malformed`; values of our own user that do not fit raise errors of `co
 - `signed` bodies and their envelopes · `record` the header of a record, its log and its body · `record_key` its key
 - `envelope` a signed envelope in its parts · `car` content in a file · `varint` lengths
 - `frames` the direct stream · `join` the HELLO to strangers · `system` heartbeats and peer info · `display` safe text
+- `multiaddr` where an address leads
 """
