@@ -153,6 +153,8 @@ class Status(Versioned, kw_only=True, frozen=True):
     """The latest of what happened since the start, such as a rollback; the oldest first."""
     forkers: list[Forker] = []
     """Who has said two things at one place; see `covm.control.forks`."""
+    clock: str = ""
+    """What is wrong with the node's clock, by those of its peers; empty for nothing."""
     void: dict[str, int] = {}
     """By type, how many records of shared data do not count here; `covm.control.records` says why of each."""
 

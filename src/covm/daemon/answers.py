@@ -35,6 +35,7 @@ def status(node: RunningNode) -> schema.Status:
         takes_part=said["takes_part"],
         why=said["why"],
         warning=said["warning"],
+        clock=said["clock"],
         connected_peers=len(service.connected_peers()),
         started_at=node.started_at_ms,
         uptime_ms=round((time.monotonic() - node.started_s) * 1000),

@@ -33,6 +33,8 @@ class Ward(Protocol):
 
     def lost(self, record: PeerRecord, silent_s: float) -> None: ...
 
+    def measured(self) -> None: ...
+
 
 class Heartbeats:
     """The shell around `health`."""
@@ -128,6 +130,8 @@ class Heartbeats:
             found = record.pulse.note_answer(
                 heartbeat.reply_to, heartbeat.received_at, heartbeat.sent_at, now_ms, self._clock.monotonic_s()
             )
+            if found is not None:
+                self._ward.measured()
             awaited = self._awaited.get((record.peer, heartbeat.reply_to))
             if found is not None and awaited is not None and not awaited.done():
                 awaited.set_result(found)

@@ -24,6 +24,8 @@ from covm.federation.errors import (
     UnknownPeer,
 )
 from covm.federation.events import (
+    ClockFoundRight,
+    ClockFoundWrong,
     EventHub,
     PeerLost,
     PeerRecovered,
@@ -32,6 +34,8 @@ from covm.federation.events import (
 from covm.federation.network import interface as net
 from covm.federation.peers.bans import Ban, Bans
 from covm.federation.peers.book import Source
+from covm.federation.peers.clocks import Clocks
+from covm.federation.peers.connection_check import ConnectionCheck
 from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
@@ -122,6 +126,8 @@ class PeerManager:
             hub=hub,
             counters=counters,
         )
+        self._clocks = Clocks()
+        self.check = ConnectionCheck(network, roster, self._seeker.hurry, self.lost, supervisor, clock, hub)
         self._control: Control
         self._heartbeats: Heartbeats
 
@@ -130,6 +136,7 @@ class PeerManager:
         self._control = control
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
+        self.check.meet(self._heartbeats.ask)
 
     def start(self, bootstrap: Iterable[str], pinned: Iterable[str]) -> None:
         """Blocks the banned, dials the configured peers and those of earlier starts, and begins to keep watch."""
@@ -139,6 +146,7 @@ class PeerManager:
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
         self._supervisor.keep(partial(_regularly, self._seeker.consider_all), "dials of remembered peers and hints")
+        self._supervisor.keep(partial(_regularly, self.check.look), "watch of the network")
         for target in pinned:
             self._seeker.keep(target, Source.PINNED)
         for address in bootstrap:
@@ -235,7 +243,12 @@ class PeerManager:
             raise UnknownPeer(peer)
 
     def clock_is_doubtful(self) -> bool:
-        return clock_is_doubtful(self._roster.clock_offsets_ms())
+        return clock_is_doubtful(self._roster.clock_offsets_ms().values())
+
+    @property
+    def own_clock_ahead_ms(self) -> float | None:
+        """By how much this node's clock is ahead of most peers', while that is too much; negative: behind."""
+        return self._clocks.own_ahead_ms
 
     def heard(self, peer: str) -> None:
         record = self._roster.get(peer)
@@ -287,6 +300,19 @@ class PeerManager:
         self._hub.emit(PeerLost(record.peer, silent_s))
         self.connections.disconnected(record, PeerState.LOST, why)
         self._supervisor.launch(self.connections.drop(record, why), f"disconnect of {record.peer}")
+
+    def measured(self) -> None:
+        """A peer's clock was measured anew."""
+        for change in self._clocks.judge(self._roster.clock_offsets_ms()):
+            peer = change.peer or self._network.peer_id
+            whose = "this node's clock" if change.peer is None else f"the clock of {peer}"
+            if change.is_wrong:
+                way = "ahead of" if change.ahead_ms > 0 else "behind"
+                logger.warning("%s is %.1f s %s those of others; set it", whose, abs(change.ahead_ms) / 1000, way)
+                self._hub.emit(ClockFoundWrong(peer, change.ahead_ms))
+            else:
+                logger.info("%s is right again", whose)
+                self._hub.emit(ClockFoundRight(peer))
 
     # --- inside ---
 
