@@ -109,6 +109,8 @@ class PeerRecord:
     info: PeerInfo | None = None
     name: str = ""
     agent: str = ""
+    processes: tuple[bytes, ...] = ()
+    """What its processes call themselves, the one that was let in last at the end (see `twins`)."""
     claimed: tuple[str, ...] = ()
     """Its addresses in its own words (identify); they go into the book once it is admitted."""
     round_trip_ms: float | None = None
