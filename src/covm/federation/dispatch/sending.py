@@ -341,7 +341,8 @@ class Sender:
         elif isinstance(frame, Heartbeat):
             self._post.presence.heartbeat_received(self.line.peer, frame)
         elif isinstance(frame, PeerInfo):
-            self._post.presence.peer_info_received(self.line.peer, frame)
+            if not self._post.presence.peer_info_received(self.line.peer, frame):
+                raise Violation("too_much_peer_info")
         elif isinstance(frame, MembershipFrame):
             self._post.membership.received(self.line.peer, frame)
         elif not isinstance(frame, Unknown):

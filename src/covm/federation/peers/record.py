@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from covm.federation.peers.health import Pulse
+from covm.federation.peers.information import InformationAllowance
 from covm.federation.wire.system import PeerInfo
 
 
@@ -107,6 +108,7 @@ class PeerRecord:
     """Why the last try to reach it failed; empty once it is connected."""
     pulse: Pulse | None = None
     info: PeerInfo | None = None
+    informs: InformationAllowance = field(default_factory=InformationAllowance)
     name: str = ""
     agent: str = ""
     processes: tuple[bytes, ...] = ()
