@@ -107,3 +107,17 @@ async def test_without_that_bound_it_could_go_on(scene: Scene, monkeypatch: pyte
     assert line is not None
     await scene.until(lambda: line.outgoing.outcomes_seen == 100)
     assert not scene.charged
+
+
+async def test_a_peer_that_connected_anew_and_lost_its_stream_unseen_is_spoken_to_on_another(scene: Scene) -> None:
+    """It opens another stream while the old one seems to stand: what the victim says may be lost in the same way."""
+    before, _, stream = await scene.trusted("once more")
+    anew = await scene.attacker("once more")
+    await anew.dial(scene.victim)
+    await anew.take("admitted")
+    await anew.open(scene.victim)
+    renewed = await before.stream_from(scene.victim)
+    assert renewed != stream
+    await scene.victim.send_direct(before.peer_id, NOTE, "weeds")
+    assert [body.payload for body in await received(before, renewed, 1)] == ["weeds"]
+    await scene.honest_is_heard()

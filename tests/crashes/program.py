@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.crashes.ledger import EVENTS, PLAIN, SENT, Notes, Sent
 from covm.federation import ConnectionRetry, FederationConfig, FederationService, Identity, Message, message_type
 from covm.federation.dispatch.transaction import Tx
 from covm.federation.errors import FederationError, StoreError
+from covm.federation.network.interface import Network
 
 NETWORK = "crashes"
 FOREVER = timedelta(days=1)
@@ -71,6 +72,8 @@ class Program:
     """One life of a node."""
 
     types: tuple[type[msgspec.Struct], ...] = (Plain, Exact, Answer)
+    changes: Mapping[str, Any] = {}
+    """Settings that differ."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -93,10 +96,15 @@ class Program:
             connection_retry=ConnectionRetry(
                 base_delay=timedelta(milliseconds=20), max_delay=timedelta(milliseconds=200)
             ),
+            **self.changes,
         )
         identity = Identity.load_or_create(Path(settings.home, "identity.key"))
-        self.service = FederationService(identity, config, types=self.types)
+        self.service = FederationService(identity, config, types=self.types, network=self._network(identity, config))
         self._subscribe()
+
+    def _network(self, _identity: Identity, _config: FederationConfig) -> Network | None:
+        """None: the one that every node has."""
+        return None
 
     def _subscribe(self) -> None:
         self.service.subscribe(Plain, self._on_plain)

@@ -42,6 +42,7 @@ beginning of that.
 COMMANDS = {
     "init": ("initialise:init", "Make the node's home: its folder, its key, its configuration."),
     "demo": ("demo:demo", "Show what covm does: two nodes on this machine and a proposal that travels between them."),
+    "doctor": ("doctor:doctor", "Say what is wrong with the node, its home and its machine, and what to do about it."),
     "version": ("versions:version", "Print the version of covm."),
 }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from covm.control import delivery, membership, pings, records, schema
+from covm.control import delivery, diagnosis, membership, pings, records, schema
 from covm.control.failures import Failed
 from covm.control.forks import ForkCommands
 from covm.control.record_files import RecordFiles
@@ -26,6 +26,9 @@ CONNECT_TIMEOUT_S = 120.0
 
 STOP_TIMEOUT_S = 60.0
 """How long a node may take to stop: connections are told, ports watched until they are free."""
+
+DIAGNOSIS_TIMEOUT_S = 5.0
+"""How long a node may take to say how it is: whoever asks suspects that it is not well."""
 
 STORE_TIMEOUT_S = 24 * 3600.0
 """How long a backup or a check may take: it reads the whole store, whose size is the operator's."""
@@ -47,6 +50,10 @@ class ControlClient(RecordFiles, ForkCommands):
     def status(self) -> schema.Status:
         """Who the node is and how it is."""
         return self._node.ask(schema.Status, "GET", "/v1/status")
+
+    def diagnosis(self) -> diagnosis.Diagnosis:
+        """What is well with the node and what is not."""
+        return self._node.ask(diagnosis.Diagnosis, "GET", "/v1/diagnosis", timeout_s=DIAGNOSIS_TIMEOUT_S)
 
     def peers(self, peer: str | None = None) -> list[schema.Peer]:
         """All peers that the node knows, or one. Raises `NotFound`."""

@@ -21,8 +21,8 @@ base58, addresses multiaddrs. Payloads are JSON; bytes and links in them are spe
 | GET /v1/stats | | `Stats` |
 | GET /v1/types | | `Types` |
 
-`covm.control.delivery` has the rest: what is under way, files, and the store. Anything that goes wrong is a `Failure`
-with an HTTP status of its kind.
+`covm.control.delivery` has the rest: what is under way, files, and the store; `covm.control.diagnosis` says what is
+wrong. Anything that goes wrong is a `Failure` with an HTTP status of its kind.
 """
 
 from __future__ import annotations

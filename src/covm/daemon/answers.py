@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from covm.control import schema
+from covm.control import diagnosis, schema
+from covm.daemon.checkup.telling import as_told
 from covm.federation.version import software_version
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ def status(node: RunningNode) -> schema.Status:
             for peer, count in sorted(said["forks"].items())
         ],
         void=said["void"],
+    )
+
+
+def diagnosed(node: RunningNode) -> diagnosis.Diagnosis:
+    """What is well with the node and what is not."""
+    config = node.service.config
+    return diagnosis.Diagnosis(
+        findings=as_told(node.service.diagnosis()),
+        pid=os.getpid(),
+        uptime_ms=round((time.monotonic() - node.started_s) * 1000),
+        bootstrap_peers=config.bootstrap_peers,
+        announce_addresses=config.announce_addresses,
     )
 
 

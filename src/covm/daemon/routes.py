@@ -46,6 +46,7 @@ def control_app(node: RunningNode) -> ASGIApp:
     """The API of a running node."""
     routes = [
         Route("/v1/status", status),
+        Route("/v1/diagnosis", diagnosis),
         Route("/v1/stop", stop, methods=["POST"]),
         Route("/v1/peers", peers),
         Route("/v1/connect", connect, methods=["POST"]),
@@ -74,6 +75,10 @@ def control_app(node: RunningNode) -> ASGIApp:
 
 async def status(request: Request) -> Response:
     return answer(answers.status(node_of(request)))
+
+
+async def diagnosis(request: Request) -> Response:
+    return answer(answers.diagnosed(node_of(request)))
 
 
 async def stop(request: Request) -> Response:

@@ -16,6 +16,7 @@ The map of the house:
     wire/       what travels: types, bodies, frames, limits       identity/  who is who and who may what: the rules
     membership/ who may what, now; invites                        sync/      replicas that converge
     publishing  everyone, or those who may read                  recording  durable types, which become records
+    diagnosis/  what is wrong with a node, and what to do about it
     config/     how a node is set up                              ports      how components see each other
     router      the network's events to their components          home       the folder and its lock
     supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from covm.federation.blobs.transfer import FileTransfer as FileTransfer
     from covm.federation.config import ConnectionRetry as ConnectionRetry
     from covm.federation.config import FederationConfig as FederationConfig
+    from covm.federation.diagnosis.finding import Finding as Finding
     from covm.federation.dispatch.inbox_queries import InboxEntry as InboxEntry
     from covm.federation.dispatch.outbox_queries import SentMessage as SentMessage
     from covm.federation.dispatch.receipts import Receipt as Receipt
@@ -79,6 +81,7 @@ _HOMES = {
     "EventStream": "covm.federation.events",
     "FederationConfig": "covm.federation.config",
     "FederationError": "covm.federation.errors",
+    "Finding": "covm.federation.diagnosis.finding",
     "FederationService": "covm.federation.service",
     "FileTransfer": "covm.federation.blobs.transfer",
     "GossipLogEntry": "covm.federation.gossip.log",
@@ -122,6 +125,7 @@ __all__ = [
     "FederationError",
     "FederationService",
     "FileTransfer",
+    "Finding",
     "GossipLogEntry",
     "GossipLogStream",
     "Identity",

@@ -288,7 +288,8 @@ class Presence(Protocol):
 
     def heartbeat_received(self, peer: str, heartbeat: Heartbeat) -> None: ...
 
-    def peer_info_received(self, peer: str, info: PeerInfo) -> None: ...
+    def peer_info_received(self, peer: str, info: PeerInfo) -> bool:
+        """False for a peer that says it more often than any honest node does."""
 
     def may_write_to(self, peer: str) -> None:
         """Raises `PeerBanned`, or `UnknownPeer` for one of whom this node never heard. Nobody needs to be connected."""

@@ -45,6 +45,8 @@ class Punch(NamedTuple):
     """Why it failed; empty where it worked."""
     at_ms: int
     """When, in milliseconds since 1970-01-01 UTC."""
+    worked_ms: int | None = None
+    """When one with this peer worked last: of one that failed, it tells that something has changed since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ import msgspec
 from covm.federation import status
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
+from covm.federation.diagnosis.finding import Finding
+from covm.federation.diagnosis.running import diagnose
 from covm.federation.dispatch.subscriptions import Handler, Subscription
 from covm.federation.errors import InvalidMessage, NotAMember
 from covm.federation.events import EventStream
@@ -374,6 +376,14 @@ class FederationService(SharedData):
     def status(self) -> dict[str, Any]:
         """Who this node is, where it listens, and who may take part."""
         return status.status(self._node)
+
+    def diagnosis(self) -> list[Finding]:
+        """What is well with this node and what is not, with the cause and the next step, area by area.
+
+        A look at what it knows anyway: nothing is waited for. `covm doctor` says more, of the machine and the home.
+        """
+        self._node.require_running()
+        return diagnose(self._node)
 
     def _payload(self, type: TypeOrName | msgspec.Struct, value: Any) -> tuple[str, Any]:
         if value is not _LEFT_OUT:

@@ -27,7 +27,7 @@ from covm.federation.dispatch.outbox_desk import OutboxDesk
 from covm.federation.dispatch.outbox_jobs import read_on
 from covm.federation.dispatch.outbox_life import OutboxLife
 from covm.federation.dispatch.receiving import Receiver
-from covm.federation.dispatch.sending import FRAME_BYTES, FRAME_MESSAGES, Doings, Sender
+from covm.federation.dispatch.sending import DOUBTED, FRAME_BYTES, FRAME_MESSAGES, Doings, Sender
 from covm.federation.dispatch.submission import Submission
 from covm.federation.errors import StoreError
 from covm.federation.network.interface import (
@@ -53,6 +53,9 @@ from covm.federation.wire.system import Heartbeat
 logger = logging.getLogger("covm.federation.dispatch")
 
 ENDED_EACH_STREAM = "the peer ended the stream three times at this message"
+
+REPLACED = "replaced"
+"""Why the network ended a stream whose peer opened another: the old one seemed to stand."""
 
 DAMAGED = "it is damaged on this node's disk: its signature does not fit any more"
 
@@ -195,6 +198,8 @@ class DirectProtocol:
             if line.receiver is receiver:
                 self._drop_receiver(line)
                 line.update_ready(self._post, event.reason)
+            if event.reason == REPLACED and line.sender is not None:
+                line.sender.restart(DOUBTED)
         elif (sender := self._senders.get(event.stream)) is not None:
             sender.on_closed(event.reason)
 

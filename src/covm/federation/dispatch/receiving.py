@@ -196,7 +196,8 @@ class Receiver:
         elif isinstance(frame, Heartbeat):
             presence.heartbeat_received(peer, frame)
         elif isinstance(frame, PeerInfo):
-            presence.peer_info_received(peer, frame)
+            if not presence.peer_info_received(peer, frame):
+                raise Violation("too_much_peer_info")
         elif isinstance(frame, MembershipFrame):
             self._post.membership.received(peer, frame)
         elif isinstance(frame, Ack):

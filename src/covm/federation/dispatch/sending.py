@@ -55,6 +55,10 @@ ENDED_BY_PEER = frozenset({"closed by peer", "reset by peer"})
 
 ANEW = "this node begins a new incarnation"
 
+DOUBTED = "the peer has lost its own stream unseen"
+"""It opened another while the last one seemed to stand, so ours may lie on a dead connection. Nothing else would tell:
+the peer is heard over its new one. A HELLO that nobody answers shows it; then all connections are closed."""
+
 
 @dataclass(slots=True)
 class Doings:
@@ -99,11 +103,11 @@ class Sender:
         """Something waits in the outbox."""
         self._wake.set()
 
-    def restart(self) -> None:
-        """The line begins anew: so does the stream."""
+    def restart(self, why: str = ANEW) -> None:
+        """The line begins anew, and so does the stream; or it is `DOUBTED`."""
         if self._stream is not None:
             self._post.close_stream(self._stream)
-            self.on_closed(ANEW)
+            self.on_closed(why)
 
     async def run(self) -> None:
         """Opens our stream and pumps; opens it again when it ends; gives the peer up when that does not work.
@@ -139,6 +143,8 @@ class Sender:
                 continue
             lasted_s = self._post.clock.monotonic_s() - began_s
             failures = 1 if lasted_s > STEADY_S else failures + 1
+            if reason == DOUBTED:
+                failures = STREAM_ATTEMPTS - 1  # one more HELLO shows it
             await asyncio.sleep(REOPEN_DELAY_S * failures)
             # Only now: when the whole connection was lost, this task has been cancelled meanwhile.
             self._judge_head()
@@ -335,7 +341,8 @@ class Sender:
         elif isinstance(frame, Heartbeat):
             self._post.presence.heartbeat_received(self.line.peer, frame)
         elif isinstance(frame, PeerInfo):
-            self._post.presence.peer_info_received(self.line.peer, frame)
+            if not self._post.presence.peer_info_received(self.line.peer, frame):
+                raise Violation("too_much_peer_info")
         elif isinstance(frame, MembershipFrame):
             self._post.membership.received(self.line.peer, frame)
         elif not isinstance(frame, Unknown):

@@ -271,11 +271,15 @@ class PeerManager:
         if record is not None:
             self._heartbeats.received(record, heartbeat)
 
-    def peer_info_received(self, peer: str, info: PeerInfo) -> None:
+    def peer_info_received(self, peer: str, info: PeerInfo) -> bool:
         record = self._roster.get(peer)
-        if record is not None:
-            record.info = info
-            self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+        if record is None:
+            return True
+        if not record.informs.take(self._clock.monotonic_s()):
+            return False
+        record.info = info
+        self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+        return True
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)

@@ -89,6 +89,15 @@ def check_home(home: Path, url: str = "") -> Report:
     return check(home, url)
 
 
+def glance_at_home(home: Path, url: str = "") -> tuple[str, str]:
+    """Opens the store for reading: the revision of its schema, and that of this covm. Raises `StoreError`."""
+    from covm.federation.store.migrations import REVISIONS
+    from covm.federation.store.reading import reading, require_revision
+
+    with reading(home, url) as engine:
+        return require_revision(engine, home), REVISIONS[-1]
+
+
 def salvage_home(home: Path, target: Path) -> Salvaged:
     """Copies what can be read and verifies from a damaged SQLite store to a new file. Raises `StoreError`."""
     from covm.federation.store.salvage import salvage
