@@ -100,6 +100,8 @@ class Node:
                 return await self.network.reserve(*words)
             case "dial":
                 return await self.network.dial(*words)
+            case "stop":
+                return await self.network.stop()
             case "received":
                 while self.received < words[0] and self.wrong is None:
                     await self.something()
@@ -110,7 +112,7 @@ class Node:
 async def main(listen: str, reachability: str, *settings: str) -> None:
     network = Libp2pNetwork(
         _native.Keypair.generate(),
-        listen=[listen],
+        listen=listen.split(","),
         agent="covm-test",
         reachability=reachability,
         traversal=Traversal(**dict.fromkeys(settings, True)),
