@@ -284,8 +284,9 @@ pub const KADEMLIA_BUCKET: usize = 20;
 /// and they are all there.
 pub const LISTEN_QUIET: Duration = Duration::from_millis(20);
 
-/// How long `stop` waits for a QUIC endpoint's task to let its port go.
-pub const PORT_FREE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long `stop` leaves QUIC to say goodbye and let its ports go, before it is cut: three times the round trip within a
+/// continent.
+pub const GOODBYE: Duration = Duration::from_millis(300);
 
 // --- relays and reachability ---
 

@@ -65,6 +65,7 @@ pub fn build(
     streams: Streams,
     talks: Talks,
     relay_access: &RelayAccess,
+    relay_client: relay::client::Behaviour,
 ) -> Result<Behaviour, String> {
     let peer = config.keypair.public().to_peer_id();
     let reachability = config.reachability;
@@ -95,7 +96,7 @@ pub fn build(
         identify: Observed::new(identify::Behaviour::new(identify)),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         mdns: mdns.into(),
-        relay_client: None.into(),
+        relay_client: config.relay_client.then_some(relay_client).into(),
         autonat: tests_us.then(autonat::v2::client::Behaviour::default).into(),
         upnp: asks_router.then(upnp::tokio::Behaviour::default).into(),
         gate: Gate::new(guarded),
