@@ -20,6 +20,7 @@ use super::{
     commands::Command,
     config::NodeConfig,
     driver::{Driver, Ended, Openings, lock},
+    nearby::Nearby,
     reach::Reach,
     stagger::{Stagger, Staggered},
     transport,
@@ -88,6 +89,11 @@ async fn live(config: NodeConfig, streams: Streams, parts: Parts, openings: Open
         Ok(swarm) => swarm,
         Err(reason) => return Ended::Failed(reason),
     };
+    let us = config.keypair.public().to_peer_id();
+    let nearby = match config.mdns.then(|| Nearby::begin(us, apart)).transpose() {
+        Ok(nearby) => nearby,
+        Err(reason) => return Ended::Failed(reason),
+    };
     let (done, verified) = mpsc::unbounded_channel();
     let verifier = Verifier::new(config.gossip_kind.as_str().into(), parts.executor.clone(), Arc::clone(&queue), done);
     let mut driver = Driver {
@@ -117,6 +123,7 @@ async fn live(config: NodeConfig, streams: Streams, parts: Parts, openings: Open
         publishing: VecDeque::new(),
         penalties: HashMap::new(),
         reach: Reach::default(),
+        nearby,
         relay_access,
         serving: HashMap::new(),
         waiting: Vec::new(),
