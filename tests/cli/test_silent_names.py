@@ -1,4 +1,4 @@
-"""A node on a machine whose resolver never answers, as its operator meets it: in namespaces, with a resolver in it."""
+"""A node on a machine whose resolver never answers, as its operator meets it. In namespaces of the test's own."""
 
 from __future__ import annotations
 
