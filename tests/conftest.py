@@ -37,11 +37,11 @@ def suite_of(path: str) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot do; in CI nothing is skipped for that, so that no defence goes untested unseen."""
-    if IN_CI or (os.geteuid() == 0 and shutil.which("ip") and shutil.which("nft")):
+    if IN_CI or (os.geteuid() == 0 and all(map(shutil.which, ("ip", "nft", "miniupnpd")))):
         return
     for item in items:
         if item.get_closest_marker("namespaces"):
-            item.add_marker(pytest.mark.skip(reason="needs root, iproute2 and nftables"))
+            item.add_marker(pytest.mark.skip(reason="needs root, iproute2, nftables and miniupnpd"))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -95,7 +95,7 @@ class Internet:
     second: str
     """At SECOND_IP and SECOND_IP6."""
     routers: tuple[str, str]
-    """Outside at 198.51.100.3 and .4, or 2001:db8::3 and ::4."""
+    """Outside at .3 and .4 of the network outside, or 2001:db8::3 and ::4."""
     homes: tuple[str, str]
     """At 10.8.1.2 and 10.8.2.2, or 2001:db8:1::2 and 2001:db8:2::2."""
 
@@ -119,6 +119,31 @@ _FORWARD = """
 table ip forwarded {
     chain entering { type nat hook prerouting priority dstnat; iifname "outside" %s dport %d dnat to %s; }
 }
+"""
+
+_UPNP_CHAINS = """
+table inet upnp {
+    chain through {}
+    chain inbound {}
+    chain outbound {}
+    chain entering { type nat hook prerouting priority dstnat; jump inbound; }
+    chain leaving { type nat hook postrouting priority srcnat - 1; jump outbound; }
+}
+"""
+
+_UPNP_SETTINGS = """
+ext_ifname=outside
+listening_ip=inside
+enable_upnp=yes
+secure_mode=yes
+upnp_table_name=upnp
+upnp_nat_table_name=upnp
+upnp_forward_chain=through
+upnp_nat_chain=inbound
+upnp_nat_postrouting_chain=outbound
+uuid=00000000-0000-0000-0000-000000000001
+allow 1024-65535 10.8.0.0/16 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
 """
 
 _FILTER = """
@@ -149,12 +174,34 @@ def forward_port(router: str, transport: str, port: int, home: str) -> None:
     within(router, "nft", "-f", "-", told=_FORWARD % (transport, port, home))
 
 
+def close_ports(router: str) -> None:
+    """Closes what `forward_port` opened."""
+    within(router, "nft", "delete", "table", "ip", "forwarded")
+
+
 @contextmanager
-def internet(masquerade: str = "masquerade", *, ip4: bool = True, ip6: bool = False) -> Iterator[Internet]:
+def upnp(router: str, folder: Path) -> Iterator[None]:
+    """The router opens ports to whoever asks from inside (miniupnpd), while this lasts."""
+    within(router, "nft", "-f", "-", told=_UPNP_CHAINS)
+    settings = folder / "miniupnpd.conf"
+    settings.write_text(_UPNP_SETTINGS)
+    argv = ["ip", "netns", "exec", router, "miniupnpd", "-d", "-f", str(settings), "-P", str(folder / "miniupnpd.pid")]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            yield
+        finally:
+            daemon.terminate()
+
+
+@contextmanager
+def internet(
+    masquerade: str = "masquerade", *, ip4: bool = True, ip6: bool = False, outside: str = "198.51.100"
+) -> Iterator[Internet]:
     """A bridge as the internet, with two public machines and two routers on it; all gone afterwards.
 
-    `masquerade` is how the routers translate IPv4 (see `translate`). IPv6 is routed as it is, and as with IPv4 the
-    routers let nothing in that was not asked for.
+    `masquerade` is how the routers translate IPv4 (see `translate`), `outside` how the addresses of the internet begin:
+    as PUBLIC_IP, which is for documentation, or as another one where a program only believes in real ones. IPv6 is
+    routed as it is, and as with IPv4 the routers let nothing in that was not asked for.
     """
     with namespaces("sw", "pub", "sec", "ra", "rb", "ha", "hb") as (switch, public, second, ra, rb, ha, hb):
         net = Internet(public, second, (ra, rb), (ha, hb))
@@ -176,7 +223,7 @@ def internet(masquerade: str = "masquerade", *, ip4: bool = True, ip6: bool = Fa
                 name,
             )
             ip("-n", switch, "link", "set", f"port{number}", "master", "bridge", "up")
-            _address(name, "outside", f"198.51.100.{number}/24" * ip4, f"2001:db8::{number}/64" * ip6)
+            _address(name, "outside", f"{outside}.{number}/24" * ip4, f"2001:db8::{number}/64" * ip6)
         for number, (router, home) in enumerate(zip(net.routers, net.homes, strict=True), start=1):
             ip("link", "add", "inside", "netns", router, "type", "veth", "peer", "name", "cable", "netns", home)
             _address(router, "inside", f"10.8.{number}.1/24" * ip4, f"2001:db8:{number}::1/64" * ip6)

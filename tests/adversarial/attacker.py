@@ -49,6 +49,8 @@ class Attacker:
         """Whether it gives credit for what it got."""
         self.refuses = ""
         """With a text, it refuses every HELLO for that reason."""
+        self.is_mute = False
+        """Whether it answers no HELLO at all."""
         self.talks: list[bytes] = []
         """With frames, it says these to every HELLO and never answers it."""
         self.address = ""
@@ -106,6 +108,8 @@ class Attacker:
 
     def _respond(self, event: tuple[Any, ...]) -> None:
         match event:
+            case ("hello", *_) if self.is_mute:
+                pass
             case ("hello", connection, _, _, _) if self.refuses:
                 self._node.refuse(connection, self.refuses)
             case ("hello", connection, _, _, _) if self.talks:

@@ -64,6 +64,7 @@ def test_a_newcomer_joins_a_founder_that_nobody_can_dial_by_the_invite_alone(fol
     assert "Corner Shop is a member of Three Valleys as member" in outcome.out
     shop = run(ending, folder / "shop")
     until(lambda: "Corner Shop" in names(square))
+    assert mill.ask("invite")["warning"] == ""
     until(lambda: {"Mill Bakery", "Market Square"} <= {each["name"] for each in shop.ask("peers")["peers"]})
 
 
@@ -75,3 +76,11 @@ def test_who_has_no_invite_is_not_carried(folder: Path, ending: ExitStack) -> No
     refused = stranger.run("connect", through)
     assert refused.code != 0
     assert square.peer_id in refused.err
+
+
+def test_an_invite_that_leads_nowhere_says_so(folder: Path, ending: ExitStack) -> None:
+    mill, square = hidden(ending, folder)
+    link_through(mill, square)
+    square.end()
+    until(lambda: "nobody outside this network can reach this node now" in mill.run("invite").err)
+    assert mill.run("invite").out.startswith("covm-invite:")

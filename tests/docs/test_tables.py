@@ -136,6 +136,7 @@ def test_every_kind_of_frame_is_listed_with_its_keys() -> None:
         "members_give": frames.MembersGive,
         "members_known": frames.MembersKnown,
         "join_request": frames.JoinRequest,
+        "relay_pass": frames.RelayPass,
     }
     there = {kind: {field.name for field in msgspec.structs.fields(struct)} for kind, struct in structs.items()}
     assert set(listed) == set(there)

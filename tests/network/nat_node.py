@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -100,6 +101,12 @@ class Node:
                 return await self.network.reserve(*words)
             case "dial":
                 return await self.network.dial(*words)
+            case "stop":
+                return await self.network.stop()
+            case "can_bind":
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                    probe.bind(("0.0.0.0", *words))
+                    return True
             case "received":
                 while self.received < words[0] and self.wrong is None:
                     await self.something()
@@ -110,7 +117,7 @@ class Node:
 async def main(listen: str, reachability: str, *settings: str) -> None:
     network = Libp2pNetwork(
         _native.Keypair.generate(),
-        listen=[listen],
+        listen=listen.split(","),
         agent="covm-test",
         reachability=reachability,
         traversal=Traversal(**dict.fromkeys(settings, True)),

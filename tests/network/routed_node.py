@@ -131,8 +131,7 @@ class Node:
 
     def relays_to(self, peer: str) -> list[str]:
         """The relays of the connections to a peer."""
-        ways = [each.address for each in self.record(peer).connections.values()]
-        return [way.removesuffix("/p2p-circuit").rpartition("/")[2] for way in ways if way.endswith("/p2p-circuit")]
+        return [each.relay for each in self.record(peer).connections.values() if each.relayed]
 
     async def waits(self, condition: Callable[[], object]) -> None:
         await until(condition, timeout=PATIENCE)

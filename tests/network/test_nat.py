@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from tests.namespaces import PUBLIC_IP, Internet, internet
-from tests.network.nat_nodes import TRANSPORTS, Node
-
-
-@asynccontextmanager
-async def three(net: Internet, transport: str) -> AsyncIterator[tuple[Node, Node, Node]]:
-    """The public node and the two at home, of which the second has dialled the first through the public one."""
-    nodes: list[Node] = []
-    try:
-        nodes.append(relay := await Node.start(net.public, transport, "public", "relay_server"))
-        nodes.append(mill := await Node.start(net.homes[0], transport, "auto", "relay_client", "dcutr"))
-        nodes.append(farm := await Node.start(net.homes[1], transport, "auto", "relay_client", "dcutr"))
-        through = await mill.does("reserve", f"/ip4/{PUBLIC_IP}/{TRANSPORTS[transport]}/p2p/{relay.peer}")
-        await farm.does("send", mill.peer)
-        assert await farm.does("dial", mill.peer, [through]) == mill.peer
-        for one, other in ((mill, farm), (farm, mill)):
-            opened = await one.hears_of("ConnectionOpened", peer=other.peer)
-            assert (opened["relayed"], opened["relay"]) == (True, relay.peer)
-            await one.hears_of("PeerAdmitted", peer=other.peer, connection=opened["connection"])
-        yield relay, mill, farm
-    finally:
-        for node in nodes:
-            await node.stop()
-
-
-async def some_more_arrive(at: Node) -> None:
-    """Several hundred frames later, none of all is missing or out of its turn."""
-    before = (await at.does("received", 0))["received"]
-    assert (await at.does("received", before + 500))["wrong"] is None
+from tests.namespaces import PUBLIC_IP, internet
+from tests.network.nat_nodes import TRANSPORTS, Node, some_more_arrive, three
 
 
 @pytest.mark.namespaces

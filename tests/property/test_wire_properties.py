@@ -28,7 +28,14 @@ from covm.federation.wire.frames import (
 )
 from covm.federation.wire.incarnation import Incarnation, next_incarnation
 from covm.federation.wire.join import JoinHello, decode_join_hello, encode_join_hello
-from covm.federation.wire.limits import MAX_BODY_OVERHEAD, MAX_INTEGER, MAX_PEER_ID, MAX_TIME_MS, MAX_TYPE_NAME
+from covm.federation.wire.limits import (
+    MAX_BODY_OVERHEAD,
+    MAX_INTEGER,
+    MAX_PEER_ID,
+    MAX_PROCESS,
+    MAX_TIME_MS,
+    MAX_TYPE_NAME,
+)
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.message import MessageBody, decode_body, encode_body, payload_size
 from covm.federation.wire.names import check_type_name, is_type_name
@@ -210,9 +217,9 @@ def test_every_frame_comes_back(frame: Any) -> None:
     assert decode_frame(encode_frame(frame)) == frame
 
 
-@given(st.text(max_size=64), st.text(max_size=64))
-def test_every_hello_comes_back(agent: str, name: str) -> None:
-    hello = JoinHello(federation=FEDERATION, agent=agent, name=name)
+@given(st.text(max_size=64), st.text(max_size=64), st.binary(max_size=MAX_PROCESS))
+def test_every_hello_comes_back(agent: str, name: str, process: bytes) -> None:
+    hello = JoinHello(federation=FEDERATION, agent=agent, name=name, process=process)
     assert decode_join_hello(encode_join_hello(hello)) == hello
 
 

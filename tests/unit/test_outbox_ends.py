@@ -205,6 +205,8 @@ async def test_what_is_stored_cannot_be_called_back_while_its_receiver_is_asked_
         await in_time(lambda: p.received == [1])
         await p.together()
         await receipt.handled(LONG)
+        # The receipt is told at once, the disk a moment later.
+        await in_time(lambda: p.outbox("state") == [(tables.HANDLED,)])
         assert (await outbox.show(receipt.id)).state == "handled"
         assert p.received == [1]
         assert violations(p.ada) == {}

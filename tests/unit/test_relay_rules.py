@@ -15,13 +15,12 @@ from covm.federation.peers.relay_choice import (
     Offer,
     chosen,
     gives_back,
-    is_of_a_house,
     needs_relays,
-    network_of,
     ordered,
     relay_address,
     surplus,
 )
+from covm.federation.wire.multiaddr import hosts_of, is_of_a_house, network_of
 
 NOW_S = 100_000.0
 
@@ -141,3 +140,9 @@ def test_own_addresses_are_told_in_the_order_in_which_others_should_try_them_eac
         "/r/p2p/R/p2p-circuit/p2p/me",
         "/l/p2p/me",
     ]
+
+
+def test_an_address_through_a_relay_is_no_host_of_this_machine() -> None:
+    """Else a new relay would look as if the machine had moved."""
+    assert hosts_of(["/ip4/203.0.113.9/tcp/1/p2p/S/p2p-circuit/p2p/me"]) == frozenset()
+    assert len(hosts_of(["/ip4/203.0.113.9/tcp/1/p2p/me"])) == 1

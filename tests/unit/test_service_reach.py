@@ -127,3 +127,20 @@ async def test_what_came_of_punching_holes_is_kept_for_some_peers_the_newest_fir
         assert kept[0].peer == "peer 999"
         assert "\x1b" not in kept[0].why
         assert len(kept[0].why) <= detours.MAX_REASON
+
+
+@virtually
+async def test_of_a_hole_that_cannot_be_punched_any_more_it_is_known_when_it_could() -> None:
+    async with world() as w:
+        mill = await w.start("mill")
+        hears(mill, HolePunched("peer", None, "timed out"))
+        [first] = mill.reachability.punches
+        assert first.worked_ms is None
+        hears(mill, HolePunched("peer", 7, ""))
+        worked_ms = mill.reachability.punches[0].worked_ms
+        assert worked_ms is not None
+        await asyncio.sleep(3600)
+        hears(mill, HolePunched("peer", None, "timed out"))
+        [punch] = mill.reachability.punches
+        assert (punch.worked, punch.why, punch.worked_ms) == (False, "timed out", worked_ms)
+        assert punch.at_ms > worked_ms

@@ -33,7 +33,7 @@ from covm.federation.wire.frames import (
 from covm.federation.wire.hints import PeerHint, PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.join import JoinHello, decode_join_hello, encode_join_hello, refusal
-from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_FRAME, MAX_JOIN_HELLO
+from covm.federation.wire.limits import MAX_DIRECT_PAYLOAD, MAX_FRAME, MAX_JOIN_HELLO, MAX_PROCESS
 from covm.federation.wire.system import Heartbeat, PeerInfo
 
 MID = b"sixteen bytes id"
@@ -166,7 +166,9 @@ def test_a_hello_comes_back_as_it_was_said() -> None:
 
 
 def test_the_longest_hello_fits_the_join_stream() -> None:
-    longest = JoinHello(v=(65535, 65535), federation=OURS.federation, agent="é" * 64, name="🥖" * 64)
+    longest = JoinHello(
+        v=(65535, 65535), federation=OURS.federation, agent="é" * 64, name="🥖" * 64, process=bytes(MAX_PROCESS)
+    )
     assert len(encode_join_hello(longest)) <= MAX_JOIN_HELLO
 
 

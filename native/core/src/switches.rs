@@ -73,6 +73,8 @@ defences! {
     Gate = "gate",
     /// Our relay asks who may reserve and connect.
     RelayAccess = "relay_access",
+    /// What mDNS holds is bounded.
+    MdnsBound = "mdns_bound",
     /// Gossip is forwarded only after validation.
     GossipValidation = "gossip_validation",
 }

@@ -151,6 +151,8 @@ def invite(
         _draw(answer.link)
     many = "one member" if uses == 1 else f"{uses} members"
     note(f"lets in {many} until {date_time(answer.expires_at)}; on their machine: covm federation join LINK")
+    if answer.warning:
+        note(f"warning: {answer.warning}")
 
 
 def _draw(link: str) -> None:

@@ -153,10 +153,11 @@ class AskInvite(Versioned, kw_only=True, frozen=True):
 
 
 class Invited(Versioned, kw_only=True, frozen=True):
-    """The link. Who has it can use it."""
+    """The link. Who has it can use it; `warning` says why perhaps nobody can now, and is empty otherwise."""
 
     link: str
     expires_at: int
+    warning: str = ""
 
     def __repr__(self) -> str:
         return f"Invited(expires_at={self.expires_at})"

@@ -19,6 +19,11 @@ from covm.federation.membership.rules import BadRules, read_types
 from covm.federation.membership.views import MemberView, RequestView
 from covm.federation.wire.member_id import distinct, is_member_id
 
+LEADS_NOWHERE = (
+    "nobody outside this network can reach this node now, so the link is good in this network alone; to invite "
+    "somebody elsewhere, connect to a member's node that relays, wait a minute and make another (see covm doctor)"
+)
+
 
 async def members(request: Request) -> Response:
     service = node_of(request).service
@@ -53,7 +58,8 @@ async def invite(request: Request) -> Response:
         link = await service.members.invite(service.reachable_at, asked.roles, expires, asked.uses)
     except ValueError as error:
         raise Invalid(str(error), code="bad_invite") from error
-    return answer(said.Invited(link=link, expires_at=time.time_ns() // 1_000_000 + asked.expires_ms))
+    warning = "" if service.reachability.is_reached else LEADS_NOWHERE
+    return answer(said.Invited(link=link, expires_at=time.time_ns() // 1_000_000 + asked.expires_ms, warning=warning))
 
 
 async def approve(request: Request) -> Response:

@@ -289,7 +289,8 @@ class Presence(Protocol):
 
     def heartbeat_received(self, peer: str, heartbeat: Heartbeat) -> None: ...
 
-    def peer_info_received(self, peer: str, info: PeerInfo) -> None: ...
+    def peer_info_received(self, peer: str, info: PeerInfo) -> bool:
+        """False for a peer that says it more often than any honest node does."""
 
     def peer_hints_received(self, peer: str, hints: PeerHints) -> None: ...
 

@@ -65,3 +65,8 @@ class Reachability:
     """One for each relay that was asked, the places that stand first."""
     punches: tuple[Punch, ...] = ()
     """One for each peer, the newest first; bounded by whoever keeps them."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether nodes of other networks can connect to it, directly or through a relay, as far as it knows."""
+        return "public" in (self.setting, self.reached) or any(place.state == "accepted" for place in self.relays)

@@ -68,7 +68,7 @@ from covm.federation.wire.federation_id import FederationId, federation_of, open
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.join import JoinHello
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_NAME
+from covm.federation.wire.limits import MAX_NAME, MAX_PROCESS
 from covm.federation.wire.registry import TypeRegistry
 from covm.federation.wire.system import FULL_LOAD
 
@@ -111,7 +111,9 @@ class Parts:
         self.supervisor = Supervisor()
         self.home = Home(config.home_path)
         self.store: Store = store or make_store(config.home_path, config.store_url)
-        self.hello = JoinHello(federation=self.federation.cid, agent=agent(), name=self.name)
+        self.hello = JoinHello(
+            federation=self.federation.cid, agent=agent(), name=self.name, process=self.random.bytes(MAX_PROCESS)
+        )
         self.members = self._make_members() if config.membership == "members" else None
         self.membership: Membership = self.members or Everyone()
         self.bans = Bans(member_of=self.membership.member_of)

@@ -10,7 +10,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use libp2p::{
     StreamProtocol, allow_block_list, autonat,
     connection_limits::{self, ConnectionLimits},
-    dcutr, identify, kad, mdns, ping, relay,
+    dcutr, identify, kad, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     upnp,
 };
@@ -46,7 +46,6 @@ pub struct Behaviour {
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub identify: Observed,
     pub ping: ping::Behaviour,
-    pub mdns: Toggle<mdns::tokio::Behaviour>,
     pub relay_client: Toggle<relay::client::Behaviour>,
     pub autonat: Toggle<autonat::v2::client::Behaviour>,
     pub upnp: Toggle<upnp::tokio::Behaviour>,
@@ -59,12 +58,13 @@ pub struct Behaviour {
 /// Builds the behaviours of a node.
 ///
 /// # Errors
-/// A sentence, when a protocol name is none or multicast cannot be used.
+/// A sentence, when a protocol name is none.
 pub fn build(
     config: &NodeConfig,
     streams: Streams,
     talks: Talks,
     relay_access: &RelayAccess,
+    relay_client: relay::client::Behaviour,
 ) -> Result<Behaviour, String> {
     let peer = config.keypair.public().to_peer_id();
     let reachability = config.reachability;
@@ -72,13 +72,6 @@ pub fn build(
         .with_agent_version(config.agent.clone())
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
-    let mdns = if config.mdns {
-        let mdns = mdns::tokio::Behaviour::new(mdns::Config::default(), peer)
-            .map_err(|error| format!("mDNS cannot be used ({error}); turn enable_mdns off"))?;
-        Some(mdns)
-    } else {
-        None
-    };
     let tests_others = config.autonat && reachability != Reachability::Private;
     let guarded = Guarded {
         gossipsub: gossip::behaviour(),
@@ -94,8 +87,7 @@ pub fn build(
         bans: allow_block_list::Behaviour::default(),
         identify: Observed::new(identify::Behaviour::new(identify)),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
-        mdns: mdns.into(),
-        relay_client: None.into(),
+        relay_client: config.relay_client.then_some(relay_client).into(),
         autonat: tests_us.then(autonat::v2::client::Behaviour::default).into(),
         upnp: asks_router.then(upnp::tokio::Behaviour::default).into(),
         gate: Gate::new(guarded),

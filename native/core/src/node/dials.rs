@@ -79,7 +79,7 @@ impl Driver {
             listen.waiting.retain(|(waiting, _)| *waiting != listener);
         }
         self.settle_listens_soon();
-        self.queue.push(Event::Addresses(self.addresses()));
+        self.tell_addresses();
     }
 
     pub(super) fn on_expired_address(&mut self, listener: ListenerId, address: &Multiaddr) {
@@ -90,13 +90,13 @@ impl Driver {
         if let Some(known) = self.listening.get_mut(&listener) {
             known.remove(address);
         }
-        self.queue.push(Event::Addresses(self.addresses()));
+        self.tell_addresses();
     }
 
     pub(super) fn on_listener_closed(&mut self, listener: ListenerId, reason: &io::Result<()>) {
         self.listening.remove(&listener);
         if self.on_reservation_closed(listener, reason) {
-            return self.queue.push(Event::Addresses(self.addresses()));
+            return self.tell_addresses();
         }
         let text = match reason {
             Ok(()) => "it was closed".to_owned(),
@@ -111,6 +111,15 @@ impl Driver {
                     self.fail(listen.id, listen_failure(address, &text));
                 }
             }
+        }
+        self.tell_addresses();
+    }
+
+    /// Tells the owner and the segment where we listen.
+    fn tell_addresses(&self) {
+        if let Some(nearby) = &self.nearby {
+            let all = self.listening.iter().flat_map(|(id, all)| all.iter().map(|address| (address.clone(), *id)));
+            nearby.listens_on(all.filter(|(address, _)| !addresses::is_relayed(address)));
         }
         self.queue.push(Event::Addresses(self.addresses()));
     }

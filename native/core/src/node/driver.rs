@@ -18,6 +18,7 @@ use super::{
     commands::{Command, Work},
     config::NodeConfig,
     dials::{PendingDial, PendingListen},
+    nearby::Nearby,
     paths::Path,
     reach::Reach,
     relays::{Reservation, Waiting},
@@ -99,6 +100,7 @@ pub(super) struct Driver {
     pub publish_pause: Duration,
     pub penalties: HashMap<PeerId, f64>,
     pub reach: Reach,
+    pub nearby: Option<Nearby>,
     pub relay_access: RelayAccess,
     /// Connections on which a peer offers us its relay, as identify shows.
     pub serving: HashMap<ConnectionId, PeerId>,
@@ -138,6 +140,7 @@ impl Driver {
                 Some(verified) = self.verified.recv() => self.settle_verified(verified),
                 Some(wanted) = self.relays_wanted.recv() => self.on_relay_wanted(wanted),
                 event = self.swarm.select_next_some(), if room => self.on_swarm_event(event),
+                found = Nearby::found(&mut self.nearby), if room => self.on_mdns(found),
                 () = queue.room(), if !room => {}
                 () = tokio::time::sleep_until(publish_at), if publishing => self.publish_some(),
                 () = until(settle_at), if settle_at.is_some() => self.settle_listens(),

@@ -1,39 +1,31 @@
 //! How a node begins and ends.
 //!
 //! The driver runs on the shared runtime under a guard that catches its panics. However it ends, the swarm is dropped
-//! first, then every task is awaited, then the UDP ports are watched until they are free (a QUIC endpoint's task
-//! outlives its swarm a little); only then is the end told.
+//! first, then every task is awaited, QUIC's own last; only then is the end told.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    net::{IpAddr, SocketAddr, UdpSocket},
     num::NonZeroU8,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::Duration,
 };
 
 use futures::FutureExt as _;
-use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, Transport as _,
-    core::{muxing::StreamMuxerBox, transport::Boxed},
-    multiaddr::Protocol,
-    swarm,
-};
+use libp2p::{StreamProtocol, Swarm, Transport as _, swarm};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 use super::{
-    Gauges,
+    Gauges, apart,
     behaviour::{self, Behaviour},
     commands::Command,
     config::NodeConfig,
     driver::{Driver, Ended, Openings, lock},
+    nearby::Nearby,
     reach::Reach,
     stagger::{Stagger, Staggered},
     transport,
 };
 use crate::{
-    addresses,
     event::{Event, Failure, FailureCode, Outcome},
     executor::{TaskExecutor, panic_message},
     join::Talks,
@@ -61,16 +53,18 @@ pub(super) fn launch(handle: &Handle, config: NodeConfig, parts: Parts) -> Strea
     let queue = Arc::clone(&parts.queue);
     handle.spawn(async move {
         let executor = parts.executor.clone();
-        let mut udp = Vec::new();
-        let life = live(config, streams, parts, openings, &mut udp);
-        let ended = match AssertUnwindSafe(life).catch_unwind().await {
-            Ok(ended) => ended,
-            Err(panic) => Ended::Failed(panic_message(panic.as_ref())),
+        let ended = match apart::runtime() {
+            Ok(quic) => {
+                let life = live(config, streams, parts, openings, quic.handle());
+                let ended = AssertUnwindSafe(life).catch_unwind().await;
+                executor.shut_down().await;
+                apart::end(quic).await;
+                ended.unwrap_or_else(|panic| Ended::Failed(panic_message(panic.as_ref())))
+            }
+            Err(reason) => Ended::Failed(reason),
         };
-        executor.shut_down().await;
         match ended {
             Ended::Stopped(id) => {
-                until_free(&udp).await;
                 let result = Ok(Outcome::Nothing);
                 queue.push(Event::Done { id, result });
             }
@@ -81,20 +75,23 @@ pub(super) fn launch(handle: &Handle, config: NodeConfig, parts: Parts) -> Strea
     streams_handle
 }
 
-/// Builds the swarm and drives it. Returns with the swarm dropped; `udp` has the UDP addresses it had bound.
-async fn live(
-    config: NodeConfig,
-    streams: Streams,
-    parts: Parts,
-    openings: Openings,
-    udp: &mut Vec<SocketAddr>,
-) -> Ended {
+/// Builds the swarm and drives it. Returns with the swarm dropped.
+async fn live(config: NodeConfig, streams: Streams, parts: Parts, openings: Openings, apart: &Handle) -> Ended {
     let queue = Arc::clone(&parts.queue);
     let relay_access = RelayAccess::default();
     let (stagger, (wanted, relays_wanted)) = (Stagger::default(), mpsc::channel(limits::WAITING_FOR_RELAYS));
-    let staggered = |transport| Staggered::new(transport, stagger.clone(), wanted);
-    let swarm = match build(&config, streams, &parts, &relay_access, staggered) {
+    let swarm = transport::build(&config.keypair, apart.clone()).and_then(|(transport, relay_client)| {
+        let staggered = Staggered::new(transport, stagger.clone(), wanted);
+        let behaviour = behaviour::build(&config, streams, parts.talks.clone(), &relay_access, relay_client)?;
+        Ok(swarm_of(&config, parts.executor.clone(), staggered, behaviour))
+    });
+    let swarm = match swarm {
         Ok(swarm) => swarm,
+        Err(reason) => return Ended::Failed(reason),
+    };
+    let us = config.keypair.public().to_peer_id();
+    let nearby = match config.mdns.then(|| Nearby::begin(us, apart)).transpose() {
+        Ok(nearby) => nearby,
         Err(reason) => return Ended::Failed(reason),
     };
     let (done, verified) = mpsc::unbounded_channel();
@@ -126,6 +123,7 @@ async fn live(
         publishing: VecDeque::new(),
         penalties: HashMap::new(),
         reach: Reach::default(),
+        nearby,
         relay_access,
         serving: HashMap::new(),
         waiting: Vec::new(),
@@ -136,33 +134,26 @@ async fn live(
     let ended = driver.run().await;
     // Before the swarm drops its connections, so that each stream ends for this reason and not for theirs.
     driver.swarm.behaviour_mut().gate.inner_mut().streams.handle().stop();
-    udp.extend(driver.listening.values().flatten().filter_map(udp_address));
     ended
 }
 
-fn build(
+fn swarm_of(
     config: &NodeConfig,
-    streams: Streams,
-    parts: &Parts,
-    relay_access: &RelayAccess,
-    staggered: impl FnOnce(Boxed<(PeerId, StreamMuxerBox)>) -> Staggered,
-) -> Result<Swarm<Behaviour>, String> {
-    let mut behaviour = behaviour::build(config, streams, parts.talks.clone(), relay_access)?;
-    let (transport, relay_client) = transport::build(&config.keypair)?;
-    behaviour.relay_client = config.relay_client.then_some(relay_client).into();
-    let executor = parts.executor.clone();
+    executor: TaskExecutor,
+    transport: Staggered,
+    behaviour: Behaviour,
+) -> Swarm<Behaviour> {
     let settings = swarm::Config::with_executor(move |task| executor.spawn(task))
         .with_idle_connection_timeout(limits::IDLE_CONNECTION)
         .with_dial_concurrency_factor(protocol_dials(config))
         .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
-    let peer = config.keypair.public().to_peer_id();
-    Ok(Swarm::new(staggered(transport).boxed(), behaviour, peer, settings))
+    Swarm::new(transport.boxed(), behaviour, config.keypair.public().to_peer_id(), settings)
 }
 
-/// How many addresses libp2p's protocols dial at once; our own dials, one.
+/// How many addresses libp2p's protocols dial at once.
 ///
-/// Where no holes are punched one is better for all: of several, the QUIC handshakes that lose the race would keep their
-/// port for three seconds, and `stop` with it.
+/// Where no holes are punched one is better for all: it is the first that counts, and the others would trouble the peer
+/// for nothing. Our own dials take their turns (see `stagger`).
 fn protocol_dials(config: &NodeConfig) -> NonZeroU8 {
     let punching = NonZeroU8::new(limits::PUNCHING_DIALS_AT_ONCE).filter(|_| config.dcutr);
     punching.unwrap_or(NonZeroU8::MIN)
@@ -203,32 +194,6 @@ fn told(event: StreamEvent, openings: &Openings) -> Event {
         StreamEvent::Closed { stream, reason } => Event::StreamClosed { stream: stream.0, reason: reason.name() },
         StreamEvent::Refused { peer, protocol, reason, .. } => {
             Event::StreamRefused { peer, protocol: protocol.to_string(), reason: reason.name() }
-        }
-    }
-}
-
-fn udp_address(address: &Multiaddr) -> Option<SocketAddr> {
-    if addresses::is_relayed(address) {
-        return None;
-    }
-    let mut parts = address.iter();
-    let ip: IpAddr = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
-        _ => return None,
-    };
-    match parts.next()? {
-        Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
-}
-
-/// Waits until each port can be bound again, at most `limits::PORT_FREE_DEADLINE`.
-async fn until_free(ports: &[SocketAddr]) {
-    let deadline = Instant::now() + limits::PORT_FREE_DEADLINE;
-    for port in ports {
-        while UdpSocket::bind(port).is_err() && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }

@@ -3,7 +3,7 @@
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
-    identify, kad, mdns, ping, relay,
+    identify, kad, ping, relay,
     swarm::{ConnectionId, SwarmEvent},
 };
 
@@ -56,7 +56,6 @@ impl Driver {
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
                 self.queue.push(Event::Ping { peer, round_trip })
             }
-            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_mdns(found),
             BehaviourEvent::Gate(GuardedEvent::Gossipsub(event)) => self.on_gossip_event(event),
             BehaviourEvent::Gate(GuardedEvent::Kademlia(event)) => self.on_kademlia(event),
             BehaviourEvent::Gate(GuardedEvent::Dcutr(event)) => self.on_punch(event),
@@ -127,7 +126,7 @@ impl Driver {
         });
     }
 
-    fn on_mdns(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+    pub(super) fn on_mdns(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found.into_iter().take(limits::HINTS_PER_TURN) {
             self.queue.push(Event::Discovered {
                 peer,

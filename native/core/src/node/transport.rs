@@ -14,13 +14,20 @@ use libp2p::{
     noise, quic, relay, tcp, websocket, yamux,
 };
 
+use tokio::runtime::Handle;
+
+use super::apart::Apart;
 use crate::limits;
 
-/// The transport of a node, and the behaviour by which its circuits are dialled and reserved.
+/// The transport of a node, and the behaviour by which its circuits are dialled and reserved. QUIC runs on the runtime
+/// `for_quic`.
 ///
 /// # Errors
 /// A sentence, when the system's name servers or the key cannot be used.
-pub(super) fn build(keypair: &Keypair) -> Result<(Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour), String> {
+pub(super) fn build(
+    keypair: &Keypair,
+    for_quic: Handle,
+) -> Result<(Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour), String> {
     let noise = noise::Config::new(keypair).map_err(|error| format!("the key cannot be used: {error}"))?;
     let by_name = |error: io::Error| format!("DNS cannot be set up: {error}");
     let (circuits, relay_client) = relay::client::new(keypair.public().to_peer_id());
@@ -31,7 +38,7 @@ pub(super) fn build(keypair: &Keypair) -> Result<(Boxed<(PeerId, StreamMuxerBox)
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(multiplexer());
-    let quic = quic::tokio::Transport::new(quic_config(keypair));
+    let quic = Apart::new(for_quic, || quic::tokio::Transport::new(quic_config(keypair)));
     let direct = tcp
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .or_transport(quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))

@@ -9,7 +9,6 @@ from covm.federation.diagnosis.finding import Finding
 from covm.federation.diagnosis.upkeep import store
 from covm.federation.diagnosis.ways import Ways, ways_findings
 from covm.federation.peers.record import PeerState, PeerStatus
-from covm.federation.reachability import Reachability
 
 if TYPE_CHECKING:
     from covm.federation.node import Node
@@ -29,7 +28,7 @@ def diagnose(node: Node) -> list[Finding]:
         configured=tuple(node.config.listen_addresses),
         listening=tuple(node.network.addresses) if node.is_running else (),
         announced=tuple(node.config.announce_addresses),
-        reachability=Reachability(setting=node.config.reachability),
+        reachability=node.reach.known(),
         connected=len(company.connected),
         now_ms=node.clock.now_ms(),
         names={peer.peer_id: _name(peer) for peer in known},

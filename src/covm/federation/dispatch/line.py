@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
+from covm.federation.dispatch.outbox import Violation
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
@@ -17,7 +18,11 @@ from covm.federation.ports import Membership, Presence
 from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
 from covm.federation.wire.federation_id import FederationId
+from covm.federation.wire.frames import Frame
+from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
+from covm.federation.wire.membership import MembershipFrame
+from covm.federation.wire.system import Heartbeat, PeerInfo
 
 if TYPE_CHECKING:
     from covm.federation.dispatch.incoming import Incomings
@@ -106,6 +111,21 @@ class Post:
         """Gives credit back; that the whole network is gone already is as good."""
         with contextlib.suppress(NotStarted, NodeFailed):
             self.network.release(stream, size_bytes)
+
+    def hear(self, peer: str, frame: Frame) -> bool:
+        """Hands on what a peer says of itself, of others or of members; whether it was that. Raises `Violation`."""
+        if isinstance(frame, Heartbeat):
+            self.presence.heartbeat_received(peer, frame)
+        elif isinstance(frame, PeerInfo):
+            if not self.presence.peer_info_received(peer, frame):
+                raise Violation("too_much_peer_info")
+        elif isinstance(frame, PeerHints):
+            self.presence.peer_hints_received(peer, frame)
+        elif isinstance(frame, MembershipFrame):
+            self.membership.received(peer, frame)
+        else:
+            return False
+        return True
 
     def violation(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""

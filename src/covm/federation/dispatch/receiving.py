@@ -32,12 +32,10 @@ from covm.federation.wire.frames import (
     decode_frame,
     encode_frame,
 )
-from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.membership import MembershipFrame
 from covm.federation.wire.message import MessageBody, decode_body
-from covm.federation.wire.system import PROTOCOL_VERSION, Heartbeat, PeerInfo
+from covm.federation.wire.system import PROTOCOL_VERSION
 
 MAX_VIOLATIONS = 3
 """Streams that a peer may spoil before it is disconnected: one could be our own misunderstanding."""
@@ -183,7 +181,6 @@ class Receiver:
             frame = decode_frame(data)
         except Malformed:
             raise Violation("malformed_frame") from None
-        peer, presence = self.line.peer, self._post.presence
         if isinstance(frame, Messages) and self._has_hello:
             return frame.envelopes
         if isinstance(frame, Hello):
@@ -194,16 +191,8 @@ class Receiver:
             self._incoming.confirm(self, frame.upto)
         elif isinstance(frame, Prove):
             self._on_prove(frame)
-        elif isinstance(frame, Heartbeat):
-            presence.heartbeat_received(peer, frame)
-        elif isinstance(frame, PeerInfo):
-            presence.peer_info_received(peer, frame)
-        elif isinstance(frame, PeerHints):
-            presence.peer_hints_received(peer, frame)
-        elif isinstance(frame, MembershipFrame):
-            self._post.membership.received(peer, frame)
-        elif isinstance(frame, Ack):
-            self._post.violation(peer, "ack_of_ack")
+        elif not self._post.hear(self.line.peer, frame) and isinstance(frame, Ack):
+            self._post.violation(self.line.peer, "ack_of_ack")
         return []
 
     def _on_hello(self, hello: Hello) -> None:

@@ -31,10 +31,8 @@ from covm.federation.wire.frames import (
     decode_frame,
     encode_frame,
 )
-from covm.federation.wire.hints import PeerHints
 from covm.federation.wire.incarnation import Incarnation
-from covm.federation.wire.membership import MembershipFrame
-from covm.federation.wire.system import PROTOCOL_VERSION, Heartbeat, PeerInfo
+from covm.federation.wire.system import PROTOCOL_VERSION
 
 FRAME_MESSAGES = 256
 """Messages to a frame: beyond that the cost of a frame is spread thin enough."""
@@ -339,15 +337,7 @@ class Sender:
         elif isinstance(frame, Proof):
             self._proof = frame
             self._wake.set()
-        elif isinstance(frame, Heartbeat):
-            self._post.presence.heartbeat_received(self.line.peer, frame)
-        elif isinstance(frame, PeerInfo):
-            self._post.presence.peer_info_received(self.line.peer, frame)
-        elif isinstance(frame, PeerHints):
-            self._post.presence.peer_hints_received(self.line.peer, frame)
-        elif isinstance(frame, MembershipFrame):
-            self._post.membership.received(self.line.peer, frame)
-        elif not isinstance(frame, Unknown):
+        elif not (self._post.hear(self.line.peer, frame) or isinstance(frame, Unknown)):
             raise Violation("message_on_acknowledging_half")
         return False
 

@@ -74,7 +74,9 @@ class Detours:
     def on_punched(self, event: net.HolePunched) -> None:
         worked = event.connection is not None
         why = "" if worked else shown(event.reason, limit=MAX_REASON)
-        self._punches[event.peer] = Punch(event.peer, worked, why, self._clock.now_ms())
+        now_ms, before = self._clock.now_ms(), self._punches.get(event.peer)
+        worked_ms = now_ms if worked else before.worked_ms if before is not None else None
+        self._punches[event.peer] = Punch(event.peer, worked, why, now_ms, worked_ms)
         self._punches.move_to_end(event.peer)
         if len(self._punches) > MAX_PUNCHES:
             self._punches.popitem(last=False)

@@ -15,6 +15,7 @@ from covm.federation.peers.bans import Bans
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.trimming import PAUSE_S, Standing
+from covm.federation.peers.twins import TWO_PROCESSES, is_twin, remembered
 from covm.federation.ports import Hearing
 from covm.federation.wire.display import shown
 from covm.federation.wire.join import JoinHello, Malformed, decode_join_hello
@@ -73,9 +74,13 @@ class Door:
         record.name, record.agent = theirs.name, theirs.agent
         ban = self._bans.get(event.peer)
         reason = refusal(self._hello, theirs, ban.reason if ban is not None else None)
+        if reason is None and record.admitted and is_twin(record.processes, theirs.process):
+            reason = TWO_PROCESSES
         if reason is not None:
             self._refuse(event.connection, record, reason)
-        elif self._hearing is None:
+            return
+        record.processes = remembered(record.processes, theirs.process)
+        if self._hearing is None:
             self.let_in(event.connection, event.peer)
         else:
             self._hearing.begin(event.connection, event.peer)

@@ -288,12 +288,16 @@ class PeerManager:
         if record is not None:
             self._heartbeats.received(record, heartbeat)
 
-    def peer_info_received(self, peer: str, info: PeerInfo) -> None:
+    def peer_info_received(self, peer: str, info: PeerInfo) -> bool:
         record = self._roster.get(peer)
-        if record is not None:
-            record.info = info
-            self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
-            self._exchange.changed(record)
+        if record is None:
+            return True
+        if not record.informs.take(self._clock.monotonic_s()):
+            return False
+        record.info = info
+        self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+        self._exchange.changed(record)
+        return True
 
     def peer_hints_received(self, peer: str, hints: PeerHints) -> None:
         self._exchange.received(peer, hints)

@@ -23,7 +23,6 @@ from covm.federation.peers.relay_choice import (
     chosen,
     gives_back,
     needs_relays,
-    network_of,
     ordered,
     relay_address,
     surplus,
@@ -31,6 +30,7 @@ from covm.federation.peers.relay_choice import (
 from covm.federation.peers.roster import Roster
 from covm.federation.reachability import OwnAddress, Reachability, RelayPlace
 from covm.federation.supervisor import Supervisor
+from covm.federation.wire.multiaddr import network_of
 
 logger = logging.getLogger("covm.federation.peers")
 

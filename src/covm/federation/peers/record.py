@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from covm.federation.peers.health import Pulse
+from covm.federation.peers.information import InformationAllowance
 from covm.federation.wire.system import PeerInfo
 
 
@@ -181,8 +182,11 @@ class PeerRecord:
     """Why the last try to reach it failed; empty once it is connected."""
     pulse: Pulse | None = None
     info: PeerInfo | None = None
+    informs: InformationAllowance = field(default_factory=InformationAllowance)
     name: str = ""
     agent: str = ""
+    processes: tuple[bytes, ...] = ()
+    """What its processes call themselves, the one that was let in last at the end (see `twins`)."""
     claimed: tuple[str, ...] = ()
     """Its addresses in its own words (identify); they go into the book once it is admitted."""
     round_trip_ms: float | None = None

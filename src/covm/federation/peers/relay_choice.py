@@ -7,10 +7,11 @@ another is on offer. What that does not catch is a relay that carries some and n
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from covm.federation.wire.multiaddr import is_of_a_house, network_of
 
 WANTED: Final = 2
 """Places that a node keeps: one relay may fail or lie, and each costs that relay memory and traffic."""
@@ -35,23 +36,6 @@ ROUND_TRIP_STEP_MS: Final = 50.0
 
 UNMEASURED_MS: Final = 500.0
 """What an unknown round trip counts as."""
-
-LOCAL_NETWORKS: Final = tuple(
-    ipaddress.ip_network(each)
-    for each in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    )
-)
-"""Where an address means another machine in another house."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +113,6 @@ def relay_address(relay: str, reached_at: Iterable[str], claimed: Iterable[str])
     return None if best is None else best + ending
 
 
-def is_of_a_house(address: str) -> bool:
-    """Whether an address leads somewhere else, or nowhere, from another house."""
-    host = _host(address)
-    if isinstance(host, str):
-        return host == "localhost" or host.endswith(".local")
-    return any(host in network for network in LOCAL_NETWORKS if host.version == network.version)
-
-
-def network_of(address: str) -> str:
-    """What addresses of one network have in common: one cable, one company, one power cut."""
-    host = _host(address)
-    if isinstance(host, str):
-        return host
-    prefix = 24 if host.version == 4 else 48
-    return str(ipaddress.ip_network((host, prefix), strict=False))
-
-
 def ordered(
     announced: Iterable[str], confirmed: Iterable[str], relayed: Iterable[str], listening: Iterable[str], peer: str
 ) -> list[str]:
@@ -158,13 +125,3 @@ def ordered(
 def _worth(offer: Offer) -> tuple[bool, bool, int, str]:
     round_trip_ms = UNMEASURED_MS if offer.round_trip_ms is None else offer.round_trip_ms
     return (not offer.kept, offer.connected_s < PROVEN_S, int(round_trip_ms // ROUND_TRIP_STEP_MS), offer.relay)
-
-
-def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
-    """The first part of an address that names a machine."""
-    parts = address.split("/")
-    name = parts[2] if len(parts) > 2 else ""
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return name.lower()

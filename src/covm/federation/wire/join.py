@@ -1,33 +1,39 @@
 """The HELLO of the join stream `/covm/join/1.0.0`: all that a node tells a stranger.
 
-A canonical DAG-CBOR map of at most 4,095 bytes: v [major, minor] · federation link · agent text · name text. Further
-keys are ignored. In `open` mode a node is let in when major version and federation are the same on both sides.
+A canonical DAG-CBOR map of at most 4,095 bytes: v [major, minor] · federation link · agent text · name text · process
+bytes. Further keys are ignored. In `open` mode a node is let in when major version and federation are the same on both
+sides.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from covm import _native
 from covm.federation.wire.display import shown
-from covm.federation.wire.limits import MAX_JOIN_HELLO
+from covm.federation.wire.limits import MAX_JOIN_HELLO, MAX_PROCESS
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.system import PROTOCOL_VERSION, Agent, Name, Version
 
 __all__ = ["JoinHello", "Malformed", "decode_join_hello", "encode_join_hello", "refusal"]
+
+Process = Annotated[bytes, Meta(max_length=MAX_PROCESS)]
 
 _OUT = (bytes, _native.Link)
 _IN = (bytes,)
 
 
 class JoinHello(Struct, frozen=True, kw_only=True):
-    """Who knocks. `agent` and `name` are only hints."""
+    """Who knocks. `agent` and `name` are only hints; `process` is drawn at each start."""
 
     v: Version = PROTOCOL_VERSION
     federation: _native.Link
     agent: Agent = ""
     name: Name = ""
+    process: Process = b""
 
 
 def encode_join_hello(hello: JoinHello) -> bytes:

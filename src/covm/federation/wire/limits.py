@@ -28,6 +28,9 @@ MAX_UNKNOWN_KIND = 32
 MAX_JOIN_HELLO = 4095
 """Bytes of our HELLO to strangers: the join stream's frames have 4 KiB, one of them for the frame's kind."""
 
+MAX_PROCESS = 16
+"""Bytes by which a node's process calls itself: enough that no two ever draw the same."""
+
 MAX_JOIN_TALK = 4095
 """Bytes of one TALK frame of the join stream, before the decision: a frame of 4 KiB without its kind."""
 

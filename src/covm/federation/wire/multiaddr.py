@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Host = IPv4Address | IPv6Address
 
@@ -77,8 +77,28 @@ def is_loopback(address: str) -> bool:
 
 
 def hosts_of(addresses: Iterable[str]) -> frozenset[Host]:
-    """The hosts that these addresses name."""
-    return frozenset(host for address in addresses if (host := place_of(address).host) is not None)
+    """The hosts that these addresses name; a relay is somebody else's."""
+    places = map(place_of, addresses)
+    return frozenset(place.host for place in places if place.host is not None and not place.is_relayed)
+
+
+def is_of_a_house(address: str) -> bool:
+    """Whether an address leads to somebody else, or nowhere, from another house."""
+    host = place_of(address).host
+    if host is None:
+        name = _name(address)
+        return name == "localhost" or name.endswith(".local")
+    if host.is_loopback or host.is_unspecified or host.is_link_local:
+        return True
+    return any(host in network for network in PRIVATE if network.version == host.version)
+
+
+def network_of(address: str) -> str:
+    """What the addresses of one network have in common: one cable, one company, one power cut."""
+    host = place_of(address).host
+    if host is None:
+        return _name(address)
+    return str(ip_network((host, 24 if host.version == 4 else 48), strict=False))
 
 
 def is_elsewhere(place: Place, own: Collection[Host]) -> bool:
@@ -91,6 +111,12 @@ def is_elsewhere(place: Place, own: Collection[Host]) -> bool:
 
 def _neighbourhood(host: Host) -> int:
     return int(host) >> (host.max_prefixlen - NEIGHBOURHOOD_BITS[host.version])
+
+
+def _name(address: str) -> str:
+    """The name in the place of a host; empty without one."""
+    parts = address.split("/")
+    return parts[2].lower() if len(parts) > 2 else ""
 
 
 def _host(text: str) -> Host | None:

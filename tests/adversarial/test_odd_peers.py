@@ -1,0 +1,97 @@
+"""Peers that answer and are of no use: silent ones, mute ones, and one that never stops saying where it is.
+
+THREATS.md, rows *peers* and *messages*: each costs a bounded time, place and memory, and others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.adversarial.attacker import PATIENCE_S, Attacker
+from tests.adversarial.conftest import Scene, SceneMaker
+
+from covm.federation import ConnectionRetry
+from covm.federation.errors import ConnectionFailed
+from covm.federation.peers.book import MAX_ADDRESSES
+from covm.federation.peers.information import AT_ONCE, EVERY_S, InformationAllowance
+from covm.federation.wire.system import PeerInfo
+
+NOBODY = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+ONCE = ConnectionRetry(max_retries=0)
+
+
+async def test_who_accepts_and_says_nothing_is_told_with_its_address_and_held_up_nobody(make_scene: SceneMaker) -> None:
+    """A socket that takes connections: a port that was forwarded to something else, or a program that hangs."""
+    scene = await make_scene(connection_retry=ONCE)
+    accepted: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
+    async with server:
+        address = f"/ip4/127.0.0.1/tcp/{server.sockets[0].getsockname()[1]}"
+        dialling = asyncio.create_task(scene.victim.connect_peer(f"{address}/p2p/{NOBODY}"))
+        await scene.honest_is_heard()
+        async with asyncio.timeout(2 * PATIENCE_S):
+            with pytest.raises(ConnectionFailed) as failed:
+                await dialling
+        assert address in str(failed.value)
+        assert len(accepted) == 1, "one try was asked for"
+        for writer in accepted:
+            writer.close()
+    await scene.honest_is_heard()
+
+
+async def test_who_proves_its_key_and_never_answers_hello_is_let_go(make_scene: SceneMaker) -> None:
+    scene = await make_scene(connection_retry=ONCE)
+    mute = await scene.attacker()
+    mute.is_mute = True
+    await mute.listen()
+    with pytest.raises(ConnectionFailed, match="join failed"):
+        await scene.victim.connect_peer(mute.address)
+    await mute.dial(scene.victim)
+    await mute.take("closed")
+    assert mute.peer_id not in scene.victim.connected_peers()
+    await scene.honest_is_heard()
+
+
+def info(number: int) -> PeerInfo:
+    """A peer that is somewhere else each time."""
+    addresses = [f"/ip4/198.51.100.{number % 250 + 1}/tcp/{1024 + number + port}" for port in range(MAX_ADDRESSES)]
+    return PeerInfo(name="m", version="1", addresses=addresses, capabilities=[], types_digest=bytes(32))
+
+
+async def flood(scene: Scene, times: int = 1) -> Attacker:
+    """Says where it is as often as the victim reads it, over as many streams as it takes."""
+    peer, stream, _ = await scene.trusted("restless")
+    await peer.say(stream, *(info(number) for number in range(times * 4 * AT_ONCE)))
+    return peer
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_flood_of_peer_info_is_cut_off_charged_and_pushes_nothing_out_of_the_book(
+    scene: Scene, times: int
+) -> None:
+    peer = await flood(scene, times)
+    await scene.until_dropped("too_much_peer_info")
+    assert scene.charged[peer.peer_id] >= 1
+    assert len(scene.victim.get_peer_info(peer.peer_id).addresses) <= MAX_ADDRESSES
+    assert scene.victim.get_peer_info(scene.honest.peer_id).addresses
+    await scene.honest_is_heard()
+
+
+async def test_without_the_defence_a_flood_of_peer_info_is_read_to_its_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InformationAllowance, "take", lambda *_: True)
+    peer = await flood(scene)
+    last = info(4 * AT_ONCE - 1).addresses[0]
+    await scene.until(lambda: f"{last}/p2p/{peer.peer_id}" in scene.victim.get_peer_info(peer.peer_id).addresses)
+    assert not scene.dropped("too_much_peer_info")
+
+
+def test_a_peer_may_say_what_it_is_many_times_at_once_and_then_now_and_then() -> None:
+    allowance = InformationAllowance()
+    assert all(allowance.take(1_000.0) for _ in range(AT_ONCE))
+    assert not allowance.take(1_000.0)
+    assert allowance.take(1_000.0 + EVERY_S)
+    assert not allowance.take(1_000.0 + EVERY_S)
+    assert sum(allowance.take(1e9) for _ in range(10 * AT_ONCE)) == AT_ONCE, "what is not used is not saved for ever"
