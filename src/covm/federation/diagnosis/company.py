@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median
 
 from covm.federation.diagnosis.finding import Area, Finding, Verdict, shortened
-from covm.federation.peers.clocks import WRONG_MS
+from covm.federation.peers.clocks import WRONG_MS, middle
 from covm.federation.peers.health import MAX_OFFSET_MS
 
 SHOWN_PEERS = 5
@@ -33,6 +32,8 @@ class Acquaintance:
     """Why the last try to reach it failed."""
     clock_offset_ms: float | None
     """How far its clock is ahead."""
+    relayed_why: str = ""
+    """Why it is connected through a relay alone; empty for one that is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ def clock(company: Company) -> Finding:
     apart = {name: offset for name, offset in offsets.items() if abs(offset) > WRONG_MS}
     if not apart:
         return Finding(Area.CLOCK, Verdict.OK, f"it agrees with the clocks of {_count(len(offsets), 'peer')}")
-    middle = median(offsets.values())
-    if len(offsets) > 1 and abs(middle) > WRONG_MS:
+    apart_ms = middle(offsets.values())
+    if len(offsets) > 1 and abs(apart_ms) > WRONG_MS:
         return Finding(
             Area.CLOCK,
-            Verdict.PROBLEM if abs(middle) > MAX_OFFSET_MS else Verdict.WARNING,
-            f"this machine's clock is {_span(middle)} {'behind' if middle > 0 else 'ahead of'} those of most peers",
+            Verdict.PROBLEM if abs(apart_ms) > MAX_OFFSET_MS else Verdict.WARNING,
+            f"this machine's clock is {_span(apart_ms)} {'behind' if apart_ms > 0 else 'ahead of'} those of most peers",
             f"of {len(offsets)} peers, {len(apart)} differ by more than {WRONG_MS / 1000:g} s",
             SET_CLOCK,
         )
@@ -122,7 +123,9 @@ def _among(connected: list[Acquaintance]) -> Finding:
             "it has stopped, or the way to it is cut",
             "wait a minute: it comes back, or is dialled again",
         )
-    return Finding(Area.PEERS, Verdict.OK, f"{_count(len(connected), 'peer')} connected: {names}")
+    relayed = [f"{peer.name} ({peer.relayed_why})" for peer in connected if peer.relayed_why]
+    why = f"through a relay: {shortened(relayed, SHOWN_PEERS)}" if relayed else ""
+    return Finding(Area.PEERS, Verdict.OK, f"{_count(len(connected), 'peer')} connected: {names}", why)
 
 
 def _alone(company: Company) -> Finding:
