@@ -27,6 +27,13 @@ def test_peers_that_are_connected_are_named() -> None:
     assert (finding.verdict, finding.what) == (Verdict.OK, "2 peers connected: Mill, Farm")
 
 
+def test_peers_behind_a_relay_are_named_with_the_reason() -> None:
+    behind = Acquaintance("Farm", True, False, False, "", None, "hole punching failed: timed out")
+    [finding] = peers(company(peer("Mill"), behind))
+    assert finding.verdict is Verdict.OK
+    assert finding.why == "through a relay: Farm (hole punching failed: timed out)"
+
+
 def test_of_very_many_peers_a_few_are_named() -> None:
     [finding] = peers(company(*(peer(f"node {number}") for number in range(200))))
     assert finding.what.endswith("node 4 and 195 more")

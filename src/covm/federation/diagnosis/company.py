@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median
 
 from covm.federation.diagnosis.finding import Area, Finding, Verdict, shortened
+from covm.federation.peers.clocks import WRONG_MS, middle
+from covm.federation.peers.health import MAX_OFFSET_MS
 
 SHOWN_PEERS = 5
 """Peers named in a sentence; `covm federation peers` has all."""
 
 SHOWN_ERRORS = 3
 """Different errors named: more of them have more than one cause, and the list of peers tells them apart."""
-
-OFFSET_TOLD_MS = 5_000.0
-"""Clocks that are set by anybody differ by less."""
-
-OFFSET_HARMFUL_MS = 5 * 60_000.0
-"""From here on the node doubts its own clock, and what it writes is applied late elsewhere."""
 
 SET_CLOCK = "set this machine's clock, and keep it set: `timedatectl set-ntp true`, or chrony"
 
@@ -37,6 +32,8 @@ class Acquaintance:
     """Why the last try to reach it failed."""
     clock_offset_ms: float | None
     """How far its clock is ahead."""
+    relayed_why: str = ""
+    """Why it is connected through a relay alone; empty for one that is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +87,16 @@ def clock(company: Company) -> Finding:
     offsets = {peer.name: peer.clock_offset_ms for peer in company.connected if peer.clock_offset_ms is not None}
     if not offsets:
         return Finding(Area.CLOCK, Verdict.NOT_CHECKED, "no peer is connected whose clock could be compared")
-    apart = {name: offset for name, offset in offsets.items() if abs(offset) > OFFSET_TOLD_MS}
+    apart = {name: offset for name, offset in offsets.items() if abs(offset) > WRONG_MS}
     if not apart:
         return Finding(Area.CLOCK, Verdict.OK, f"it agrees with the clocks of {_count(len(offsets), 'peer')}")
-    middle = median(offsets.values())
-    if len(offsets) > 1 and abs(middle) > OFFSET_TOLD_MS:
+    apart_ms = middle(offsets.values())
+    if len(offsets) > 1 and abs(apart_ms) > WRONG_MS:
         return Finding(
             Area.CLOCK,
-            Verdict.PROBLEM if abs(middle) > OFFSET_HARMFUL_MS else Verdict.WARNING,
-            f"this machine's clock is {_span(middle)} {'behind' if middle > 0 else 'ahead of'} those of most peers",
-            f"of {len(offsets)} peers, {len(apart)} differ by more than {OFFSET_TOLD_MS / 1000:g} s",
+            Verdict.PROBLEM if abs(apart_ms) > MAX_OFFSET_MS else Verdict.WARNING,
+            f"this machine's clock is {_span(apart_ms)} {'behind' if apart_ms > 0 else 'ahead of'} those of most peers",
+            f"of {len(offsets)} peers, {len(apart)} differ by more than {WRONG_MS / 1000:g} s",
             SET_CLOCK,
         )
     told = [
@@ -126,7 +123,9 @@ def _among(connected: list[Acquaintance]) -> Finding:
             "it has stopped, or the way to it is cut",
             "wait a minute: it comes back, or is dialled again",
         )
-    return Finding(Area.PEERS, Verdict.OK, f"{_count(len(connected), 'peer')} connected: {names}")
+    relayed = [f"{peer.name} ({peer.relayed_why})" for peer in connected if peer.relayed_why]
+    why = f"through a relay: {shortened(relayed, SHOWN_PEERS)}" if relayed else ""
+    return Finding(Area.PEERS, Verdict.OK, f"{_count(len(connected), 'peer')} connected: {names}", why)
 
 
 def _alone(company: Company) -> Finding:

@@ -59,6 +59,7 @@ def _acquaintance(peer: PeerStatus) -> Acquaintance:
         is_kept=peer.kept,
         last_error=peer.last_error,
         clock_offset_ms=peer.clock_offset_ms if peer.is_connected else None,
+        relayed_why=peer.relayed_why,
     )
 
 
