@@ -19,7 +19,17 @@ from covm.federation.clock import SeededRandom
 from covm.federation.network.interface import FramesReceived
 from covm.federation.peers.book import MAX_PER_GIVER, Source
 from covm.federation.peers.exchange import NEWS_DELAY_S
-from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, TURN_S, HintAllowances, for_newcomer, hint_of
+from covm.federation.peers.hints import (
+    BURST,
+    MAX_WAITING,
+    PERIOD_S,
+    TURN_MS,
+    HintAllowances,
+    for_newcomer,
+    hint_of,
+    is_others_turn,
+)
+from covm.federation.peers.manager import UPKEEP_PERIOD_S
 from covm.federation.peers.record import Connection, PeerRecord
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, MAX_HINTS, PeerHint, PeerHints
 from covm.federation.wire.system import PeerInfo
@@ -135,7 +145,6 @@ async def test_a_flood_of_hints_is_ignored_and_charged() -> None:
         mallory.send(*frames)
         await in_the_end(lambda: victim.stats()["dropped"].get("too_many_hints"), MINUTE)
         assert victim.stats()["dropped"]["too_many_hints"] == 40 - BURST
-        await asyncio.sleep(2 * TURN_S)
         book = victim._node.peers._roster.book
         assert len([peer for peer in book.peers() if peer != mallory.peer]) == MAX_PER_GIVER
 
@@ -257,7 +266,13 @@ def test_an_honest_peer_is_never_short_of_its_allowance_and_a_flood_always() -> 
 
 def test_who_is_heard_of_by_both_is_dialled_by_one_before_the_other_is_told() -> None:
     """Otherwise both would dial at once, and leave two connections."""
-    assert TURN_S < NEWS_DELAY_S[0] < NEWS_DELAY_S[1] <= PERIOD_S
+    assert TURN_MS / 1000 + UPKEEP_PERIOD_S < NEWS_DELAY_S[0] < NEWS_DELAY_S[1] <= PERIOD_S
+
+
+def test_of_two_that_hear_of_each_other_one_dials_and_the_other_waits_a_moment() -> None:
+    assert [is_others_turn("ada", "ben", 0), is_others_turn("ben", "ada", 0)] == [False, True]
+    assert not is_others_turn("ben", "ada", TURN_MS)
+    assert not is_others_turn("ben", "ada", -1), "a clock that was set back"
 
 
 @pytest.mark.parametrize("count", [3, 7])

@@ -76,6 +76,7 @@ FEDERATION_COMMANDS = {
     "stop": ("lifecycle:stop", "Stop the node."),
     "status": ("lifecycle:status", "Show who the node is, where it listens, and how it is."),
     "peers": ("peers:peers", "List the peers that the node knows."),
+    "ping": ("peer_details:ping", "Measure the way to a peer, or say why there is none."),
     "connect": ("peers:connect", "Connect to a peer."),
     "disconnect": ("peers:disconnect", "Close every connection to a peer."),
     "ban": ("bans:ban", "Have nothing more to do with a peer, for a time or until it is unbanned."),

@@ -138,6 +138,7 @@ def status(*, common: Common = DEFAULT) -> None:
         ("forks", _forks_told(answer.forkers)),
         ("void", _void_told(answer.void)),
         *([("note", answer.warning)] if answer.warning else []),
+        *([("clock", answer.clock)] if answer.clock else []),
     ]
     facts(told)
 

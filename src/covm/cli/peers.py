@@ -1,4 +1,4 @@
-"""`covm federation peers`, `connect` and `disconnect`."""
+"""`covm federation peers`, `connect` and `disconnect`. All of one peer is shown by `peer_details`."""
 
 from __future__ import annotations
 
@@ -8,39 +8,55 @@ from cyclopts import Parameter
 
 from covm.cli.options import DEFAULT, Common
 from covm.cli.output import safe, say, say_json
+from covm.cli.peer_details import show_all
 from covm.cli.rendering import age, clock_time, duration, sentence, size, table
 from covm.control import schema
 from covm.control.client import ControlClient
 
-COLUMNS = ("NAME", "PEER ID", "STATE", "ROUND TRIP", "QUEUED", "ADDRESS", "WHY", "LAST ERROR", "NEXT TRY")
+COLUMNS = ("NAME", "PEER ID", "STATE", "ROUND TRIP", "QUEUED", "WAY", "ADDRESS", "WHY", "LAST ERROR", "NEXT TRY")
 
 
-def peers(*, connected: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT) -> None:
+def peers(
+    peer: str | None = None,
+    /,
+    *,
+    connected: Annotated[bool, Parameter(negative=())] = False,
+    long: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = DEFAULT,
+) -> None:
     """List the peers that the node knows: their state, how far away they are, what is queued for them, and why.
 
     Parameters
     ----------
+    peer
+        Everything about one alone: a peer id, the beginning of one, or a name.
     connected
         Only those that are connected.
+    long
+        Everything about each: how it is connected, its clock and versions, and all its addresses.
     """
-    known = ControlClient(common.folder).peers()
-    listed = [peer for peer in known if peer.connected or not connected]
+    known = ControlClient(common.folder).peers(peer)
+    listed = [each for each in known if each.connected or not connected]
     if common.json:
         say_json(schema.Peers(peers=listed))
         return
+    if (peer or long) and listed:
+        show_all(listed)
+        return
     rows = [
         (
-            peer.name or "-",
-            peer.peer_id,
-            peer.state,
-            _distance(peer),
-            _queue(peer),
-            peer.addresses[0] if peer.addresses else "-",
-            sentence(peer.why),
-            sentence(peer.last_error),
-            _next_try(peer),
+            each.name or "-",
+            each.peer_id,
+            each.state,
+            _distance(each),
+            _queue(each),
+            ("relayed" if each.relayed else "direct") if each.connected else "-",
+            each.addresses[0] if each.addresses else "-",
+            sentence(each.why),
+            sentence(each.last_error),
+            _next_try(each),
         )
-        for peer in listed
+        for each in listed
     ]
     empty = "no peer is known yet; connect to one with `covm federation connect ADDRESS`"
     table(COLUMNS, rows, empty=empty)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from covm.control import delivery, membership, records, schema
+from covm.control import delivery, membership, pings, records, schema
 from covm.control.failures import Failed
 from covm.control.forks import ForkCommands
 from covm.control.record_files import RecordFiles
@@ -48,9 +48,15 @@ class ControlClient(RecordFiles, ForkCommands):
         """Who the node is and how it is."""
         return self._node.ask(schema.Status, "GET", "/v1/status")
 
-    def peers(self) -> list[schema.Peer]:
-        """All peers that the node knows."""
-        return self._node.ask(schema.Peers, "GET", "/v1/peers").peers
+    def peers(self, peer: str | None = None) -> list[schema.Peer]:
+        """All peers that the node knows, or one. Raises `NotFound`."""
+        query = f"?{urlencode({'peer': peer})}" if peer else ""
+        return self._node.ask(schema.Peers, "GET", f"/v1/peers{query}").peers
+
+    def ping(self, peer: str, count: int) -> pings.Pinged:
+        """Measures round trips to a peer. Raises `NotFound`."""
+        asked = pings.Ping(peer=peer, count=count)
+        return self._node.ask(pings.Pinged, "POST", "/v1/ping", asked, timeout_s=CONNECT_TIMEOUT_S)
 
     def connect(self, target: str) -> schema.Connected:
         """Connects to a multiaddr or a known peer; returns when both sides are open."""

@@ -8,7 +8,7 @@ base58, addresses multiaddrs. Payloads are JSON; bytes and links in them are spe
 |---|---|---|
 | GET /v1/status | | `Status` |
 | POST /v1/stop | | lines: `Stopping`, `Stopping` |
-| GET /v1/peers | | `Peers` |
+| GET /v1/peers?peer | | `Peers` |
 | POST /v1/connect | `Connect` | `Connected` |
 | POST /v1/disconnect | `OnPeer` | `Done` |
 | GET /v1/bans | | `Bans` |
@@ -153,6 +153,8 @@ class Status(Versioned, kw_only=True, frozen=True):
     """The latest of what happened since the start, such as a rollback; the oldest first."""
     forkers: list[Forker] = []
     """Who has said two things at one place; see `covm.control.forks`."""
+    clock: str = ""
+    """What is wrong with the node's clock, by those of its peers; empty for nothing."""
     void: dict[str, int] = {}
     """By type, how many records of shared data do not count here; `covm.control.records` says why of each."""
 
@@ -162,6 +164,18 @@ class Stopping(Versioned, kw_only=True, frozen=True):
 
     state: Literal["stopping", "stopped"]
     pid: int
+
+
+class Way(Struct, kw_only=True, frozen=True):
+    """One address of a peer: who named it, when it was heard of, tried and worked, and why the last try failed."""
+
+    address: str
+    source: str
+    first_heard: int
+    last_heard: int
+    last_tried: int | None
+    last_worked: int | None
+    error: str
 
 
 class Peer(Struct, kw_only=True, frozen=True):
@@ -200,6 +214,12 @@ class Peer(Struct, kw_only=True, frozen=True):
     bytes_in: int
     messages_out: int
     bytes_out: int
+    ways: list[Way] = []
+    """What is known of each address, in the order in which they are tried."""
+    relayed: bool = False
+    relayed_why: str = ""
+    protocol: str = ""
+    pinned: bool = False
 
 
 class Peers(Versioned, kw_only=True, frozen=True):

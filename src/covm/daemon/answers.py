@@ -35,6 +35,7 @@ def status(node: RunningNode) -> schema.Status:
         takes_part=said["takes_part"],
         why=said["why"],
         warning=said["warning"],
+        clock=said["clock"],
         connected_peers=len(service.connected_peers()),
         started_at=node.started_at_ms,
         uptime_ms=round((time.monotonic() - node.started_s) * 1000),
@@ -50,11 +51,12 @@ def status(node: RunningNode) -> schema.Status:
     )
 
 
-async def peers(node: RunningNode) -> schema.Peers:
-    """All peers that the node knows, the connected first, and those for whom something waits."""
-    listed = [_peer(node, peer) for peer in node.service.peers()]
+async def peers(node: RunningNode, only: str | None = None) -> schema.Peers:
+    """All peers that the node knows, or one: the connected first, and those for whom something waits."""
+    listed = [_peer(node, peer) for peer in node.service.peers() if only in (None, peer.peer_id)]
     known = {peer.peer_id for peer in listed}
     listed += [_waited_for(node, each) for each in await node.service.outbox.summary() if each.peer not in known]
+    listed = [peer for peer in listed if only in (None, peer.peer_id)]
     return schema.Peers(peers=sorted(listed, key=lambda peer: (not peer.connected, peer.name.casefold(), peer.peer_id)))
 
 
@@ -137,6 +139,22 @@ def _peer(node: RunningNode, peer: PeerStatus) -> schema.Peer:
         bytes_in=peer.bytes_in,
         messages_out=peer.messages_out,
         bytes_out=peer.bytes_out,
+        ways=[
+            schema.Way(
+                address=each.address,
+                source=each.source,
+                first_heard=each.first_ms,
+                last_heard=each.heard_ms,
+                last_tried=each.tried_ms,
+                last_worked=each.worked_ms,
+                error=each.error,
+            )
+            for each in peer.ways
+        ],
+        relayed=peer.relayed,
+        relayed_why=peer.relayed_why,
+        protocol=peer.protocol,
+        pinned=peer.pinned,
     )
 
 

@@ -59,6 +59,9 @@ class Notices:
                     f"{self._name(peer)} says that this node acknowledged {acknowledged} of its messages, and {stored} "
                     "are known here: this node's store may have gone back in time"
                 )
+            case events.ClockFoundWrong(peer=peer, ahead_ms=ahead_ms):
+                way = "ahead of" if ahead_ms > 0 else "behind"
+                return f"the clock of {self._name(peer)} is some {abs(ahead_ms) / 1000:.0f} s {way} those of others"
             case events.PeerRefused(peer=peer, by=by, reason=reason) if by == peer:
                 return f"{self._name(peer)} refused this node: {reason}"
             case events.InviteRefused(peer=peer, reason=reason):

@@ -2,7 +2,7 @@
 
 What is under way has its functions in `delivery_routes`, files in `file_routes`, the store in `store_routes`,
 who is a member in `membership_routes`, shared data in `record_routes`, its files in `record_file_routes`,
-forks in `fork_routes`.
+forks in `fork_routes`, the way to one peer in `ping_routes`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from covm.daemon import (
     file_routes,
     fork_routes,
     membership_routes,
+    ping_routes,
     record_file_routes,
     record_routes,
     store_routes,
@@ -61,6 +62,7 @@ def control_app(node: RunningNode) -> ASGIApp:
         *file_routes.ROUTES,
         *store_routes.ROUTES,
         *membership_routes.ROUTES,
+        *ping_routes.ROUTES,
         *record_routes.ROUTES,
         *record_file_routes.ROUTES,
         *fork_routes.ROUTES,
@@ -79,7 +81,8 @@ async def stop(request: Request) -> Response:
 
 
 async def peers(request: Request) -> Response:
-    return answer(await answers.peers(node_of(request)))
+    node, text = node_of(request), request.query_params.get("peer")
+    return answer(await answers.peers(node, node.find(text) if text else None))
 
 
 async def connect(request: Request) -> Response:

@@ -19,7 +19,8 @@ from covm.federation.events import EventStream
 from covm.federation.identity import Identity
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
-from covm.federation.peers.record import PeerStatus
+from covm.federation.peers.health import ANSWERS_AT_ONCE
+from covm.federation.peers.record import PeerStatus, Ping
 from covm.federation.shared_data import SharedData
 from covm.federation.status import TypeInfo
 from covm.federation.wire.federation_id import FederationId
@@ -298,6 +299,16 @@ class FederationService(SharedData):
         """
         self._node.require_running()
         await self._node.peers.disconnect(peer)
+
+    async def ping_peer(self, peer: str, count: int = 4) -> Ping:
+        """Measures how long a connected peer takes to answer, `count` times (1 to 16), each awaited up to 5 s.
+
+        Raises `UnknownPeer`, `PeerNotConnected`, `ValueError` for another count.
+        """
+        if not 1 <= count <= ANSWERS_AT_ONCE:
+            raise ValueError(f"a peer is asked 1 to {ANSWERS_AT_ONCE} times, not {count}: it answers no more in a row")
+        self._node.require_running()
+        return await self._node.peers.ping(peer, count)
 
     async def ban_peer(self, peer: str, duration: timedelta | None = None, reason: str = "") -> Ban:
         """Has nothing to do with a peer for a time, or until it is lifted; kept over restarts when there is a home.

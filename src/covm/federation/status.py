@@ -55,6 +55,7 @@ def status(node: Node) -> dict[str, Any]:
         "member": own.name if own is not None else "",
         "takes_part": node.membership.node_verdict(node.identity.peer_id).holds,
         "why": node.membership.node_verdict(node.identity.peer_id).reason,
+        "clock": _clock(node),
         "network": node.config.network,
         "federation": str(node.federation.cid),
         "uptime_s": _uptime_s(node),
@@ -65,6 +66,15 @@ def status(node: Node) -> dict[str, Any]:
         "forks": node.forks.by_author(),
         "void": {name: count for name, count in sorted(node.sync.keeper.logs.void.items()) if count},
     }
+
+
+def _clock(node: Node) -> str:
+    """What is wrong with this node's clock, by those of its peers; empty for nothing."""
+    ahead_ms = node.peers.own_clock_ahead_ms
+    if ahead_ms is None:
+        return ""
+    way = "ahead of" if ahead_ms > 0 else "behind"
+    return f"it is {abs(ahead_ms) / 1000:.1f} s {way} those of most peers; set it, best by NTP"
 
 
 def _store(node: Node) -> dict[str, Any]:

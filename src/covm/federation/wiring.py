@@ -37,11 +37,9 @@ from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book_journal import BookJournal
-from covm.federation.peers.dialler import Dialler
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.roster import Roster
-from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Membership
 from covm.federation.publishing import Publishing
@@ -171,39 +169,15 @@ class Parts:
         roster = self._roster = Roster(
             self.clock, lambda: self.network.addresses, lambda peer: member_of(peer) is not None
         )
-        dialler = Dialler(
-            network=self.network,
-            roster=roster,
-            bans=self.bans,
-            retry=self.config.connection_retry,
-            max_connections=self.config.max_connections,
-            clock=self.clock,
-            random=self.random,
-        )
-        seeker = Seeker(
-            own_id=self.identity.peer_id,
-            roster=roster,
-            bans=self.bans,
-            dialler=dialler,
-            retry=self.config.connection_retry,
-            max_connections=self.config.max_connections,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            random=self.random,
-        )
         self.book_journal = BookJournal(self.store, roster.book, self.clock)
         save_bans = partial(life.save_bans, self.store)
         return PeerManager(
             network=self.network,
             roster=roster,
             bans=self.bans,
-            dialler=dialler,
-            seeker=seeker,
+            config=self.config,
             hello=self.hello,
             topic=self.federation.topic,
-            max_connections=self.config.max_connections,
-            heartbeat_interval_s=self.config.heartbeat_interval.total_seconds(),
-            tells_of_peers=self.config.enable_peer_exchange,
             describe=self._describe,
             load=lambda: FULL_LOAD * self.dispatcher.running // SLOTS,
             warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub, self.membership.nodes_of),

@@ -7,6 +7,8 @@ with a limit.
 
 from covm.federation.events.happened import (
     AddressesUpdated,
+    ClockFoundRight,
+    ClockFoundWrong,
     Conflict,
     EquivocationFound,
     Event,
@@ -22,6 +24,7 @@ from covm.federation.events.happened import (
     MessageQuarantined,
     MessageRejected,
     MessagesDropped,
+    NetworkChanged,
     NodeFailed,
     PayloadMismatched,
     PeerConnected,
@@ -48,6 +51,8 @@ __all__ = [
     "TALLIES_AT_ONCE",
     "TALLY_PERIOD_S",
     "AddressesUpdated",
+    "ClockFoundRight",
+    "ClockFoundWrong",
     "Conflict",
     "EquivocationFound",
     "Event",
@@ -65,6 +70,7 @@ __all__ = [
     "MessageQuarantined",
     "MessageRejected",
     "MessagesDropped",
+    "NetworkChanged",
     "NodeFailed",
     "PayloadMismatched",
     "PeerConnected",

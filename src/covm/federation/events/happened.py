@@ -72,6 +72,31 @@ class PeerWasUnbanned:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockFoundWrong:
+    """A clock is more than 5 s ahead of those of the others, or behind (negative): that of a peer, or this node's own.
+
+    `peer` is the peer id of whose clock it is.
+    """
+
+    peer: str
+    ahead_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFoundRight:
+    """A clock that was wrong is right again; `peer` is the peer id of whose clock it is."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """This machine has slept, or has other addresses: connections are tested, and all kept peers dialled again."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddressesUpdated:
     """The addresses at which this node listens changed."""
 
@@ -336,6 +361,9 @@ Event = (
     | PeerRefused
     | PeerWasBanned
     | PeerWasUnbanned
+    | ClockFoundWrong
+    | ClockFoundRight
+    | NetworkChanged
     | AddressesUpdated
     | HandlerFailed
     | HandlerSlow

@@ -27,6 +27,13 @@ MAX_OFFSET_MS = 5 * 60 * 1000.0
 UNANSWERED = 8
 """Own heartbeats that may still be answered: twice as many as make a peer lost."""
 
+ANSWERS_AT_ONCE = 16
+"""Heartbeats of one peer that are answered in a row: a few rounds, or an operator who measures the way here."""
+
+ANSWERS_PER_S = 1.0
+ANSWERS_PER_INTERVAL = 4
+"""The same for good, whichever is more: honest peers ask once an interval."""
+
 
 class Health(StrEnum):
     """How a connected peer is."""
@@ -96,14 +103,15 @@ class Pulse:
 
     def note_answer(
         self, sequence: int, received_there_ms: int, sent_there_ms: int, wall_ms: int, monotonic_s: float
-    ) -> bool:
-        """Takes an answer into account; False when nothing of ours waits for it."""
+    ) -> Estimate | None:
+        """Takes an answer into account, and says what follows from it; None when nothing of ours waits for it."""
         asked = self.sent.pop(sequence, None)
         if asked is None:
-            return False
+            return None
         elapsed_ms = (monotonic_s - asked[1]) * 1000
-        self.estimates.append(estimate(asked[0], received_there_ms, sent_there_ms, wall_ms, elapsed_ms))
-        return True
+        found = estimate(asked[0], received_there_ms, sent_there_ms, wall_ms, elapsed_ms)
+        self.estimates.append(found)
+        return found
 
     @property
     def round_trip_ms(self) -> float | None:
@@ -112,3 +120,21 @@ class Pulse:
     @property
     def clock_offset_ms(self) -> float | None:
         return median(sample.clock_offset_ms for sample in self.estimates) if self.estimates else None
+
+
+@dataclass(slots=True)
+class Answers:
+    """How many of a peer's heartbeats are still answered: a bucket that fills again with time."""
+
+    at_s: float
+    left: float = ANSWERS_AT_ONCE
+
+    def take(self, now_s: float, interval_s: float) -> bool:
+        """Whether one more is answered now."""
+        rate_per_s = max(ANSWERS_PER_S, ANSWERS_PER_INTERVAL / interval_s)
+        self.left = min(ANSWERS_AT_ONCE, self.left + (now_s - self.at_s) * rate_per_s)
+        self.at_s = now_s
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from covm.federation.clock import Clock
-from covm.federation.peers.health import Health, Pulse, judge, next_doubt
+from covm.federation.peers.health import Answers, Estimate, Health, Pulse, judge, next_doubt
 from covm.federation.peers.record import PeerRecord
 from covm.federation.ports import Control, Membership
 from covm.federation.wire.system import FULL_LOAD, Heartbeat
 
-ANSWERS_PER_INTERVAL = 4
-"""Answers that one peer gets in an interval: honest ones ask once, after a reconnect perhaps twice."""
+ANSWER_DEADLINE_S = 5.0
+"""How long the answer to one heartbeat is awaited by who measures: round trips around the world take a tenth of it."""
 
 
 class Ward(Protocol):
@@ -32,6 +32,8 @@ class Ward(Protocol):
     def recovered(self, record: PeerRecord) -> None: ...
 
     def lost(self, record: PeerRecord, silent_s: float) -> None: ...
+
+    def measured(self) -> None: ...
 
 
 class Heartbeats:
@@ -53,7 +55,9 @@ class Heartbeats:
         self._interval_s = interval_s
         self._load = load
         self._sequence = itertools.count()
-        self._answers: dict[str, int] = {}
+        self._answers: dict[str, Answers] = {}
+        """By connected peer."""
+        self._awaited: dict[tuple[str, int], asyncio.Future[Estimate]] = {}
         self.doubt = 0
 
     async def run(self) -> None:
@@ -64,9 +68,10 @@ class Heartbeats:
 
     def round(self, late_s: float) -> None:
         """Judges everybody and asks everybody. A round that came late judges nobody: we were away, not they."""
-        self._answers.clear()
         self.doubt = next_doubt(self.doubt, late_s, self._interval_s)
         now_s = self._clock.monotonic_s()
+        connected = {record.peer for record in self._ward.connected_records()}
+        self._answers = {peer: answers for peer, answers in self._answers.items() if peer in connected}
         for record in list(self._ward.connected_records()):
             if record.pulse is None:
                 continue
@@ -76,17 +81,34 @@ class Heartbeats:
         for record in list(self._ward.connected_records()):
             self.ask(record)
 
-    def ask(self, record: PeerRecord) -> None:
-        """Sends a heartbeat; without credit none is sent, and the next round tries again."""
+    async def measure(self, record: PeerRecord) -> Estimate | None:
+        """One exchange with a connected peer; None when no answer came within `ANSWER_DEADLINE_S`."""
+        sequence = self.ask(record)
+        if sequence is None:
+            return None
+        answer: asyncio.Future[Estimate] = asyncio.get_running_loop().create_future()
+        self._awaited[record.peer, sequence] = answer
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            del self._awaited[record.peer, sequence]
+
+    def ask(self, record: PeerRecord) -> int | None:
+        """Sends a heartbeat, and returns its number; without credit none is sent, and the next round tries again."""
         if record.pulse is None:
-            return
+            return None
         sequence = next(self._sequence)
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         heartbeat = Heartbeat(
             sequence=sequence, sent_at=now_ms, load=self._bounded(), membership=self._membership.digest
         )
-        if self._control.send_control(record.peer, heartbeat):
-            record.pulse.note_sent(sequence, now_ms, now_s)
+        if not self._control.send_control(record.peer, heartbeat):
+            return None
+        record.pulse.note_sent(sequence, now_ms, now_s)
+        return sequence
 
     def heard(self, record: PeerRecord) -> None:
         """Anything arrived of the peer."""
@@ -105,15 +127,19 @@ class Heartbeats:
         if heartbeat.reply_to is None:
             self._answer(record, heartbeat, now_ms)
         elif record.pulse is not None and heartbeat.received_at is not None:
-            record.pulse.note_answer(
+            found = record.pulse.note_answer(
                 heartbeat.reply_to, heartbeat.received_at, heartbeat.sent_at, now_ms, self._clock.monotonic_s()
             )
+            if found is not None:
+                self._ward.measured()
+            awaited = self._awaited.get((record.peer, heartbeat.reply_to))
+            if found is not None and awaited is not None and not awaited.done():
+                awaited.set_result(found)
 
     def _answer(self, record: PeerRecord, heartbeat: Heartbeat, now_ms: int) -> None:
-        given = self._answers.get(record.peer, 0)
-        if given >= ANSWERS_PER_INTERVAL:
+        now_s = self._clock.monotonic_s()
+        if not self._answers.setdefault(record.peer, Answers(now_s)).take(now_s, self._interval_s):
             return
-        self._answers[record.peer] = given + 1
         self._control.send_control(
             record.peer,
             Heartbeat(

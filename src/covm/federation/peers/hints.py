@@ -1,4 +1,4 @@
-"""Who is told of whom, and how much of what is told is taken: the rules of peer exchange.
+"""Hints: who is told of whom, how much of what is told is taken, and which of two that hear of each other dials.
 
 Of two peers that are connected here, each is told of the other, so that whoever knows one node of a federation finds
 all of them. What has been said is not said again unless it changed.
@@ -26,11 +26,8 @@ MAX_GIVERS = 2_000
 BURST = 8
 """Frames of hints that one peer may send at once: all that may wait for us at it, or what half a minute held up."""
 
-TURN_S = 0.5
+TURN_MS = 500
 """How long the one of two waits whose turn it is not to dial. Where the other cannot reach it, it dials after all."""
-
-MAX_HELD = 256
-"""Hints that wait for the other side's turn; what is above is dialled without waiting."""
 
 
 def hint_of(record: PeerRecord) -> PeerHint | None:
@@ -53,12 +50,14 @@ def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:
     return [record.peer for record in sorted(some, key=lambda record: -record.since_ms)]
 
 
-def dials_first(own: str, other: str) -> bool:
-    """Whether it is this node that dials, where both may have heard of each other in the same moment: by their ids.
+def is_others_turn(own: str, other: str, heard_for_ms: int) -> bool:
+    """Whether this node leaves it to a peer that it first heard of so long ago to dial: of two, the lower id begins.
 
-    Both dialling at once would leave two connections where one is wanted.
+    Two nodes on one segment hear of each other in the same moment. If both dialled, there would be two connections
+    where one is wanted, or none: from and to the ports at which both listen, two dials that cross are one TCP
+    connection on which both sides think that they opened it.
     """
-    return own < other
+    return other < own and 0 <= heard_for_ms < TURN_MS
 
 
 class HintAllowances:

@@ -17,12 +17,15 @@ from datetime import timedelta
 from functools import partial
 
 from covm.federation.clock import Clock, Random
+from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
 from covm.federation.errors import (
     PeerNotConnected,
     UnknownPeer,
 )
 from covm.federation.events import (
+    ClockFoundRight,
+    ClockFoundWrong,
     EventHub,
     PeerLost,
     PeerRecovered,
@@ -31,13 +34,15 @@ from covm.federation.events import (
 from covm.federation.network import interface as net
 from covm.federation.peers.bans import Ban, Bans
 from covm.federation.peers.book import Source
+from covm.federation.peers.clocks import Clocks
+from covm.federation.peers.connection_check import ConnectionCheck
 from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
 from covm.federation.peers.exchange import PeerExchange
 from covm.federation.peers.health import clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
-from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus
+from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus, Ping
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.warden import Warden
@@ -57,19 +62,18 @@ UPKEEP_PERIOD_S = 1.0
 class PeerManager:
     """The shell around admission, bans, book, health and backoff. It is the `Access` and `Presence` of the others."""
 
+    _control: Control
+    _heartbeats: Heartbeats
+
     def __init__(
         self,
         *,
         network: net.Network,
         roster: Roster,
         bans: Bans,
-        dialler: Dialler,
-        seeker: Seeker,
+        config: FederationConfig,
         hello: JoinHello,
         topic: str,
-        max_connections: int,
-        heartbeat_interval_s: float,
-        tells_of_peers: bool,
         describe: Callable[[], PeerInfo],
         load: Callable[[], int],
         warden: Warden,
@@ -80,12 +84,31 @@ class PeerManager:
         hub: EventHub,
         counters: Counters,
     ) -> None:
+        retry, max_connections = config.connection_retry, config.max_connections
         self._network = network
         self._roster = roster
         self._bans = bans
-        self._dialler = dialler
-        self._seeker = seeker
-        self._interval_s = heartbeat_interval_s
+        self._dialler = Dialler(
+            network=network,
+            roster=roster,
+            bans=bans,
+            retry=retry,
+            max_connections=max_connections,
+            clock=clock,
+            random=random,
+        )
+        self._seeker = Seeker(
+            own_id=network.peer_id,
+            roster=roster,
+            bans=bans,
+            dialler=self._dialler,
+            retry=retry,
+            max_connections=max_connections,
+            supervisor=supervisor,
+            clock=clock,
+            random=random,
+        )
+        self._interval_s = config.heartbeat_interval.total_seconds()
         self._describe = describe
         self._load = load
         self._warden = warden
@@ -98,8 +121,8 @@ class PeerManager:
             network=network,
             roster=roster,
             bans=bans,
-            dialler=dialler,
-            seeker=seeker,
+            dialler=self._dialler,
+            seeker=self._seeker,
             door=self.door,
             topic=topic,
             supervisor=supervisor,
@@ -107,20 +130,10 @@ class PeerManager:
             hub=hub,
             counters=counters,
         )
-        self._exchange = PeerExchange(
-            is_on=tells_of_peers,
-            network=network,
-            roster=roster,
-            bans=bans,
-            membership=membership,
-            consider=seeker.consider,
-            clock=clock,
-            random=random,
-            counters=counters,
-            hub=hub,
-        )
-        self._control: Control
-        self._heartbeats: Heartbeats
+        hears = self._seeker.consider if config.enable_peer_exchange else None
+        self._exchange = PeerExchange(network, roster, bans, membership, hears, clock, random, counters, hub)
+        self._clocks = Clocks()
+        self.check = ConnectionCheck(network, roster, self._seeker.hurry, self.lost, supervisor, clock, hub)
 
     def meet(self, control: Control) -> None:
         """Takes the port to the direct streams, which in turn need this manager's."""
@@ -128,6 +141,7 @@ class PeerManager:
         self._heartbeats = Heartbeats(self, control, self._membership, self._clock, self._interval_s, self._load)
         self.connections.meet(self._greet)
         self._exchange.meet(control, self.connections.note_addresses)
+        self.check.meet(self._heartbeats.ask)
 
     def start(self, bootstrap: Iterable[str], pinned: Iterable[str]) -> None:
         """Blocks the banned, dials the configured peers and those of earlier starts, and begins to keep watch."""
@@ -138,6 +152,7 @@ class PeerManager:
         self._supervisor.keep(self._warden.run, "end of bans")
         self._supervisor.keep(partial(_regularly, self.connections.watch_deadlines), "deadlines of peers")
         self._supervisor.keep(partial(_regularly, self._seeker.consider_all), "dials of remembered peers and hints")
+        self._supervisor.keep(partial(_regularly, self.check.look), "watch of the network")
         for target in pinned:
             self._seeker.keep(target, Source.PINNED)
         for address in bootstrap:
@@ -171,6 +186,17 @@ class PeerManager:
         else:
             record.become(PeerState.KNOWN, "disconnected by the operator", self._clock.now_ms())
         await self._network.disconnect(peer)
+
+    async def ping(self, peer: str, count: int) -> Ping:
+        """Raises `UnknownPeer`, `PeerNotConnected`."""
+        status, record = self.status(peer), self._roster.get(peer)
+        found: list[float] = []
+        for _ in range(count):
+            if record is None or not record.is_connected:
+                raise PeerNotConnected(peer, status.last_error or status.why or "there is no open connection")
+            estimate = await self._heartbeats.measure(record)
+            found += [estimate.round_trip_ms] if estimate is not None else []
+        return Ping(peer, tuple(found), count - len(found), status.relayed, status.relayed_why)
 
     async def ban(self, peer: str, duration: timedelta | None, reason: str) -> Ban:
         return await self._warden.ban(peer, duration, reason)
@@ -223,7 +249,12 @@ class PeerManager:
             raise UnknownPeer(peer)
 
     def clock_is_doubtful(self) -> bool:
-        return clock_is_doubtful(self._roster.clock_offsets_ms())
+        return clock_is_doubtful(self._roster.clock_offsets_ms().values())
+
+    @property
+    def own_clock_ahead_ms(self) -> float | None:
+        """By how much this node's clock is ahead of most peers', while that is too much; negative: behind."""
+        return self._clocks.own_ahead_ms
 
     def heard(self, peer: str) -> None:
         record = self._roster.get(peer)
@@ -279,6 +310,19 @@ class PeerManager:
         self._hub.emit(PeerLost(record.peer, silent_s))
         self.connections.disconnected(record, PeerState.LOST, why)
         self._supervisor.launch(self.connections.drop(record, why), f"disconnect of {record.peer}")
+
+    def measured(self) -> None:
+        """A peer's clock was measured anew."""
+        for change in self._clocks.judge(self._roster.clock_offsets_ms()):
+            peer = change.peer or self._network.peer_id
+            whose = "this node's clock" if change.peer is None else f"the clock of {peer}"
+            if change.is_wrong:
+                way = "ahead of" if change.ahead_ms > 0 else "behind"
+                logger.warning("%s is %.1f s %s those of others; set it", whose, abs(change.ahead_ms) / 1000, way)
+                self._hub.emit(ClockFoundWrong(peer, change.ahead_ms))
+            else:
+                logger.info("%s is right again", whose)
+                self._hub.emit(ClockFoundRight(peer))
 
     # --- inside ---
 

@@ -112,6 +112,22 @@ class PeerStatus:
         return self.state in (PeerState.CONNECTED, PeerState.SUSPECT)
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """How long a connected peer takes to answer, measured over the direct stream as messages travel."""
+
+    peer: str
+    """Its peer id."""
+    round_trips_ms: tuple[float, ...]
+    """Of those that were answered, in order."""
+    lost: int
+    """How many were not answered in time."""
+    relayed: bool
+    """Whether the peer is connected through a relay alone."""
+    relayed_why: str
+    """Through which relay, and why not directly, as far as it is known."""
+
+
 class Connection(NamedTuple):
     """An open connection to a peer."""
 

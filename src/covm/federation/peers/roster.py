@@ -156,10 +156,10 @@ class Roster:
             bytes_out=bytes_out,
         )
 
-    def clock_offsets_ms(self) -> list[float]:
+    def clock_offsets_ms(self) -> dict[str, float]:
         """How far the clocks of connected peers are ahead of ours, of those that have been measured."""
-        pulses = (record.pulse for record in self if record.is_connected)
-        return [offset for pulse in pulses if pulse is not None and (offset := pulse.clock_offset_ms) is not None]
+        pulses = ((record.peer, record.pulse) for record in self if record.is_connected)
+        return {peer: ms for peer, pulse in pulses if pulse is not None and (ms := pulse.clock_offset_ms) is not None}
 
     def _next_try_ms(self, record: PeerRecord) -> int | None:
         delay_s = record.retry_at_s - self._clock.monotonic_s()

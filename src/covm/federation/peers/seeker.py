@@ -19,6 +19,7 @@ from covm.federation.peers.backoff import Backoff
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book import Source
 from covm.federation.peers.dialler import Dialler
+from covm.federation.peers.hints import is_others_turn
 from covm.federation.peers.record import PeerRecord, PeerState
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.target import parse_dialled, parse_peer_id
@@ -200,7 +201,7 @@ class Seeker:
 
     def _is_free(self, peer: str) -> bool:
         """Whether nothing is under way with the peer, and nothing speaks against a try now."""
-        if peer in self._bans:
+        if peer in self._bans or self._is_others_turn(peer):
             return False
         record = self._roster.get(peer)
         if record is None:
@@ -210,6 +211,10 @@ class Seeker:
         busy = record.connections or record.is_redialled or record.waiters or record.state is PeerState.DIALLING
         waits = record.retry_at_s > self._clock.monotonic_s()
         return not (busy or record.parked or record.kept or waits)
+
+    def _is_others_turn(self, peer: str) -> bool:
+        first_ms = min((known.first_ms for known in self._roster.book.known(peer).values()), default=0)
+        return is_others_turn(self._own_id, peer, self._clock.now_ms() - first_ms)
 
     async def _dial_once(self, record: PeerRecord, rank: Rank) -> None:
         try:
@@ -225,7 +230,8 @@ class Seeker:
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
-            # A hint that led nowhere waits its longest, so that others have their turn.
-            return self._kept_wait.max_s * min(record.failures, 8)
+            # A hint that led nowhere waits its longest, so that others have their turn; by chance, so that two whose
+            # dials have crossed do not cross again.
+            return self._random.uniform(0.5, 1.0) * self._kept_wait.max_s * min(record.failures, 8)
         wait_s = self._remembered_wait.delay_s(record.failures, self._random)
         return max(wait_s, REFUSED_WAIT_S) if record.failures >= REFUSED else wait_s
