@@ -225,8 +225,11 @@ class Seeker:
             record.last_error = str(error)
             record.retry_at_s = self._clock.monotonic_s() + self._wait_s(record, rank)
             logger.debug("dial of %s led nowhere: %s", record.peer, error)
+            return
         finally:
             self._dials[rank] -= 1
+        # Where one answers, the next may follow at once; where none does, they have their turn each second.
+        self.consider_all()
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
