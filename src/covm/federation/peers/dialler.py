@@ -228,7 +228,7 @@ class Dialler:
 
     async def _reach(self, peer: str | None, addresses: list[str]) -> str:
         for record in self._roster:
-            if not self.is_reaching(record):
+            if record.failure is not None and not self.is_reaching(record):
                 record.failure = None  # what was before says nothing about this dial
         self._reaching[peer] += 1
         try:

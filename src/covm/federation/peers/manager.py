@@ -39,7 +39,7 @@ from covm.federation.peers.connection_check import ConnectionCheck
 from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
-from covm.federation.peers.health import clock_is_doubtful
+from covm.federation.peers.health import Allowance, clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus, Ping
 from covm.federation.peers.roster import Roster
@@ -56,9 +56,16 @@ logger = logging.getLogger("covm.federation.peers")
 UPKEEP_PERIOD_S = 1.0
 """How often bans, deadlines and hints are looked at; each may be that late."""
 
+INFOS_AT_ONCE = 8
+INFOS_PER_S = 0.2
+"""`PeerInfo`s that are taken of one peer: it is said with each connection, and when something changes."""
+
 
 class PeerManager:
     """The shell around admission, bans, book, health and backoff. It is the `Access` and `Presence` of the others."""
+
+    _control: Control
+    _heartbeats: Heartbeats
 
     def __init__(
         self,
@@ -112,6 +119,7 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
+        self._counters = counters
         self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
@@ -128,8 +136,6 @@ class PeerManager:
         )
         self._clocks = Clocks()
         self.check = ConnectionCheck(network, roster, self._seeker.hurry, self.lost, supervisor, clock, hub)
-        self._control: Control
-        self._heartbeats: Heartbeats
 
     def meet(self, control: Control) -> None:
         """Takes the port to the direct streams, which in turn need this manager's."""
@@ -272,10 +278,16 @@ class PeerManager:
             self._heartbeats.received(record, heartbeat)
 
     def peer_info_received(self, peer: str, info: PeerInfo) -> None:
-        record = self._roster.get(peer)
-        if record is not None:
+        record, now_s = self._roster.get(peer), self._clock.monotonic_s()
+        if record is None:
+            return
+        if record.infos is None:
+            record.infos = Allowance(now_s, INFOS_AT_ONCE)
+        if record.infos.take(now_s, INFOS_PER_S, INFOS_AT_ONCE):
             record.info = info
             self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
+        else:
+            self._counters.drop("peer_info_too_often")
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from covm.federation.peers.health import Pulse
+from covm.federation.peers.health import Allowance, Pulse
 from covm.federation.wire.system import PeerInfo
 
 
@@ -181,6 +181,8 @@ class PeerRecord:
     """Why the last try to reach it failed; empty once it is connected."""
     pulse: Pulse | None = None
     info: PeerInfo | None = None
+    infos: Allowance | None = None
+    """How many more are taken of it."""
     name: str = ""
     agent: str = ""
     claimed: tuple[str, ...] = ()
