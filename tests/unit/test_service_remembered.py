@@ -208,6 +208,7 @@ async def test_a_pinned_peer_gets_in_at_once_where_everybody_else_is_refused() -
         await connect(ben, ada)
         with pytest.raises(NotAdmitted, match="all 2 connections are in use"):
             await cleo.connect_peer(ada.addresses[0])  # one place is the pinned peer's
+        await until(lambda: not ada.get_peer_info(cleo.peer_id).direction)
         await connect(ada, cleo)
         async with pinned:
             await pinned.connect_peer(ada.addresses[0])

@@ -159,6 +159,8 @@ class PeerRecord:
 
     That ends when the operator connects to it or it comes by itself, not with time and not with the ban.
     """
+    wanted: int = 0
+    """Calls of `connect` that are under way to it."""
     pinned: bool = False
     """Its place is its own."""
     left: bool = False
@@ -208,7 +210,7 @@ class PeerRecord:
     @property
     def is_idle(self) -> bool:
         """Whether nothing depends on the record."""
-        return not (self.connections or self.kept or self.waiters or self.is_redialled) and (
+        return not (self.connections or self.kept or self.wanted or self.waiters or self.is_redialled) and (
             self.state is not PeerState.BANNED
         )
 

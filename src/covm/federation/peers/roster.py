@@ -67,7 +67,7 @@ class Roster:
         """Why the peer has a place, or would get one."""
         if record.pinned:
             return Standing.PINNED
-        if record.kept or record.waiters:
+        if record.kept or record.wanted:
             return Standing.KEPT
         return Standing.MEMBER if self.is_member(record.peer) else Standing.OTHER
 
