@@ -148,7 +148,9 @@ class Seeker:
 
     def consider(self, peer: str) -> None:
         """Dials a peer of the book, if it is one to be dialled by itself, there is room, and nothing speaks against."""
-        rank = self._rank(peer)
+        record, rank = self._roster.get(peer), self._rank(peer)
+        if record is not None and record.kept and not self._roster.book.tried_ms(peer):
+            record.hurry.set()  # a pinned peer of whom nothing was known but its id
         if rank is not None and self._has_room(rank) and self._is_free(peer, self._clock.monotonic_s()):
             self._dials[rank] += 1
             self._supervisor.launch(self._dial_once(self._roster.obtain(peer), rank), f"dial of {peer}")
