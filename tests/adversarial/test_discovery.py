@@ -18,7 +18,8 @@ from tests.adversarial.conftest import LOOPBACK, Scene, SceneMaker
 from covm.federation import FederationConfig, FederationService, Identity
 from covm.federation.peers import seeker
 from covm.federation.peers.book import MAX_PER_GIVER, Source
-from covm.federation.peers.hints import BURST, HintAllowances
+from covm.federation.peers.health import Allowance
+from covm.federation.peers.hints import BURST
 from covm.federation.wire.hints import MAX_HINTS, PeerHint, PeerHints
 
 DEFENDED = pytest.mark.parametrize("defended", [True, False], ids=["defended", "switched off"])
@@ -102,7 +103,7 @@ async def test_of_what_one_peer_tells_little_is_kept_and_a_flood_is_charged(
     defended: bool, make_scene: SceneMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not defended:
-        monkeypatch.setattr(HintAllowances, "take", lambda *_: True)
+        monkeypatch.setattr(Allowance, "take", lambda *_: True)
     async with silence() as silent:
         scene = await attacked_by_a_giver(make_scene, silent, frames=BURST + 8)
         book = scene.victim._node.peers._roster.book

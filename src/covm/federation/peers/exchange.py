@@ -17,7 +17,8 @@ from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book import Source
-from covm.federation.peers.hints import MAX_WAITING, PERIOD_S, HintAllowances, for_newcomer, hint_of
+from covm.federation.peers.health import Allowance
+from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, for_newcomer, hint_of
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
 from covm.federation.ports import Control, Membership
@@ -81,7 +82,6 @@ class PeerExchange:
         self._random = random
         self._counters = counters
         self._hub = hub
-        self._allowances = HintAllowances()
         self._tellings: dict[str, _Telling] = {}
         self._wake = asyncio.Event()
         self._control: Control
@@ -113,11 +113,14 @@ class PeerExchange:
                 other.waiting.setdefault(record.peer, now_s + self._random.uniform(*NEWS_DELAY_S))
         self._wake.set()
 
-    def received(self, peer: str, hints: PeerHints) -> None:
+    def received(self, record: PeerRecord, hints: PeerHints) -> None:
         """Takes what an admitted peer says, and dials whom it did not know."""
         if self._consider is None:
             return
-        if not self._allowances.take(peer, self._clock.monotonic_s()):
+        peer, now_s = record.peer, self._clock.monotonic_s()
+        if record.hints is None:
+            record.hints = Allowance(now_s, BURST)
+        if not record.hints.take(now_s, 1 / PERIOD_S, BURST):
             self._counters.drop("too_many_hints")
             self._hub.reject(peer, "too_many_hints")
             self._network.charge(peer, CHARGE_FLOOD)

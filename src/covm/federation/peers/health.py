@@ -123,16 +123,15 @@ class Pulse:
 
 
 @dataclass(slots=True)
-class Answers:
-    """How many of a peer's heartbeats are still answered: a bucket that fills again with time."""
+class Allowance:
+    """How much of one kind a peer may still ask for: a bucket that fills again with time."""
 
     at_s: float
-    left: float = ANSWERS_AT_ONCE
+    left: float
 
-    def take(self, now_s: float, interval_s: float) -> bool:
-        """Whether one more is answered now."""
-        rate_per_s = max(ANSWERS_PER_S, ANSWERS_PER_INTERVAL / interval_s)
-        self.left = min(ANSWERS_AT_ONCE, self.left + (now_s - self.at_s) * rate_per_s)
+    def take(self, now_s: float, rate_per_s: float, at_once: float) -> bool:
+        """Whether one more is allowed now."""
+        self.left = min(at_once, self.left + (now_s - self.at_s) * rate_per_s)
         self.at_s = now_s
         if self.left < 1:
             return False

@@ -6,22 +6,19 @@ all of them. What has been said is not said again unless it changed.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from covm.federation.clock import Random
 from covm.federation.peers.record import PeerRecord
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, PeerHint
 from covm.federation.wire.limits import MAX_ADDRESS
+from covm.federation.wire.multiaddr import is_loopback
 
 PERIOD_S = 5.0
 """From one frame of hints to the next one to the same peer: what comes meanwhile goes together."""
 
 MAX_WAITING = 256
 """Peers that one peer is still to be told of. In a federation that is larger, others tell it of the rest."""
-
-MAX_GIVERS = 2_000
-"""Peers whose allowances are remembered, as many as there are records."""
 
 BURST = 8
 """Frames of hints that one peer may send at once: all that may wait for us at it, or what half a minute held up."""
@@ -37,8 +34,10 @@ def hint_of(record: PeerRecord) -> PeerHint | None:
     addresses = dict.fromkeys(
         address.removesuffix(ending) for address in (*record.reached_at, *said, *record.claimed) if address
     )
-    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS][:MAX_HINT_ADDRESSES]
-    return PeerHint(peer=record.peer, addresses=fitting) if fitting else None
+    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS]
+    # Loopback leads others to themselves, unless all of them are on one machine.
+    fitting = [address for address in fitting if not is_loopback(address)] or fitting
+    return PeerHint(peer=record.peer, addresses=fitting[:MAX_HINT_ADDRESSES]) if fitting else None
 
 
 def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:
@@ -58,19 +57,3 @@ def is_others_turn(own: str, other: str, heard_for_ms: int) -> bool:
     connection on which both sides think that they opened it.
     """
     return other < own and 0 <= heard_for_ms < TURN_MS
-
-
-class HintAllowances:
-    """How many frames of hints are taken of each peer: one a period, and `BURST` at once. Honest ones send no more."""
-
-    def __init__(self) -> None:
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, peer: str, now_s: float) -> bool:
-        """Takes one frame's worth; False when the peer has sent more than any honest one does."""
-        left, since_s = self._left.pop(peer, (float(BURST), now_s))
-        left = min(float(BURST), left + (now_s - since_s) / PERIOD_S)
-        self._left[peer] = (left - 1 if left >= 1 else left, now_s)
-        while len(self._left) > MAX_GIVERS:
-            self._left.popitem(last=False)
-        return left >= 1

@@ -40,7 +40,7 @@ from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
 from covm.federation.peers.exchange import PeerExchange
-from covm.federation.peers.health import clock_is_doubtful
+from covm.federation.peers.health import Allowance, clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus, Ping
 from covm.federation.peers.roster import Roster
@@ -57,6 +57,10 @@ logger = logging.getLogger("covm.federation.peers")
 
 UPKEEP_PERIOD_S = 1.0
 """How often bans, deadlines and hints are looked at; each may be that late."""
+
+INFOS_AT_ONCE = 8
+INFOS_PER_S = 0.2
+"""`PeerInfo`s that are taken of one peer: it is said with each connection, and when something changes."""
 
 
 class PeerManager:
@@ -116,6 +120,7 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
+        self._counters = counters
         self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
@@ -278,14 +283,22 @@ class PeerManager:
             self._heartbeats.received(record, heartbeat)
 
     def peer_info_received(self, peer: str, info: PeerInfo) -> None:
-        record = self._roster.get(peer)
-        if record is not None:
+        record, now_s = self._roster.get(peer), self._clock.monotonic_s()
+        if record is None:
+            return
+        if record.infos is None:
+            record.infos = Allowance(now_s, INFOS_AT_ONCE)
+        if record.infos.take(now_s, INFOS_PER_S, INFOS_AT_ONCE):
             record.info = info
             self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
             self._exchange.changed(record)
+        else:
+            self._counters.drop("peer_info_too_often")
 
     def peer_hints_received(self, peer: str, hints: PeerHints) -> None:
-        self._exchange.received(peer, hints)
+        record = self._roster.get(peer)
+        if record is not None:
+            self._exchange.received(record, hints)
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)
