@@ -37,7 +37,10 @@ Frames = Hello | Messages | Heartbeat | PeerInfo | Any
 class Attacker:
     """Use it in `async with`. It admits whoever says HELLO, accepts all gossip and reads all it gets."""
 
-    def __init__(self, name: str, federation: FederationId, *, hello: bytes | None = None) -> None:
+    def __init__(
+        self, name: str, federation: FederationId, *, hello: bytes | None = None, kademlia: bool = False
+    ) -> None:
+        """`kademlia`: it takes part in the federation's table, as a node that others can reach."""
         self.federation = federation
         self.seed = hashlib.sha256(f"attacker {name}".encode()).digest()
         self.keypair = _native.Keypair.from_seed(self.seed)
@@ -63,6 +66,8 @@ class Attacker:
             gossip_kind=Kind.MESSAGE.value,
             stream_protocols=[DIRECT_PROTOCOL],
             announce=[],
+            kademlia=federation.kademlia if kademlia else None,
+            reachability="public" if kademlia else "auto",
         )
         self._changed = asyncio.Event()
         self._inbound: set[int] = set()

@@ -14,7 +14,7 @@ from tests.adversarial.conftest import Scene, SceneMaker
 from covm.federation import ConnectionRetry
 from covm.federation.errors import ConnectionFailed
 from covm.federation.peers.book import MAX_ADDRESSES
-from covm.federation.peers.information import AT_ONCE, EVERY_S, InformationAllowance
+from covm.federation.peers.health import INFOS_AT_ONCE, INFOS_PER_S, Allowance
 from covm.federation.wire.system import PeerInfo
 
 NOBODY = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
@@ -62,7 +62,7 @@ def info(number: int) -> PeerInfo:
 async def flood(scene: Scene, times: int = 1) -> Attacker:
     """Says where it is as often as the victim reads it, over as many streams as it takes."""
     peer, stream, _ = await scene.trusted("restless")
-    await peer.say(stream, *(info(number) for number in range(times * 4 * AT_ONCE)))
+    await peer.say(stream, *(info(number) for number in range(times * 4 * INFOS_AT_ONCE)))
     return peer
 
 
@@ -81,17 +81,22 @@ async def test_a_flood_of_peer_info_is_cut_off_charged_and_pushes_nothing_out_of
 async def test_without_the_defence_a_flood_of_peer_info_is_read_to_its_end(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(InformationAllowance, "take", lambda *_: True)
+    monkeypatch.setattr(Allowance, "take", lambda *_: True)
     peer = await flood(scene)
-    last = info(4 * AT_ONCE - 1).addresses[0]
+    last = info(4 * INFOS_AT_ONCE - 1).addresses[0]
     await scene.until(lambda: f"{last}/p2p/{peer.peer_id}" in scene.victim.get_peer_info(peer.peer_id).addresses)
     assert not scene.dropped("too_much_peer_info")
 
 
 def test_a_peer_may_say_what_it_is_many_times_at_once_and_then_now_and_then() -> None:
-    allowance = InformationAllowance()
-    assert all(allowance.take(1_000.0) for _ in range(AT_ONCE))
-    assert not allowance.take(1_000.0)
-    assert allowance.take(1_000.0 + EVERY_S)
-    assert not allowance.take(1_000.0 + EVERY_S)
-    assert sum(allowance.take(1e9) for _ in range(10 * AT_ONCE)) == AT_ONCE, "what is not used is not saved for ever"
+    allowance = Allowance(1_000.0, INFOS_AT_ONCE)
+
+    def take(now_s: float) -> bool:
+        return allowance.take(now_s, INFOS_PER_S, INFOS_AT_ONCE)
+
+    assert all(take(1_000.0) for _ in range(INFOS_AT_ONCE))
+    assert not take(1_000.0)
+    later_s = 1_000.0 + 1 / INFOS_PER_S
+    assert take(later_s)
+    assert not take(later_s)
+    assert sum(take(1e9) for _ in range(10 * INFOS_AT_ONCE)) == INFOS_AT_ONCE, "what is not used is not saved for ever"

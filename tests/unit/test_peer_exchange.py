@@ -19,7 +19,17 @@ from covm.federation.clock import SeededRandom
 from covm.federation.network.interface import FramesReceived
 from covm.federation.peers.book import MAX_PER_GIVER, Source
 from covm.federation.peers.exchange import NEWS_DELAY_S
-from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, TURN_S, HintAllowances, for_newcomer, hint_of
+from covm.federation.peers.health import Allowance
+from covm.federation.peers.hints import (
+    BURST,
+    MAX_WAITING,
+    PERIOD_S,
+    TURN_MS,
+    for_newcomer,
+    hint_of,
+    is_others_turn,
+)
+from covm.federation.peers.manager import UPKEEP_PERIOD_S
 from covm.federation.peers.record import Connection, PeerRecord
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, MAX_HINTS, PeerHint, PeerHints
 from covm.federation.wire.system import PeerInfo
@@ -91,7 +101,7 @@ async def test_who_moves_is_told_of_anew() -> None:
         first._node.peers.peer_info_received(second.peer_id, _info(moved))
         # It tells of it, and the third keeps what it may need once the connection is lost.
         told: list[PeerHints] = []
-        third._node.peers._exchange.received = lambda peer, hints: told.append(hints)  # type: ignore[method-assign]
+        third._node.peers._exchange.received = lambda record, hints: told.append(hints)  # type: ignore[method-assign]
         await in_the_end(lambda: any(moved in hint.addresses for hints in told for hint in hints.peers), MINUTE)
 
 
@@ -135,7 +145,6 @@ async def test_a_flood_of_hints_is_ignored_and_charged() -> None:
         mallory.send(*frames)
         await in_the_end(lambda: victim.stats()["dropped"].get("too_many_hints"), MINUTE)
         assert victim.stats()["dropped"]["too_many_hints"] == 40 - BURST
-        await asyncio.sleep(2 * TURN_S)
         book = victim._node.peers._roster.book
         assert len([peer for peer in book.peers() if peer != mallory.peer]) == MAX_PER_GIVER
 
@@ -228,6 +237,12 @@ def test_of_a_peer_that_says_nothing_of_itself_nobody_is_told() -> None:
     assert hint_of(_record(info=_info("/ip4/10.0.0.1/tcp/1" + "0" * 300, ""))) is None
 
 
+def test_loopback_is_told_only_of_who_is_nowhere_else() -> None:
+    here, there = ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"], ["/ip4/10.0.0.1/tcp/1"]
+    told = [hint_of(_record(info=_info(*said))) for said in (here, here + there)]
+    assert [hint.addresses for hint in told if hint is not None] == [here, there]
+
+
 def test_a_hint_has_few_addresses() -> None:
     hint = hint_of(_record(info=_info(*(f"/ip4/10.0.0.{number}/tcp/1" for number in range(30)))))
     assert hint is not None
@@ -248,16 +263,21 @@ def test_of_very_many_each_newcomer_is_told_of_others() -> None:
 
 
 def test_an_honest_peer_is_never_short_of_its_allowance_and_a_flood_always() -> None:
-    allowances = HintAllowances()
-    assert all(allowances.take("ben", PERIOD_S * number) for number in range(1_000))
-    assert [allowances.take("mallory", 0.0) for _ in range(BURST + 2)] == [True] * BURST + [False] * 2
-    assert [allowances.take("mallory", PERIOD_S * 1.01) for _ in range(2)] == [True, False]
-    assert allowances.take("ada", 0.0)
+    ben, mallory = Allowance(0.0, BURST), Allowance(0.0, BURST)
+    assert all(ben.take(PERIOD_S * number, 1 / PERIOD_S, BURST) for number in range(1_000))
+    assert [mallory.take(0.0, 1 / PERIOD_S, BURST) for _ in range(BURST + 2)] == [True] * BURST + [False] * 2
+    assert [mallory.take(PERIOD_S * 1.01, 1 / PERIOD_S, BURST) for _ in range(2)] == [True, False]
 
 
 def test_who_is_heard_of_by_both_is_dialled_by_one_before_the_other_is_told() -> None:
     """Otherwise both would dial at once, and leave two connections."""
-    assert TURN_S < NEWS_DELAY_S[0] < NEWS_DELAY_S[1] <= PERIOD_S
+    assert TURN_MS / 1000 + UPKEEP_PERIOD_S < NEWS_DELAY_S[0] < NEWS_DELAY_S[1] <= PERIOD_S
+
+
+def test_of_two_that_hear_of_each_other_one_dials_and_the_other_waits_a_moment() -> None:
+    assert [is_others_turn("ada", "ben", 0), is_others_turn("ben", "ada", 0)] == [False, True]
+    assert not is_others_turn("ben", "ada", TURN_MS)
+    assert not is_others_turn("ben", "ada", -1), "a clock that was set back"
 
 
 @pytest.mark.parametrize("count", [3, 7])

@@ -165,6 +165,30 @@ async def test_a_connect_that_its_caller_gave_up_leaves_the_peer_to_be_found_by_
 
 
 @leaping
+async def test_two_that_hear_of_each_other_in_one_moment_do_not_both_dial() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        w.fabric.set_faults(ada.peer_id, ben.peer_id, LinkFaults(latency=timedelta(milliseconds=50)))
+        for one, other in ((ada, ben), (ben, ada)):
+            one._node.router.on_network_events([PeerDiscovered(other.peer_id, other.addresses, "mdns")])
+        await in_the_end(lambda: both_see(ada, ben), timedelta(seconds=10))
+        await asyncio.sleep(60)
+        assert {ada.get_peer_info(ben.peer_id).direction, ben.get_peer_info(ada.peer_id).direction} == {
+            "inbound",
+            "outbound",
+        }
+
+
+@leaping
+async def test_who_hears_of_a_peer_that_cannot_dial_dials_it_a_moment_later() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        late, early = sorted((ada, ben), key=lambda node: node.peer_id, reverse=True)
+        late._node.router.on_network_events([PeerDiscovered(early.peer_id, early.addresses, "mdns")])
+        await in_the_end(lambda: both_see(ada, ben), timedelta(seconds=10))
+
+
+@leaping
 async def test_a_connect_given_up_between_two_tries_is_not_said_to_go_on() -> None:
     async with world() as w:
         ada, gone = await w.start("ada"), Identity.generate().peer_id

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.service_world import World, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
-from covm.federation import FederationService
+from covm.federation import ConnectionRetry, FederationService
 from covm.federation.errors import InvalidAddress, NotAdmitted
 from covm.federation.network.interface import PeerDiscovered
 from covm.testing import until
@@ -208,6 +208,7 @@ async def test_a_pinned_peer_gets_in_at_once_where_everybody_else_is_refused() -
         await connect(ben, ada)
         with pytest.raises(NotAdmitted, match="all 2 connections are in use"):
             await cleo.connect_peer(ada.addresses[0])  # one place is the pinned peer's
+        await until(lambda: not ada.get_peer_info(cleo.peer_id).direction)
         await connect(ada, cleo)
         async with pinned:
             await pinned.connect_peer(ada.addresses[0])
@@ -225,6 +226,17 @@ async def test_a_pinned_address_is_dialled_for_ever_as_a_bootstrap_peer_is() -> 
         w.fabric.cut(ada.peer_id, ben.peer_id)
         await asyncio.sleep(3600)
         w.fabric.heal()
+        await in_the_end(lambda: both_see(ada, ben), SHORT)
+
+
+@leaping
+async def test_a_peer_that_is_pinned_by_its_id_alone_is_dialled_as_soon_as_it_is_heard_of() -> None:
+    async with world() as w:
+        ben = await w.start("ben")
+        slow = ConnectionRetry(base_delay=timedelta(hours=1), max_delay=timedelta(hours=1))
+        ada = await w.start("ada", pinned_peers=[ben.peer_id], connection_retry=slow)
+        await in_the_end(lambda: "no address is known" in ada.get_peer_info(ben.peer_id).last_error, SHORT)
+        ada._node.router.on_network_events([PeerDiscovered(ben.peer_id, ben.addresses, "mdns")])
         await in_the_end(lambda: both_see(ada, ben), SHORT)
 
 

@@ -285,7 +285,7 @@ async def test_a_fault_in_one_part_of_the_upkeep_leaves_the_others_their_turn(mo
         await asyncio.sleep(10)
         record = ada._node.peers._roster.obtain(ben.peer_id)
         record.deadline_s = 0.0
-        ada._node.peers._roster.book.add(ben.peer_id, [plain(ben)], Source.KADEMLIA, 0)
+        ada._node.peers._roster.book.add(ben.peer_id, [plain(ben)], Source.KADEMLIA, ada._node.clock.now_ms())
         await in_the_end(lambda: record.deadline_s is None)
         await in_the_end(lambda: both_see(ada, ben))
 

@@ -177,7 +177,7 @@ class AddressBook:
 
     def add(self, peer: str, addresses: Iterable[str], source: Source, now_ms: int, giver: str = "") -> bool:
         """Notes the addresses; False when there is no room for the peer. `giver` is another peer that named it."""
-        fitting = list(dict.fromkeys(address for address in addresses if len(address) <= MAX_ADDRESS_LENGTH))
+        fitting = [each for each in dict.fromkeys(addresses) if len(each) <= MAX_ADDRESS_LENGTH][:MAX_ADDRESSES]
         if not fitting:
             return False
         entry = self._peers.get(peer)
@@ -356,7 +356,8 @@ def _note(entry: Entry, address: str, source: Source, now_ms: int) -> None:
         least = min(entry.known, key=lambda each: _worth(entry.known[each]))
         worst = entry.known[least]
         # As with peers: what anyone may have said makes room for more of it only once it was tried in vain.
-        if worst.source > source or (worst.source == source and is_found and not worst.error):
+        waits = is_found and not worst.error
+        if worst.source > source or (worst.source == source and (waits or worst.heard_ms == now_ms)):
             return
         del entry.known[least]
     entry.known[address] = Known(source, now_ms, now_ms, is_found=is_found)

@@ -88,7 +88,7 @@ class Dialler:
                 return record.peer
         if self._roster.places_taken >= self._max_connections and not self._can_displace():
             raise ConnectionLimitReached(self._max_connections)
-        with self.attempting(peer):
+        with self.attempting(peer), self._wanting(peer):
             record = await self._connect(peer, addresses)
         record.kept, record.parked = True, False
         return record.peer
@@ -134,6 +134,19 @@ class Dialler:
             if not self._attempts[peer]:
                 del self._attempts[peer]
                 self._leave_at_rest(peer)
+
+    @contextmanager
+    def _wanting(self, peer: str | None) -> Iterator[None]:
+        """The peer has a place as long as somebody waits for it."""
+        if peer is None:
+            yield
+            return
+        record = self._roster.obtain(peer)
+        record.wanted += 1
+        try:
+            yield
+        finally:
+            record.wanted -= 1
 
     def note_failure(self, record: PeerRecord, why: str) -> None:
         """The last try to reach it failed."""
@@ -228,7 +241,7 @@ class Dialler:
 
     async def _reach(self, peer: str | None, addresses: list[str]) -> str:
         for record in self._roster:
-            if not self.is_reaching(record):
+            if record.failure is not None and not self.is_reaching(record):
                 record.failure = None  # what was before says nothing about this dial
         self._reaching[peer] += 1
         try:

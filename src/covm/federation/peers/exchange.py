@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from covm.federation.clock import Clock, Random
 from covm.federation.counters import Counters
@@ -17,16 +17,8 @@ from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book import Source
-from covm.federation.peers.hints import (
-    MAX_HELD,
-    MAX_WAITING,
-    PERIOD_S,
-    TURN_S,
-    HintAllowances,
-    dials_first,
-    for_newcomer,
-    hint_of,
-)
+from covm.federation.peers.health import Allowance
+from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, for_newcomer, hint_of
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
 from covm.federation.ports import Control, Membership
@@ -36,19 +28,11 @@ PAUSE_S = 0.1
 """From one look at what is due to the next. So long a newcomer waits for its first hints; those who came with it have
 said by then where they are."""
 
-NEWS_DELAY_S = (3 * TURN_S, PERIOD_S)
+NEWS_DELAY_S = (2.0, PERIOD_S)
 """The others are told of the newcomer within these: it dials them meanwhile, and both would dial at once."""
 
 CHARGE_FLOOD = 10.0
 """What a frame of hints that no honest node sends costs its sender in gossip."""
-
-
-class _Held(NamedTuple):
-    """A hint of a peer whose turn it is to dial."""
-
-    hint: PeerHint
-    giver: str
-    until_s: float
 
 
 @dataclass(slots=True)
@@ -78,20 +62,17 @@ class PeerExchange:
 
     def __init__(
         self,
-        *,
-        is_on: bool,
         network: Network,
         roster: Roster,
         bans: Bans,
         membership: Membership,
-        consider: Callable[[str], None],
+        consider: Callable[[str], None] | None,
         clock: Clock,
         random: Random,
         counters: Counters,
         hub: EventHub,
     ) -> None:
-        """`is_on`: otherwise it says and takes nothing. `consider` dials a peer of the book, if there is room."""
-        self._is_on = is_on
+        """`consider` dials a peer of the book, if there is room. Without it, it says nothing and takes nothing."""
         self._network = network
         self._roster = roster
         self._bans = bans
@@ -101,10 +82,7 @@ class PeerExchange:
         self._random = random
         self._counters = counters
         self._hub = hub
-        self._allowances = HintAllowances()
         self._tellings: dict[str, _Telling] = {}
-        self._held: dict[str, _Held] = {}
-        """By peer, at most `MAX_HELD`."""
         self._wake = asyncio.Event()
         self._control: Control
         self._note: Note
@@ -115,7 +93,7 @@ class PeerExchange:
 
     def connected(self, record: PeerRecord) -> None:
         """A peer has become *connected*: it is told of the others, and they of it."""
-        if not self._is_on:
+        if self._consider is None:
             return
         others = [each for each in self._roster.connected() if each is not record]
         now_s = self._clock.monotonic_s()
@@ -135,31 +113,30 @@ class PeerExchange:
                 other.waiting.setdefault(record.peer, now_s + self._random.uniform(*NEWS_DELAY_S))
         self._wake.set()
 
-    def received(self, peer: str, hints: PeerHints) -> None:
+    def received(self, record: PeerRecord, hints: PeerHints) -> None:
         """Takes what an admitted peer says, and dials whom it did not know."""
-        if not self._is_on:
+        if self._consider is None:
             return
-        if not self._allowances.take(peer, self._clock.monotonic_s()):
+        peer, now_s = record.peer, self._clock.monotonic_s()
+        if record.hints is None:
+            record.hints = Allowance(now_s, BURST)
+        if not record.hints.take(now_s, 1 / PERIOD_S, BURST):
             self._counters.drop("too_many_hints")
             self._hub.reject(peer, "too_many_hints")
             self._network.charge(peer, CHARGE_FLOOD)
             return
-        now_s = self._clock.monotonic_s()
         for hint in hints.peers:
-            if dials_first(self._network.peer_id, hint.peer) or len(self._held) >= MAX_HELD:
-                self._take(hint, peer)
-            else:
-                self._held.setdefault(hint.peer, _Held(hint, peer, now_s + TURN_S))
-        self._wake.set()
+            if self._is_of_use(hint.peer):
+                self._note(hint.peer, hint.addresses, Source.EXCHANGE, peer)
+                self._consider(hint.peer)
 
     async def run(self) -> None:
-        """Tells and takes what is due, for as long as the node runs."""
+        """Tells what is due, for as long as the node runs."""
         while True:
             await asyncio.sleep(PAUSE_S)
             self._wake.clear()
             now_s = self._clock.monotonic_s()
             self._tell_all(now_s)
-            self._take_held(now_s)
             try:
                 async with asyncio.timeout(self._delay_s(now_s)):
                     await self._wake.wait()
@@ -169,19 +146,7 @@ class PeerExchange:
     def _delay_s(self, now_s: float) -> float | None:
         """After how many seconds something will be due. None: nothing waits."""
         due = [due_s for telling in self._tellings.values() if (due_s := telling.due_s) is not None]
-        due += [held.until_s for held in self._held.values()]
         return max(0.0, min(due) - now_s) if due else None
-
-    def _take_held(self, now_s: float) -> None:
-        for held in list(self._held.values()):
-            if held.until_s <= now_s:
-                del self._held[held.hint.peer]
-                self._take(held.hint, held.giver)
-
-    def _take(self, hint: PeerHint, giver: str) -> None:
-        if self._is_of_use(hint.peer):
-            self._note(hint.peer, hint.addresses, Source.EXCHANGE, giver)
-            self._consider(hint.peer)
 
     def _tell_all(self, now_s: float) -> None:
         for peer, telling in list(self._tellings.items()):

@@ -122,17 +122,22 @@ class Pulse:
         return median(sample.clock_offset_ms for sample in self.estimates) if self.estimates else None
 
 
+INFOS_AT_ONCE = 32
+INFOS_PER_S = 0.5
+"""`PeerInfo`s that are taken of one peer: said with each connection, and when addresses change: a handful of times while
+interfaces come up."""
+
+
 @dataclass(slots=True)
-class Answers:
-    """How many of a peer's heartbeats are still answered: a bucket that fills again with time."""
+class Allowance:
+    """How much of one kind a peer may still say or ask for: a token bucket (Turner 1986)."""
 
     at_s: float
-    left: float = ANSWERS_AT_ONCE
+    left: float
 
-    def take(self, now_s: float, interval_s: float) -> bool:
-        """Whether one more is answered now."""
-        rate_per_s = max(ANSWERS_PER_S, ANSWERS_PER_INTERVAL / interval_s)
-        self.left = min(ANSWERS_AT_ONCE, self.left + (now_s - self.at_s) * rate_per_s)
+    def take(self, now_s: float, rate_per_s: float, at_once: float) -> bool:
+        """Whether one more is allowed now."""
+        self.left = min(at_once, self.left + (now_s - self.at_s) * rate_per_s)
         self.at_s = now_s
         if self.left < 1:
             return False

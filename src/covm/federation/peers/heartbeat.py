@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from covm.federation.clock import Clock
-from covm.federation.peers.health import Answers, Estimate, Health, Pulse, judge, next_doubt
+from covm.federation.peers.health import (
+    ANSWERS_AT_ONCE,
+    ANSWERS_PER_INTERVAL,
+    ANSWERS_PER_S,
+    Allowance,
+    Estimate,
+    Health,
+    Pulse,
+    judge,
+    next_doubt,
+)
 from covm.federation.peers.record import PeerRecord
 from covm.federation.ports import Control, Membership
 from covm.federation.wire.system import FULL_LOAD, Heartbeat
@@ -55,7 +65,7 @@ class Heartbeats:
         self._interval_s = interval_s
         self._load = load
         self._sequence = itertools.count()
-        self._answers: dict[str, Answers] = {}
+        self._answers: dict[str, Allowance] = {}
         """By connected peer."""
         self._awaited: dict[tuple[str, int], asyncio.Future[Estimate]] = {}
         self.doubt = 0
@@ -138,7 +148,8 @@ class Heartbeats:
 
     def _answer(self, record: PeerRecord, heartbeat: Heartbeat, now_ms: int) -> None:
         now_s = self._clock.monotonic_s()
-        if not self._answers.setdefault(record.peer, Answers(now_s)).take(now_s, self._interval_s):
+        allowance = self._answers.setdefault(record.peer, Allowance(now_s, ANSWERS_AT_ONCE))
+        if not allowance.take(now_s, max(ANSWERS_PER_S, ANSWERS_PER_INTERVAL / self._interval_s), ANSWERS_AT_ONCE):
             return
         self._control.send_control(
             record.peer,

@@ -1,4 +1,4 @@
-"""Who is told of whom, and how much of what is told is taken: the rules of peer exchange.
+"""Hints: who is told of whom, how much of what is told is taken, and which of two that hear of each other dials.
 
 Of two peers that are connected here, each is told of the other, so that whoever knows one node of a federation finds
 all of them. What has been said is not said again unless it changed.
@@ -6,13 +6,13 @@ all of them. What has been said is not said again unless it changed.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from covm.federation.clock import Random
 from covm.federation.peers.record import PeerRecord
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, PeerHint
 from covm.federation.wire.limits import MAX_ADDRESS
+from covm.federation.wire.multiaddr import is_loopback
 
 PERIOD_S = 5.0
 """From one frame of hints to the next one to the same peer: what comes meanwhile goes together."""
@@ -20,17 +20,11 @@ PERIOD_S = 5.0
 MAX_WAITING = 256
 """Peers that one peer is still to be told of. In a federation that is larger, others tell it of the rest."""
 
-MAX_GIVERS = 2_000
-"""Peers whose allowances are remembered, as many as there are records."""
-
 BURST = 8
 """Frames of hints that one peer may send at once: all that may wait for us at it, or what half a minute held up."""
 
-TURN_S = 0.5
+TURN_MS = 500
 """How long the one of two waits whose turn it is not to dial. Where the other cannot reach it, it dials after all."""
-
-MAX_HELD = 256
-"""Hints that wait for the other side's turn; what is above is dialled without waiting."""
 
 
 def hint_of(record: PeerRecord) -> PeerHint | None:
@@ -40,8 +34,10 @@ def hint_of(record: PeerRecord) -> PeerHint | None:
     addresses = dict.fromkeys(
         address.removesuffix(ending) for address in (*record.reached_at, *said, *record.claimed) if address
     )
-    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS][:MAX_HINT_ADDRESSES]
-    return PeerHint(peer=record.peer, addresses=fitting) if fitting else None
+    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS]
+    # Loopback leads others to themselves, unless all of them are on one machine.
+    fitting = [address for address in fitting if not is_loopback(address)] or fitting
+    return PeerHint(peer=record.peer, addresses=fitting[:MAX_HINT_ADDRESSES]) if fitting else None
 
 
 def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:
@@ -53,25 +49,11 @@ def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:
     return [record.peer for record in sorted(some, key=lambda record: -record.since_ms)]
 
 
-def dials_first(own: str, other: str) -> bool:
-    """Whether it is this node that dials, where both may have heard of each other in the same moment: by their ids.
+def is_others_turn(own: str, other: str, heard_for_ms: int) -> bool:
+    """Whether this node leaves it to a peer that it first heard of so long ago to dial: of two, the lower id begins.
 
-    Both dialling at once would leave two connections where one is wanted.
+    Two nodes on one segment hear of each other in the same moment. If both dialled, there would be two connections
+    where one is wanted, or none: from and to the ports at which both listen, two dials that cross are one TCP
+    connection on which both sides think that they opened it.
     """
-    return own < other
-
-
-class HintAllowances:
-    """How many frames of hints are taken of each peer: one a period, and `BURST` at once. Honest ones send no more."""
-
-    def __init__(self) -> None:
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, peer: str, now_s: float) -> bool:
-        """Takes one frame's worth; False when the peer has sent more than any honest one does."""
-        left, since_s = self._left.pop(peer, (float(BURST), now_s))
-        left = min(float(BURST), left + (now_s - since_s) / PERIOD_S)
-        self._left[peer] = (left - 1 if left >= 1 else left, now_s)
-        while len(self._left) > MAX_GIVERS:
-            self._left.popitem(last=False)
-        return left >= 1
+    return other < own and 0 <= heard_for_ms < TURN_MS

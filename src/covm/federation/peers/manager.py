@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import partial
 
 from covm.federation.clock import Clock, Random
-from covm.federation.config import ConnectionRetry
+from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
 from covm.federation.errors import (
     PeerNotConnected,
@@ -40,7 +40,7 @@ from covm.federation.peers.connections import Connections
 from covm.federation.peers.dialler import SETTLE_DEADLINE_S, Dialler
 from covm.federation.peers.door import Door
 from covm.federation.peers.exchange import PeerExchange
-from covm.federation.peers.health import clock_is_doubtful
+from covm.federation.peers.health import INFOS_AT_ONCE, INFOS_PER_S, clock_is_doubtful
 from covm.federation.peers.heartbeat import Heartbeats
 from covm.federation.peers.record import PeerRecord, PeerState, PeerStatus, Ping
 from covm.federation.peers.roster import Roster
@@ -62,18 +62,18 @@ UPKEEP_PERIOD_S = 1.0
 class PeerManager:
     """The shell around admission, bans, book, health and backoff. It is the `Access` and `Presence` of the others."""
 
+    _control: Control
+    _heartbeats: Heartbeats
+
     def __init__(
         self,
         *,
         network: net.Network,
         roster: Roster,
         bans: Bans,
-        retry: ConnectionRetry,
+        config: FederationConfig,
         hello: JoinHello,
         topic: str,
-        max_connections: int,
-        heartbeat_interval_s: float,
-        tells_of_peers: bool,
         describe: Callable[[], PeerInfo],
         load: Callable[[], int],
         warden: Warden,
@@ -84,6 +84,7 @@ class PeerManager:
         hub: EventHub,
         counters: Counters,
     ) -> None:
+        retry, max_connections = config.connection_retry, config.max_connections
         self._network = network
         self._roster = roster
         self._bans = bans
@@ -107,7 +108,7 @@ class PeerManager:
             clock=clock,
             random=random,
         )
-        self._interval_s = heartbeat_interval_s
+        self._interval_s = config.heartbeat_interval.total_seconds()
         self._describe = describe
         self._load = load
         self._warden = warden
@@ -115,6 +116,7 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
+        self._counters = counters
         self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,
@@ -129,22 +131,10 @@ class PeerManager:
             hub=hub,
             counters=counters,
         )
-        self._exchange = PeerExchange(
-            is_on=tells_of_peers,
-            network=network,
-            roster=roster,
-            bans=bans,
-            membership=membership,
-            consider=self._seeker.consider,
-            clock=clock,
-            random=random,
-            counters=counters,
-            hub=hub,
-        )
+        hears = self._seeker.consider if config.enable_peer_exchange else None
+        self._exchange = PeerExchange(network, roster, bans, membership, hears, clock, random, counters, hub)
         self._clocks = Clocks()
         self.check = ConnectionCheck(network, roster, self._seeker.hurry, self.lost, supervisor, clock, hub)
-        self._control: Control
-        self._heartbeats: Heartbeats
 
     def meet(self, control: Control) -> None:
         """Takes the port to the direct streams, which in turn need this manager's."""
@@ -292,7 +282,7 @@ class PeerManager:
         record = self._roster.get(peer)
         if record is None:
             return True
-        if not record.informs.take(self._clock.monotonic_s()):
+        if not record.infos.take(self._clock.monotonic_s(), INFOS_PER_S, INFOS_AT_ONCE):
             return False
         record.info = info
         self.connections.note_addresses(peer, info.addresses, Source.PEER_INFO)
@@ -300,7 +290,9 @@ class PeerManager:
         return True
 
     def peer_hints_received(self, peer: str, hints: PeerHints) -> None:
-        self._exchange.received(peer, hints)
+        record = self._roster.get(peer)
+        if record is not None:
+            self._exchange.received(record, hints)
 
     def give_up(self, peer: str, reason: str) -> None:
         record = self._roster.obtain(peer)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from covm.federation.peers.health import Pulse
-from covm.federation.peers.information import InformationAllowance
+from covm.federation.peers.health import INFOS_AT_ONCE, Allowance, Pulse
 from covm.federation.wire.system import PeerInfo
 
 
@@ -160,6 +159,8 @@ class PeerRecord:
 
     That ends when the operator connects to it or it comes by itself, not with time and not with the ban.
     """
+    wanted: int = 0
+    """Calls of `connect` that are under way to it."""
     pinned: bool = False
     """Its place is its own."""
     left: bool = False
@@ -182,7 +183,10 @@ class PeerRecord:
     """Why the last try to reach it failed; empty once it is connected."""
     pulse: Pulse | None = None
     info: PeerInfo | None = None
-    informs: InformationAllowance = field(default_factory=InformationAllowance)
+    infos: Allowance = field(default_factory=lambda: Allowance(0.0, INFOS_AT_ONCE))
+    """How many more are taken of it."""
+    hints: Allowance | None = None
+    """How many more frames of hints of others are."""
     name: str = ""
     agent: str = ""
     processes: tuple[bytes, ...] = ()
@@ -210,7 +214,7 @@ class PeerRecord:
     @property
     def is_idle(self) -> bool:
         """Whether nothing depends on the record."""
-        return not (self.connections or self.kept or self.waiters or self.is_redialled) and (
+        return not (self.connections or self.kept or self.wanted or self.waiters or self.is_redialled) and (
             self.state is not PeerState.BANNED
         )
 

@@ -67,7 +67,7 @@ class Roster:
         """Why the peer has a place, or would get one."""
         if record.pinned:
             return Standing.PINNED
-        if record.kept or record.waiters:
+        if record.kept or record.wanted:
             return Standing.KEPT
         return Standing.MEMBER if self.is_member(record.peer) else Standing.OTHER
 
@@ -99,15 +99,14 @@ class Roster:
 
     def dial_order(self, peer: str) -> list[str]:
         """Where the peer may be dialled, the best first."""
-        return in_order(self.book.known(peer), hosts_of(self._own_addresses()))
+        known = self.book.known(peer)
+        return in_order(known, hosts_of(self._own_addresses())) if len(known) > 1 else list(known)
 
     def addresses(self, record: PeerRecord) -> tuple[str, ...]:
         """Where the peer can be dialled, as `PeerStatus.addresses` says."""
-        found = dict.fromkeys([*record.reached_at, *self.dial_order(record.peer)])
-        return tuple(f"{address}/p2p/{record.peer}" for address in found)
+        return _addresses(record, self.dial_order(record.peer))
 
-    def ways(self, peer: str) -> tuple[AddressStatus, ...]:
-        """What is known of each of the peer's addresses, in the order in which they are tried."""
+    def _ways(self, peer: str, order: Sequence[str]) -> tuple[AddressStatus, ...]:
         known = self.book.known(peer)
         return tuple(
             AddressStatus(
@@ -119,11 +118,11 @@ class Roster:
                 known[address].worked_ms,
                 known[address].error,
             )
-            for address in self.dial_order(peer)
+            for address in order
         )
 
     def status(self, record: PeerRecord, control: Control) -> PeerStatus:
-        pulse, info = record.pulse, record.info
+        pulse, info, order = record.pulse, record.info, self.dial_order(record.peer)
         measured_ms = record.round_trip_ms if record.is_connected else None
         messages_in, bytes_in, messages_out, bytes_out = control.traffic(record.peer)
         waiting = control.waiting_for(record.peer)
@@ -133,8 +132,8 @@ class Roster:
             state=record.state.value,
             why=record.why,
             since_ms=record.since_ms,
-            addresses=self.addresses(record),
-            ways=self.ways(record.peer),
+            addresses=_addresses(record, order),
+            ways=self._ways(record.peer, order),
             direction=record.direction,
             relayed=record.is_relayed,
             relayed_why=_relayed_why(record),
@@ -180,6 +179,10 @@ class Roster:
                 if record.is_idle and record.parked is parked:
                     del self._records[peer]
                     return
+
+
+def _addresses(record: PeerRecord, order: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{address}/p2p/{record.peer}" for address in dict.fromkeys([*record.reached_at, *order]))
 
 
 def _relayed_why(record: PeerRecord) -> str:

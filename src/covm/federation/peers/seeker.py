@@ -19,6 +19,7 @@ from covm.federation.peers.backoff import Backoff
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.book import Source
 from covm.federation.peers.dialler import Dialler
+from covm.federation.peers.hints import is_others_turn
 from covm.federation.peers.record import PeerRecord, PeerState
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.target import parse_dialled, parse_peer_id
@@ -148,7 +149,10 @@ class Seeker:
 
     def consider(self, peer: str) -> None:
         """Dials a peer of the book, if it is one to be dialled by itself, there is room, and nothing speaks against."""
-        if (rank := self._rank(peer)) is not None and self._has_room(rank) and self._is_free(peer):
+        record, rank = self._roster.get(peer), self._rank(peer)
+        if record is not None and record.kept and not self._roster.book.tried_ms(peer):
+            record.hurry.set()  # a pinned peer of whom nothing was known but its id
+        if rank is not None and self._has_room(rank) and self._is_free(peer, self._clock.monotonic_s()):
             self._dials[rank] += 1
             self._supervisor.launch(self._dial_once(self._roster.obtain(peer), rank), f"dial of {peer}")
 
@@ -157,13 +161,17 @@ class Seeker:
 
         Of each, those that were tried longest ago go first.
         """
-        waiting: list[tuple[Rank, int, str]] = []
-        for peer in self._roster.book.peers():
-            rank = self._rank(peer)
-            if rank is not None and self._is_free(peer):
-                waiting.append((rank, self._roster.book.tried_ms(peer), peer))
-        for rank, _, peer in sorted(waiting):
-            if self._has_room(rank):
+        if not self._has_room(Rank.MEMBER):
+            return
+        now_s, book = self._clock.monotonic_s(), self._roster.book
+        waiting: dict[Rank, list[tuple[int, str]]] = {rank: [] for rank in Rank}
+        for peer in book.peers():
+            if self._is_free(peer, now_s) and (rank := self._rank(peer)) is not None:
+                waiting[rank].append((book.tried_ms(peer), peer))
+        for rank, peers in waiting.items():
+            for _, peer in sorted(peers):
+                if not self._has_room(rank):
+                    break
                 self.consider(peer)
 
     def postpone(self, record: PeerRecord) -> None:
@@ -198,18 +206,21 @@ class Seeker:
         places = self._max_connections if rank is Rank.MEMBER else places_for_hints(self._max_connections)
         return self._dials[rank] < MAX_DIALS and self._roster.places_taken + self._dials.total() < places
 
-    def _is_free(self, peer: str) -> bool:
+    def _is_free(self, peer: str, now_s: float) -> bool:
         """Whether nothing is under way with the peer, and nothing speaks against a try now."""
-        if peer in self._bans:
-            return False
         record = self._roster.get(peer)
-        if record is None:
-            return True
-        if record.left and not self._roster.book.is_found(peer):
-            return False
-        busy = record.connections or record.is_redialled or record.waiters or record.state is PeerState.DIALLING
-        waits = record.retry_at_s > self._clock.monotonic_s()
-        return not (busy or record.parked or record.kept or waits)
+        if record is not None:
+            if record.connections or record.retry_at_s > now_s or record.parked or record.kept:
+                return False
+            if record.is_redialled or record.waiters or record.state is PeerState.DIALLING:
+                return False
+            if record.left and not self._roster.book.is_found(peer):
+                return False
+        return peer not in self._bans and not self._is_others_turn(peer)
+
+    def _is_others_turn(self, peer: str) -> bool:
+        first_ms = min((known.first_ms for known in self._roster.book.known(peer).values()), default=0)
+        return is_others_turn(self._own_id, peer, self._clock.now_ms() - first_ms)
 
     async def _dial_once(self, record: PeerRecord, rank: Rank) -> None:
         try:
@@ -220,12 +231,16 @@ class Seeker:
             record.last_error = str(error)
             record.retry_at_s = self._clock.monotonic_s() + self._wait_s(record, rank)
             logger.debug("dial of %s led nowhere: %s", record.peer, error)
+            return
         finally:
             self._dials[rank] -= 1
+        # Where one answers, the next may follow at once; where none does, they have their turn each second.
+        self.consider_all()
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
-            # A hint that led nowhere waits its longest, so that others have their turn.
-            return self._kept_wait.max_s * min(record.failures, 8)
+            # A hint that led nowhere waits its longest, so that others have their turn; by chance, so that two whose
+            # dials have crossed do not cross again.
+            return self._random.uniform(0.5, 1.0) * self._kept_wait.max_s * min(record.failures, 8)
         wait_s = self._remembered_wait.delay_s(record.failures, self._random)
         return max(wait_s, REFUSED_WAIT_S) if record.failures >= REFUSED else wait_s

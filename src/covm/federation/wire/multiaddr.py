@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Host = IPv4Address | IPv6Address
@@ -22,6 +23,9 @@ NEIGHBOURHOOD_BITS = {4: 16, 6: 48}
 """Private addresses that begin alike are taken to be of one network: sites seldom use more than a /16 or a /48.
 Netmasks are not known here, and a wrong guess costs a place in the order, nothing more."""
 
+KEPT_PLACES = 4_096
+"""Addresses that are not read anew each time: this node's own, and those of the peers that it has to do with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -38,6 +42,7 @@ class Place:
         return 0 if self.host is None else self.host.version
 
 
+@lru_cache(maxsize=KEPT_PLACES)
 def place_of(address: str) -> Place:
     """Reads a multiaddr that the core takes; of other forms, what is plain to see."""
     parts = address.split("/")[1:]
