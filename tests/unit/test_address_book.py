@@ -170,8 +170,10 @@ def test_each_address_tells_when_it_was_heard_of_tried_and_worked_and_why_it_fai
     held.note_tried("ada", [address(1)], 3)
     held.note_failed("ada", {address(1): "refused"})
     assert held.known("ada")[address(1)] == Known(Source.KADEMLIA, 1, 2, 3, None, "refused", is_found=True)
+    held.note_tried("ada", [address(1)], 4)
+    assert held.known("ada")[address(1)].error == "refused", "nothing better is known yet"
     held.note_met("ada", [address(1)], 4)
-    assert held.known("ada")[address(1)] == Known(Source.KADEMLIA, 1, 2, 3, 4, "", is_found=True)
+    assert held.known("ada")[address(1)] == Known(Source.KADEMLIA, 1, 2, 4, 4, "", is_found=True)
     assert held.is_remembered("ada")
 
 

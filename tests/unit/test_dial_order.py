@@ -39,12 +39,12 @@ def test_where_nobody_can_be_dialled_it_says_why(address: str, why: str) -> None
 
 
 def test_loopback_is_an_address_only_on_the_same_machine() -> None:
-    for address in ("/ip4/127.0.0.1/tcp/9000", "/ip6/::1/tcp/9000"):
+    for address in ("/ip4/127.0.0.1/tcp/9000", "/ip6/::1/tcp/9000", "/dns4/printer.LOCALHOST./tcp/631"):
         assert "another machine" in why_unroutable(address, near=False)
         assert why_unroutable(address, near=True) == ""
         assert is_loopback(address)
     assert not is_loopback("/ip4/198.51.100.1/tcp/9000")
-    assert not is_loopback("/dns4/localhost/tcp/9000")
+    assert not is_loopback("/dns4/coop.example/tcp/9000")
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ class AddressBook:
         """These are being tried now."""
         for address in addresses:
             if (known := self.known(peer).get(address)) is not None:
-                known.tried_ms, known.error = now_ms, ""
+                known.tried_ms = now_ms
                 self._change(peer)
 
     def note_failed(self, peer: str, errors: Mapping[str, str]) -> None:

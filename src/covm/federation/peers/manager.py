@@ -116,7 +116,6 @@ class PeerManager:
         self._clock = clock
         self._hub = hub
         self._membership = membership
-        self._counters = counters
         self.door = Door(network, roster, bans, hello, max_connections, hub, counters, clock, self.give_up)
         self.connections = Connections(
             network=network,

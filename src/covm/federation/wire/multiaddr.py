@@ -46,7 +46,7 @@ class Place:
 def place_of(address: str) -> Place:
     """Reads a multiaddr that the core takes; of other forms, what is plain to see."""
     parts = address.split("/")[1:]
-    host = _host(parts[1]) if len(parts) > 1 and parts[0] in ("ip4", "ip6") else None
+    host = _host(*parts[:2]) if len(parts) > 1 else None
     port = int(parts[3]) if len(parts) > 3 and parts[2] in ("tcp", "udp") and parts[3].isdecimal() else None
     return Place(host, port, "quic-v1" in parts, "p2p-circuit" in parts)
 
@@ -92,7 +92,7 @@ def is_of_a_house(address: str) -> bool:
     host = place_of(address).host
     if host is None:
         name = _name(address)
-        return name == "localhost" or name.endswith(".local")
+        return name.endswith(".local")
     if host.is_loopback or host.is_unspecified or host.is_link_local:
         return True
     return any(host in network for network in PRIVATE if network.version == host.version)
@@ -124,9 +124,13 @@ def _name(address: str) -> str:
     return parts[2].lower() if len(parts) > 2 else ""
 
 
-def _host(text: str) -> Host | None:
+def _host(kind: str, text: str) -> Host | None:
+    if kind.startswith("dns"):
+        # RFC 6761: whoever is asked, these names stand for loopback.
+        name = text.lower().rstrip(".")
+        return IPv4Address("127.0.0.1") if name == "localhost" or name.endswith(".localhost") else None
     try:
-        host = ip_address(text)
+        host = ip_address(text) if kind in ("ip4", "ip6") else None
     except ValueError:
         return None
     mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
