@@ -124,7 +124,7 @@ class Pulse:
 
 INFOS_AT_ONCE = 32
 INFOS_PER_S = 0.5
-"""`PeerInfo`s taken of one peer: said with each connection, and with new addresses, a handful while interfaces come up."""
+"""`PeerInfo`s taken of one peer: said when it connects, and with new addresses, a handful while interfaces come up."""
 
 
 @dataclass(slots=True)
