@@ -1,0 +1,45 @@
+"""The rows of keeping connections: until peers are connected again, and what strangers do to those who are."""
+
+from __future__ import annotations
+
+from benchmarks.row import LONG_TIMEOUT_S, Figure, Goal, Row
+
+P50 = Figure("p50_ms", "p50 ms", 0)
+LONGEST = Figure("max_ms", "longest ms", 0)
+
+
+def rows(*, quick: bool) -> list[Row]:
+    """All of them, in the order of the table."""
+    if quick:
+        return [killed(2), restarted(1), strangers(4, 50, 50, 40)]
+    return [killed(50), restarted(20), partitioned(60), strangers(10, 500, 50, 5_000)]
+
+
+def killed(runs: int) -> Row:
+    title = "a connection is reset: until both sides are connected again"
+    return Row("reconnect-killed", title, ("reconnect-killed", str(runs)), (P50, LONGEST), beside="none")
+
+
+def restarted(runs: int) -> Row:
+    title = "a node is killed and listens again: until its peer is connected"
+    figures = (P50, Figure("max_ms", "longest ms", 0, Goal(at_most=1_000)))
+    return Row("reconnect-restarted", title, ("reconnect-restarted", str(runs)), figures, beside="none")
+
+
+def partitioned(seconds: int) -> Row:
+    title = f"a cable is cut for {seconds} s (namespaces, as root): from its repair until what waits is stored"
+    words = ("reconnect-partitioned", str(seconds))
+    return Row("reconnect-partitioned", title, words, (Figure("took_s", "s"),), beside="none")
+
+
+def strangers(nodes: int, messages: int, per_s: int, count: int) -> Row:
+    figures = (
+        Figure("connected", "strangers that connected", 0),
+        Figure("delivered_percent", "delivered %", 2, Goal(at_least=100)),
+        Figure("alone_p99_ms", "p99 ms without them"),
+        Figure("p99_ms", "p99 ms beside them"),
+        Figure("p99_times", "times as long", 2, Goal(at_most=2)),
+    )
+    title = f"{count:,} strangers connect, from one core, while {nodes} nodes gossip at {per_s}/s"
+    words = ("strangers", str(nodes), str(messages), str(per_s), str(count))
+    return Row("strangers", title, words, figures, beside="none", timeout_s=LONG_TIMEOUT_S)
