@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from covm import _native
-from covm.federation.errors import FederationError
+from covm.federation.errors import ConnectionFailed, FederationError
 from covm.federation.network import interface as net
 from covm.federation.network.libp2p import Libp2pNetwork
 from covm.federation.network.ways import Traversal
@@ -130,7 +130,7 @@ async def main(listen: str, reachability: str, *settings: str) -> None:
         try:
             say(result=await node.obey(do, *words))
         except FederationError as error:
-            say(error=str(error))
+            say(error=str(error), attempts=error.attempts if isinstance(error, ConnectionFailed) else {})
     for task in sending:
         task.cancel()
     await network.stop()

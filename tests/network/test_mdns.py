@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.network.namespaces import cable
+from tests.namespaces import cable
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,73 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.network.namespaces import PUBLIC_IP, Internet, internet
-
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60
-TRANSPORTS = {"tcp": "tcp/4001", "quic": "udp/4001/quic-v1"}
-
-Said = dict[str, Any]
-
-
-class Node:
-    """A node in a namespace, and what it has said."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._said: list[Said] = []
-        self.peer = ""
-
-    @classmethod
-    async def start(cls, namespace: str, transport: str, reachability: str, *settings: str) -> Node:
-        process = await asyncio.create_subprocess_exec(
-            "ip", "netns", "exec", namespace, sys.executable, "-m", "tests.network.nat_node",
-            f"/ip4/0.0.0.0/{TRANSPORTS[transport]}", reachability, *settings,
-            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        node = cls(process)
-        node.peer = (await node.hears(lambda said: "peer" in said))["peer"]
-        return node
-
-    async def hears(self, wanted: Callable[[Said], bool]) -> Said:
-        """The first of what it said, or will say, that is wanted; each is taken once."""
-        stdout = self._process.stdout
-        assert stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                for index, said in enumerate(self._said):
-                    if wanted(said):
-                        return self._said.pop(index)
-                line = await stdout.readline()
-                assert line, f"it ended; it said {self._said}"
-                self._said.append(json.loads(line))
-
-    async def hears_of(self, event: str, **fields: Any) -> Said:
-        return await self.hears(
-            lambda said: said.get("event") == event and all(said[name] == value for name, value in fields.items())
-        )
-
-    async def does(self, *command: Any) -> Any:
-        stdin = self._process.stdin
-        assert stdin is not None
-        stdin.write(json.dumps(command).encode() + b"\n")
-        said = await self.hears(lambda said: "result" in said or "error" in said)
-        assert "result" in said, said
-        return said["result"]
-
-    async def stop(self) -> None:
-        if self._process.returncode is None:
-            self._process.terminate()
-        await self._process.communicate()
+from tests.namespaces import PUBLIC_IP, Internet, internet
+from tests.network.nat_nodes import TRANSPORTS, Node
 
 
 @asynccontextmanager
@@ -136,7 +75,7 @@ async def test_a_node_behind_a_router_learns_that_it_is_private_and_that_the_rou
             nodes.append(home := await Node.start(net.homes[0], "tcp", "auto", "autonat", "upnp"))
             await home.does("dial", public.peer, [f"/ip4/{PUBLIC_IP}/{TRANSPORTS['tcp']}/p2p/{public.peer}"])
             told = await home.hears_of("ExternalAddressChanged", source="autonat")
-            assert (told["address"], told["state"]) == ("/ip4/198.51.100.2/tcp/4001", "unreachable")
+            assert (told["address"], told["state"]) == ("/ip4/198.51.100.3/tcp/4001", "unreachable")
             await home.hears_of("ReachabilityChanged", reachability="private")
             told = await home.hears_of("ExternalAddressChanged", source="upnp")
             assert (told["address"], told["state"]) == ("", "unreachable")

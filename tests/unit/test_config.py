@@ -32,6 +32,7 @@ def test_the_defaults_are_those_that_the_documentation_promises() -> None:
         max_retries=5, base_delay=timedelta(seconds=1), max_delay=timedelta(seconds=60)
     )
     assert (config.home, config.membership, config.network, config.reachability) == (None, "members", "covm", "auto")
+    assert (config.enable_relay, config.enable_hole_punching, config.enable_upnp) == (True, True, True)
     assert (config.announce_addresses, config.gossip_allowance, config.gossip_log_size) == ([], 5000, 1000)
 
 
@@ -144,6 +145,7 @@ def test_the_local_preset_stays_on_this_machine() -> None:
     assert all("/127.0.0.1/" in address for address in config.listen_addresses)
     assert not config.enable_mdns
     assert config.reachability == "public"
+    assert (config.enable_relay, config.enable_hole_punching, config.enable_upnp) == (False, False, False)
     assert config.heartbeat_interval == timedelta(seconds=5)
     assert config.name == "ada"
     assert config.home_path == Path.home() / "node"

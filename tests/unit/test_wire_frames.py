@@ -25,6 +25,7 @@ from covm.federation.wire.frames import (
     Position,
     Proof,
     Prove,
+    RelayPass,
     Unknown,
     decode_frame,
     encode_frame,
@@ -66,6 +67,7 @@ FRAMES: list[Any] = [
     MembersGive(entries=[b"one"], credentials=[b"two"], approvals=[b"three"]),
     MembersKnown(),
     JoinRequest(invite=MID, secret=DIGEST, entries=[b"signed"]),
+    RelayPass(grant=b"signed", proof=b"signed too"),
 ]
 
 

@@ -246,6 +246,16 @@ pub const NEGOTIATION_DEADLINE: Duration = Duration::from_secs(5);
 /// Outbound connections in negotiation.
 pub const PENDING_OUTBOUND: u32 = 64;
 
+/// Addresses of one dial: a book keeps eight of a peer, and a peer says sixteen of itself.
+pub const ADDRESSES_PER_DIAL: usize = 64;
+
+/// How long an address of a dial has before the next one is tried beside it (RFC 8305, section 5).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+
+/// Addresses of our own dials tried at once, all dials together: fewer than a process has descriptors. What is beyond
+/// waits its turn, at most until what stands before it has come to its `NEGOTIATION_DEADLINE`.
+pub const DIALLED_AT_ONCE: usize = 256;
+
 /// How long a connection that nobody needs stays: the join exchange takes longer than its deadline never.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 
@@ -375,6 +385,7 @@ mod tests {
         const { assert!(JOIN_TALK_DEADLINE.as_secs() < JOIN_RELAY_DEADLINE.as_secs()) };
         const { assert!(RELAY_RESERVATIONS_PER_PEER == CONNECTIONS_PER_PEER as usize) };
         const { assert!(WAITING_FOR_RELAYS == PENDING_OUTBOUND as usize) };
+        const { assert!(WAITING_FOR_RELAYS < DIALLED_AT_ONCE && ADDRESSES_PER_DIAL < u8::MAX as usize) };
         const { assert!(RENEWAL_LEAST.as_secs() * 10 < RELAY_RESERVATION_DURATION.as_secs()) };
     }
 

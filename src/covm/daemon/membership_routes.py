@@ -50,7 +50,7 @@ async def invite(request: Request) -> Response:
     service, asked = node_of(request).service, await read(request, said.AskInvite)
     expires = timedelta(milliseconds=asked.expires_ms)
     try:
-        link = await service.members.invite(_addresses(service), asked.roles, expires, asked.uses)
+        link = await service.members.invite(service.reachable_at, asked.roles, expires, asked.uses)
     except ValueError as error:
         raise Invalid(str(error), code="bad_invite") from error
     return answer(said.Invited(link=link, expires_at=time.time_ns() // 1_000_000 + asked.expires_ms))
@@ -98,12 +98,6 @@ def whoami(node: RunningNode) -> said.WhoAmI:
         member=None if own is None else _member(service, own),
         why=desk.own_verdict.reason,
     )
-
-
-def _addresses(service: FederationService) -> list[str]:
-    """Where others reach this node, for an invite or a paper."""
-    addresses = [*service.config.announce_addresses, *service.addresses]
-    return [each if "/p2p/" in each else f"{each}/p2p/{service.peer_id}" for each in addresses]
 
 
 def _others(service: FederationService) -> list[str]:
@@ -174,7 +168,7 @@ async def identity(request: Request) -> Response:
         said.OwnIdentity(
             entries=service.members.own_entries(),
             charter=list(charter.envelopes) if charter is not None else [],
-            addresses=[*_addresses(service), *_others(service)],
+            addresses=[*service.reachable_at, *_others(service)],
         )
     )
 

@@ -20,7 +20,8 @@ The map of the house:
     router      the network's events to their components          home       the folder and its lock
     supervisor  owns the tasks, catches what nobody expected      offload    work that would hold up the loop
     allowed     what may be sent, asked before it is
-    counters · status · version: what a node says of itself       errors · events · clock
+    counters · status · version · own_info · reachability: what a node says of itself
+    errors · events · clock
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """

@@ -60,6 +60,7 @@ class Node(wiring.Parts):
         self.store.on_health = self._store_changed
         self.router = Router(
             self.peers,
+            self.reach,
             self.hearings,
             self.direct,
             self.gossip,
@@ -222,6 +223,7 @@ class Node(wiring.Parts):
         self._require_starting()
         self.started_s = self.clock.monotonic_s()
         invited = [f"{address}" for address in invite.addresses] if invite is not None else []
+        self.reach.start(self.peers.announce)
         self.peers.start([*self.config.bootstrap_peers, *invited])
 
     def _require_starting(self) -> None:

@@ -12,6 +12,7 @@ from covm.federation.gossip.protocol import GossipProtocol
 from covm.federation.membership.hearing import Hearings
 from covm.federation.network import interface as net
 from covm.federation.peers.manager import PeerManager
+from covm.federation.peers.reach import Reach
 from covm.federation.supervisor import Supervisor
 from covm.federation.sync.streams import SyncStreams
 
@@ -22,6 +23,7 @@ class Router:
     def __init__(
         self,
         peers: PeerManager,
+        reach: Reach,
         hearings: Hearings | None,
         direct: DirectProtocol,
         gossip: GossipProtocol,
@@ -46,8 +48,8 @@ class Router:
         connections = peers.connections
         self._routes: dict[type, tuple[Callable[[Any], None], ...]] = {
             net.AddressesChanged: (addresses_changed,),
-            net.ConnectionOpened: (connections.on_opened,),
-            net.ConnectionClosed: (*hear_closed, connections.on_closed),
+            net.ConnectionOpened: (connections.on_opened, reach.on_opened),
+            net.ConnectionClosed: (*hear_closed, connections.on_closed, reach.detours.on_closed),
             net.HelloReceived: (connections.on_hello,),
             net.JoinTalked: (hearings.on_event if hearings is not None else peers.door.on_talked,),
             net.JoinTalkSent: (),
@@ -77,10 +79,10 @@ class Router:
             net.PeerIdentified: (connections.on_identified,),
             net.PeerDiscovered: (connections.on_discovered,),
             net.PingMeasured: (connections.on_ping,),
-            net.ReachabilityChanged: (),
-            net.ExternalAddressChanged: (),
-            net.ReservationChanged: (),
-            net.HolePunched: (),
+            net.ReachabilityChanged: (reach.on_reachability,),
+            net.ExternalAddressChanged: (reach.on_external_address,),
+            net.ReservationChanged: (reach.on_reservation,),
+            net.HolePunched: (reach.detours.on_punched,),
             net.NetworkFailed: (failed,),
         }
 

@@ -20,6 +20,7 @@ from covm.federation.identity import Identity
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
 from covm.federation.peers.record import PeerStatus
+from covm.federation.reachability import Reachability
 from covm.federation.shared_data import SharedData
 from covm.federation.status import TypeInfo
 from covm.federation.wire.federation_id import FederationId
@@ -97,6 +98,18 @@ class FederationService(SharedData):
     def addresses(self) -> tuple[str, ...]:
         """Where this node listens; each ends in `/p2p/<peer id>`. Empty unless it runs."""
         return tuple(self._node.network.addresses) if self._node.is_running else ()
+
+    @property
+    def reachable_at(self) -> tuple[str, ...]:
+        """Where others reach this node, best first: what the operator announces, what was confirmed, places at relays,
+        and where it listens. Each ends in `/p2p/<peer id>`. Empty unless it runs.
+        """
+        return self._node.reach.addresses() if self._node.is_running else ()
+
+    @property
+    def reachability(self) -> Reachability:
+        """What this node knows of how it is reached: whether others connect to it, its addresses, its relays."""
+        return self._node.reach.known()
 
     @property
     def config(self) -> FederationConfig:

@@ -32,13 +32,16 @@ from covm.federation.membership.everyone import Everyone
 from covm.federation.membership.hearing import Hearings
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
+from covm.federation.membership.passing import Passing
 from covm.federation.network import make_network
 from covm.federation.network.interface import Network
 from covm.federation.offload import InlineOffload, Offload, ThreadOffload
+from covm.federation.own_info import peer_info
 from covm.federation.peers.bans import Bans
 from covm.federation.peers.dialler import Dialler
 from covm.federation.peers.gatekeeper import Gatekeeper
 from covm.federation.peers.manager import PeerManager
+from covm.federation.peers.reach import Reach
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.warden import Warden
 from covm.federation.ports import Membership
@@ -60,14 +63,14 @@ from covm.federation.sync.quotas import Usage
 from covm.federation.sync.resolvers import NamedResolver, Resolvers
 from covm.federation.sync.scribe import Scribe
 from covm.federation.sync.sync_types import SyncTypes, refuse_writing
-from covm.federation.version import agent, software_version
+from covm.federation.version import agent
 from covm.federation.wire.federation_id import FederationId, federation_of, open_federation
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.join import JoinHello
 from covm.federation.wire.kinds import Kind
-from covm.federation.wire.limits import MAX_ADDRESSES, MAX_NAME
+from covm.federation.wire.limits import MAX_NAME
 from covm.federation.wire.registry import TypeRegistry
-from covm.federation.wire.system import FULL_LOAD, PeerInfo
+from covm.federation.wire.system import FULL_LOAD
 
 if TYPE_CHECKING:
     import msgspec
@@ -166,6 +169,14 @@ class Parts:
 
     def _make_peers(self) -> PeerManager:
         roster = self._roster = Roster(self.clock)
+        self.reach = Reach(
+            network=self.network,
+            roster=roster,
+            config=self.config,
+            supervisor=self.supervisor,
+            clock=self.clock,
+            random=self.random,
+        )
         dialler = Dialler(
             network=self.network,
             roster=roster,
@@ -186,7 +197,7 @@ class Parts:
             topic=self.federation.topic,
             max_connections=self.config.max_connections,
             heartbeat_interval_s=self.config.heartbeat_interval.total_seconds(),
-            describe=self._describe,
+            describe=partial(peer_info, self),
             load=lambda: FULL_LOAD * self.dispatcher.running // SLOTS,
             warden=Warden(self.network, roster, self.bans, save_bans, self.clock, self.hub, self.membership.nodes_of),
             membership=self.membership,
@@ -212,7 +223,8 @@ class Parts:
         """The gate asks the membership, and the membership moves the gate."""
         desk = MembershipDesk(members, self.pen, self.sync, self.clock, self.random)
         gate = Gatekeeper(self.peers, self._roster, self.peers.door, members, self.network, self.counters, self.hub)
-        hearings = Hearings(members, self.network, gate, desk.redeem, self.supervisor, self.counters)
+        passing = Passing(members, self.network, self.clock, self.counters)
+        hearings = Hearings(members, self.network, gate, desk.redeem, passing, self.supervisor, self.counters)
         self.peers.door.meet(hearings)
         members.meet(self.direct, gate)
         return desk, hearings
@@ -363,16 +375,6 @@ class Parts:
         if self.config.store_url:
             return without_password(self.config.store_url)
         return str(self.config.home_path / "store.db") if self.config.home_path is not None else ""
-
-    def _describe(self) -> PeerInfo:
-        addresses = [*self.config.announce_addresses, *self.network.addresses]
-        return PeerInfo(
-            name=self.name,
-            version=software_version(),
-            addresses=addresses[:MAX_ADDRESSES],
-            capabilities=["direct", "gossip", "blob", "sync"],
-            types_digest=self.registry.digest(),
-        )
 
 
 def _federation(config: FederationConfig) -> FederationId:

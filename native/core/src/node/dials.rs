@@ -13,7 +13,7 @@ use libp2p::{
 
 use tokio::time::Instant;
 
-use super::{config::Reachability, driver::Driver};
+use super::{config::Reachability, driver::Driver, stagger::SomebodyElse};
 use crate::{
     addresses,
     event::{CommandId, Event, Failure, FailureCode, Outcome},
@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct PendingDial {
     pub id: CommandId,
     pub expected: Option<PeerId>,
+    /// In the order in which they are tried.
+    pub addresses: Vec<Multiaddr>,
 }
 
 /// A request to listen that waits for its first addresses.
@@ -133,41 +135,47 @@ impl Driver {
         all
     }
 
+    /// Dials the addresses in their order, each a little after the one before (see `stagger`), those through relays last.
     pub(super) fn dial(&mut self, id: CommandId, peer: Option<PeerId>, addresses: Vec<Multiaddr>) {
-        if peer == Some(*self.swarm.local_peer_id()) {
-            let failure = own_address(addresses.first());
-            self.fail(id, failure);
-            return;
+        if let Some(failure) = self.may_not_dial(peer, &addresses) {
+            return self.fail(id, failure);
         }
-        if !addresses.is_empty() && addresses.iter().all(addresses::is_relayed) {
-            return self.dial_through(id, peer, addresses);
-        }
-        self.dial_now(id, peer, addresses);
-    }
-
-    /// Dials one address after the other, in their order.
-    pub(super) fn dial_now(&mut self, id: CommandId, peer: Option<PeerId>, addresses: Vec<Multiaddr>) {
-        let options = match (peer, addresses.first()) {
-            (Some(peer), Some(_)) => DialOpts::peer_id(peer)
-                .override_dial_concurrency_factor(NonZeroU8::MIN)
+        let (relayed, direct): (Vec<_>, Vec<_>) = addresses.into_iter().partition(addresses::is_relayed);
+        let addresses = [direct, relayed].concat();
+        let options = match peer {
+            Some(peer) => DialOpts::peer_id(peer)
+                .override_dial_concurrency_factor(NonZeroU8::MAX)
                 .condition(PeerCondition::Always)
-                .addresses(addresses)
+                .addresses(addresses.clone())
                 .build(),
-            (None, Some(first)) => DialOpts::unknown_peer_id().address(first.clone()).build(),
-            (_, None) => {
-                let text = "no address is known for this peer";
-                self.fail(id, Failure::new(FailureCode::Unreachable, text));
-                return;
-            }
+            None => DialOpts::unknown_peer_id().address(addresses[0].clone()).build(),
         };
         let connection = options.connection_id();
-        match self.swarm.dial(options) {
+        let pending = PendingDial { id, expected: peer, addresses };
+        match self.stagger.around(|| self.swarm.dial(options)) {
             Ok(()) => {
-                let pending = PendingDial { id, expected: peer };
                 self.dials.insert(connection, pending);
             }
-            Err(error) => self.fail(id, dial_failure(&error, peer)),
+            Err(error) => self.fail(id, self.dial_failure(&error, &pending)),
         }
+    }
+
+    fn may_not_dial(&self, peer: Option<PeerId>, addresses: &[Multiaddr]) -> Option<Failure> {
+        if peer == Some(*self.swarm.local_peer_id()) {
+            return Some(own_address(addresses.first()));
+        }
+        let why = match peer {
+            _ if addresses.is_empty() => "no address is known for this peer".to_owned(),
+            _ if addresses.len() > limits::ADDRESSES_PER_DIAL => {
+                format!("these are {}, and at most {} are tried", addresses.len(), limits::ADDRESSES_PER_DIAL)
+            }
+            None if addresses.len() > 1 => "of several addresses it must be known whom they lead to".to_owned(),
+            None if addresses::is_relayed(&addresses[0]) => {
+                "it leads through a relay, and does not say to whom: end it with /p2p/<peer id>".to_owned()
+            }
+            _ => return None,
+        };
+        Some(Failure::new(FailureCode::Unreachable, why))
     }
 
     pub(super) fn on_dialled(&mut self, connection: ConnectionId, peer: PeerId) {
@@ -181,10 +189,43 @@ impl Driver {
             self.give_up_relay(relay, &in_words(error));
         }
         if let Some(dial) = self.dials.remove(&connection) {
-            self.fail(dial.id, dial_failure(error, dial.expected));
+            self.fail(dial.id, self.dial_failure(error, &dial));
         }
     }
+
+    fn dial_failure(&self, error: &DialError, dial: &PendingDial) -> Failure {
+        match error {
+            DialError::LocalPeerId { address } => own_address(Some(address)),
+            DialError::WrongPeerId { obtained, address } => wrong_peer(address, dial.expected, *obtained),
+            DialError::Denied { cause } => denied(cause),
+            DialError::Transport(attempts) => self.unreachable(attempts, dial),
+            DialError::NoAddresses => self.unreachable(&[], dial),
+            other => Failure::new(FailureCode::Unreachable, other.to_string()),
+        }
+    }
+
+    /// Why no address led to the peer, each with its own reason.
+    fn unreachable(&self, attempts: &[Attempt], dial: &PendingDial) -> Failure {
+        let mut details = Vec::new();
+        for address in &dial.addresses {
+            let attempt = attempts.iter().find(|(tried, _)| addresses::split_peer(tried.clone()).0 == *address);
+            let why = match attempt.map(|(_, error)| (error, somebody_else(error))) {
+                None => "this node itself listens there".into(),
+                Some((_, Some(found))) if found != *self.swarm.local_peer_id() => {
+                    return wrong_peer(address, dial.expected, found);
+                }
+                Some((_, Some(_))) if dial.addresses.len() == 1 => return own_address(Some(address)),
+                Some((_, Some(_))) => "this node itself answers there".into(),
+                Some((error, None)) => transport_text(error),
+            };
+            details.push((address.to_string(), why));
+        }
+        Failure { code: FailureCode::Unreachable, message: "no address answered".into(), details }
+    }
 }
+
+/// An address that was tried, and what went wrong.
+type Attempt = (Multiaddr, TransportError<io::Error>);
 
 fn listen_failure(address: &Multiaddr, why: &str) -> Failure {
     Failure {
@@ -203,25 +244,28 @@ fn own_address(address: Option<&Multiaddr>) -> Failure {
     }
 }
 
-fn dial_failure(error: &DialError, expected: Option<PeerId>) -> Failure {
-    match error {
-        DialError::LocalPeerId { address } => own_address(Some(address)),
-        DialError::WrongPeerId { obtained, address } => Failure {
-            code: FailureCode::WrongPeer,
-            message: format!("{obtained} answered"),
-            details: vec![
-                ("address".into(), address.to_string()),
-                ("expected".into(), expected.map(|peer| peer.to_string()).unwrap_or_default()),
-                ("found".into(), obtained.to_string()),
-            ],
-        },
-        DialError::Denied { cause } => denied(cause),
-        DialError::Transport(attempts) => Failure {
-            code: FailureCode::Unreachable,
-            message: "no address answered".into(),
-            details: attempts.iter().map(|(address, error)| (address.to_string(), transport_text(error))).collect(),
-        },
-        other => Failure::new(FailureCode::Unreachable, other.to_string()),
+/// Who answered instead of the peer that was dialled.
+fn somebody_else(error: &TransportError<io::Error>) -> Option<PeerId> {
+    let TransportError::Other(error) = error else { return None };
+    let mut error = error;
+    loop {
+        let inner = error.get_ref()?;
+        if let Some(SomebodyElse(found)) = inner.downcast_ref() {
+            return Some(*found);
+        }
+        error = inner.downcast_ref()?;
+    }
+}
+
+fn wrong_peer(address: &Multiaddr, expected: Option<PeerId>, found: PeerId) -> Failure {
+    Failure {
+        code: FailureCode::WrongPeer,
+        message: format!("{found} answered"),
+        details: vec![
+            ("address".into(), address.to_string()),
+            ("expected".into(), expected.map(|peer| peer.to_string()).unwrap_or_default()),
+            ("found".into(), found.to_string()),
+        ],
     }
 }
 
@@ -245,9 +289,15 @@ fn denied(cause: &ConnectionDenied) -> Failure {
 
 /// What went wrong with a dial, at each address, in one line.
 pub(super) fn in_words(error: &DialError) -> String {
-    let failure = dial_failure(error, None);
-    let each: Vec<_> = failure.details.iter().map(|(address, why)| format!("{address}: {why}")).collect();
-    if each.is_empty() { failure.message } else { each.join("; ") }
+    match error {
+        DialError::Denied { cause } => denied(cause).message,
+        DialError::WrongPeerId { obtained, .. } => SomebodyElse(*obtained).to_string(),
+        DialError::Transport(attempts) => {
+            let each = attempts.iter().map(|(address, error)| format!("{address}: {}", transport_text(error)));
+            each.collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The innermost cause, which is the one that a person can act on ("Connection refused (os error 111)").

@@ -21,6 +21,7 @@ use super::{
     paths::Path,
     reach::Reach,
     relays::{Reservation, Waiting},
+    stagger::{RelayWanted, Stagger},
     topics::PendingPublish,
 };
 use crate::{
@@ -80,7 +81,10 @@ pub(super) struct Driver {
     pub openings: Openings,
     pub connections: HashMap<ConnectionId, Connection>,
     pub identified: HashMap<PeerId, Vec<Multiaddr>>,
+    pub stagger: Stagger,
     pub dials: HashMap<ConnectionId, PendingDial>,
+    /// Addresses of dials that wait for their relay.
+    pub relays_wanted: mpsc::Receiver<RelayWanted>,
     pub listens: Vec<PendingListen>,
     pub listens_settle_at: Option<Instant>,
     pub listening: HashMap<ListenerId, HashSet<Multiaddr>>,
@@ -132,6 +136,7 @@ impl Driver {
                     Some(command) => if let Some(ended) = self.take_commands(command) { return ended },
                 },
                 Some(verified) = self.verified.recv() => self.settle_verified(verified),
+                Some(wanted) = self.relays_wanted.recv() => self.on_relay_wanted(wanted),
                 event = self.swarm.select_next_some(), if room => self.on_swarm_event(event),
                 () = queue.room(), if !room => {}
                 () = tokio::time::sleep_until(publish_at), if publishing => self.publish_some(),

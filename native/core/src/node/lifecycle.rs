@@ -14,7 +14,12 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise, relay, swarm, tcp, yamux};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, Swarm, Transport as _,
+    core::{muxing::StreamMuxerBox, transport::Boxed},
+    multiaddr::Protocol,
+    swarm,
+};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 use super::{
@@ -24,6 +29,8 @@ use super::{
     config::NodeConfig,
     driver::{Driver, Ended, Openings, lock},
     reach::Reach,
+    stagger::{Stagger, Staggered},
+    transport,
 };
 use crate::{
     addresses,
@@ -84,7 +91,9 @@ async fn live(
 ) -> Ended {
     let queue = Arc::clone(&parts.queue);
     let relay_access = RelayAccess::default();
-    let swarm = match build(&config, streams, &parts, &relay_access).await {
+    let (stagger, (wanted, relays_wanted)) = (Stagger::default(), mpsc::channel(limits::WAITING_FOR_RELAYS));
+    let staggered = |transport| Staggered::new(transport, stagger.clone(), wanted);
+    let swarm = match build(&config, streams, &parts, &relay_access, staggered) {
         Ok(swarm) => swarm,
         Err(reason) => return Ended::Failed(reason),
     };
@@ -102,7 +111,9 @@ async fn live(
         openings,
         connections: HashMap::new(),
         identified: HashMap::new(),
+        stagger,
         dials: HashMap::new(),
+        relays_wanted,
         listens: Vec::new(),
         listens_settle_at: None,
         publish_at: Instant::now(),
@@ -129,45 +140,23 @@ async fn live(
     ended
 }
 
-async fn build(
+fn build(
     config: &NodeConfig,
     streams: Streams,
     parts: &Parts,
     relay_access: &RelayAccess,
+    staggered: impl FnOnce(Boxed<(PeerId, StreamMuxerBox)>) -> Staggered,
 ) -> Result<Swarm<Behaviour>, String> {
     let mut behaviour = behaviour::build(config, streams, parts.talks.clone(), relay_access)?;
-    let (uses_relays, dials_at_once) = (config.relay_client, protocol_dials(config));
+    let (transport, relay_client) = transport::build(&config.keypair)?;
+    behaviour.relay_client = config.relay_client.then_some(relay_client).into();
     let executor = parts.executor.clone();
-    let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
-        .map_err(|error| format!("TCP cannot be set up: {error}"))?
-        .with_quic_config(|mut config| {
-            // By default a peer may make us hold ten megabytes for each stream that we do not read.
-            config.max_stream_data = limits::QUIC_STREAM_WINDOW;
-            config
-        })
-        .with_dns()
-        .map_err(|error| format!("DNS cannot be set up: {error}"))?
-        .with_websocket(noise::Config::new, multiplexer)
-        .await
-        .map_err(|error| format!("WebSocket cannot be set up: {error}"))?
-        .with_relay_client(noise::Config::new, multiplexer)
-        .map_err(|error| format!("relays cannot be used: {error}"))?
-        .with_behaviour(|_, relay_client: relay::client::Behaviour| {
-            behaviour.relay_client = uses_relays.then_some(relay_client).into();
-            behaviour
-        })
-        .map_err(|error| format!("the behaviours cannot be set up: {error}"))?
-        .with_swarm_config(|_| {
-            swarm::Config::with_executor(move |task| executor.spawn(task))
-                .with_idle_connection_timeout(limits::IDLE_CONNECTION)
-                .with_dial_concurrency_factor(dials_at_once)
-                .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS)
-        })
-        .with_connection_timeout(limits::NEGOTIATION_DEADLINE)
-        .build();
-    Ok(swarm)
+    let settings = swarm::Config::with_executor(move |task| executor.spawn(task))
+        .with_idle_connection_timeout(limits::IDLE_CONNECTION)
+        .with_dial_concurrency_factor(protocol_dials(config))
+        .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
+    let peer = config.keypair.public().to_peer_id();
+    Ok(Swarm::new(staggered(transport).boxed(), behaviour, peer, settings))
 }
 
 /// How many addresses libp2p's protocols dial at once; our own dials, one.
@@ -177,12 +166,6 @@ async fn build(
 fn protocol_dials(config: &NodeConfig) -> NonZeroU8 {
     let punching = NonZeroU8::new(limits::PUNCHING_DIALS_AT_ONCE).filter(|_| config.dcutr);
     punching.unwrap_or(NonZeroU8::MIN)
-}
-
-fn multiplexer() -> yamux::Config {
-    let mut config = yamux::Config::default();
-    config.set_max_num_streams(limits::YAMUX_STREAMS);
-    config
 }
 
 fn streams(config: &NodeConfig, parts: &Parts, openings: Openings) -> Streams {

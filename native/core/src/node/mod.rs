@@ -3,7 +3,8 @@
 //! `Node` is the owner's handle. The swarm belongs to `driver::Driver`, a task on the process-wide runtime; what
 //! happens there is in `admission` (the gate and the join exchange), `dials` (connecting and listening), `topics`
 //! (gossip), `reach`, `relays` and `paths` (how others reach us, and by which way) and `swarm_events` (which event goes
-//! where). `dialler` knows what libp2p's own protocols dial; `lifecycle` starts and ends the node.
+//! where). `transport` is what all of it travels on, with the turns of a dial's addresses from `stagger`; `dialler` knows
+//! what libp2p's own protocols dial; `lifecycle` starts and ends the node.
 
 mod admission;
 mod behaviour;
@@ -16,8 +17,10 @@ mod lifecycle;
 mod paths;
 mod reach;
 mod relays;
+mod stagger;
 mod swarm_events;
 mod topics;
+mod transport;
 
 use std::sync::{
     Arc,
@@ -189,7 +192,10 @@ impl Node {
         self.ask(Work::Listen(addresses))
     }
 
-    /// Connects to a peer, or to whoever answers; the result has the peer that did.
+    /// Connects to a peer, or to whoever answers at one address; the result has the peer that did.
+    ///
+    /// The addresses are tried in their order, those through relays last: the next one 250 ms after the last, or at once
+    /// when all before have failed. The failure has the reason of each.
     ///
     /// # Errors
     /// [`CommandError`].

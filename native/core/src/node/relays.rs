@@ -14,9 +14,9 @@ use libp2p::{
     relay,
     swarm::{ConnectionId, DialError, dial_opts::DialOpts},
 };
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{CommandError, Node, commands::Work, dials, driver::Driver};
+use super::{CommandError, Node, commands::Work, dials, driver::Driver, stagger::RelayWanted};
 use crate::{
     addresses,
     event::{CommandId, Event, Failure, FailureCode, Outcome, ReservationState},
@@ -66,9 +66,8 @@ pub(super) struct Reservation {
     dropped: Option<&'static str>,
 }
 
-/// A command that waits for a relay to offer its service.
+/// What waits for a relay to offer its service.
 pub(super) struct Waiting {
-    id: CommandId,
     relay: PeerId,
     until: Instant,
     work: ThroughRelay,
@@ -76,13 +75,22 @@ pub(super) struct Waiting {
 
 /// What is done once the relay serves us.
 pub(super) enum ThroughRelay {
-    Reserve(Multiaddr),
-    Dial { peer: PeerId, addresses: Vec<Multiaddr> },
+    Reserve {
+        id: CommandId,
+        at: Multiaddr,
+    },
+    /// The address of a dial whose turn it is.
+    Dial(oneshot::Sender<Result<(), String>>),
 }
 
 impl Waiting {
     fn reserves(&self) -> bool {
-        matches!(self.work, ThroughRelay::Reserve(_))
+        matches!(self.work, ThroughRelay::Reserve { .. })
+    }
+
+    /// Its dial has ended without it.
+    fn is_needless(&self) -> bool {
+        matches!(&self.work, ThroughRelay::Dial(ready) if ready.is_closed())
     }
 }
 
@@ -100,7 +108,7 @@ fn is_hasty(last: Instant, now: Instant) -> bool {
 impl Driver {
     pub(super) fn reserve(&mut self, id: CommandId, relay: PeerId, address: Multiaddr) {
         match self.may_reserve(relay, &address) {
-            Ok(()) => self.when_served(id, relay, &address.clone(), ThroughRelay::Reserve(address)),
+            Ok(()) => self.when_served(relay, &address.clone(), ThroughRelay::Reserve { id, at: address }),
             Err(why) => self.fail(id, Failure::new(FailureCode::Relay, why)),
         }
     }
@@ -126,36 +134,29 @@ impl Driver {
         Ok(())
     }
 
-    /// Dials through a relay: all addresses lead through one, and the first says where it is.
-    pub(super) fn dial_through(&mut self, id: CommandId, peer: Option<PeerId>, addresses: Vec<Multiaddr>) {
-        let why = match (peer, addresses.first().and_then(relay_of)) {
+    /// An address that leads through a relay has its turn.
+    pub(super) fn on_relay_wanted(&mut self, RelayWanted { address, ready }: RelayWanted) {
+        let why = match relay_of(&address) {
             _ if !self.config.relay_client => "it leads through a relay, and relay_client is off",
-            (Some(peer), Some((relay, at))) => {
-                let dial = ThroughRelay::Dial { peer, addresses };
-                return self.when_served(id, relay, &at, dial);
-            }
-            (None, _) => "it leads through a relay, and does not say to whom: end it with /p2p/<peer id>",
-            (_, None) => "it leads through a relay, and does not say which: /p2p/<relay> stands before /p2p-circuit",
+            Some((relay, at)) => return self.when_served(relay, &at, ThroughRelay::Dial(ready)),
+            None => "it leads through a relay, and does not say which: /p2p/<relay> stands before /p2p-circuit",
         };
-        let failure = Failure {
-            code: FailureCode::Unreachable,
-            message: why.into(),
-            details: addresses.iter().map(|address| (address.to_string(), why.to_owned())).collect(),
-        };
-        self.fail(id, failure);
+        // Nobody listens any more where another address has connected meanwhile.
+        let _ = ready.send(Err(why.into()));
     }
 
     /// Does it now if the relay serves us, and otherwise connects to the relay and waits.
-    fn when_served(&mut self, id: CommandId, relay: PeerId, at: &Multiaddr, work: ThroughRelay) {
+    fn when_served(&mut self, relay: PeerId, at: &Multiaddr, work: ThroughRelay) {
         if self.serving.values().any(|serving| *serving == relay) {
-            return self.go_through(id, relay, work);
+            return self.go_through(relay, work);
         }
+        self.waiting.retain(|one| !one.is_needless());
         if self.waiting.len() >= limits::WAITING_FOR_RELAYS {
-            let text = format!("{} commands wait for relays already", limits::WAITING_FOR_RELAYS);
-            return self.fail(id, Failure::new(FailureCode::Relay, text));
+            let why = format!("{} others wait for relays already", limits::WAITING_FOR_RELAYS);
+            return self.cannot_go_through(relay, work, &why);
         }
         let dialled = self.swarm.dial(DialOpts::peer_id(relay).addresses(vec![at.clone()]).build());
-        self.waiting.push(Waiting { id, relay, until: Instant::now() + limits::RELAY_READY_DEADLINE, work });
+        self.waiting.push(Waiting { relay, until: Instant::now() + limits::RELAY_READY_DEADLINE, work });
         match dialled {
             // It is connected or being dialled: then it is only a matter of time.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.carry_ours(relay),
@@ -163,10 +164,13 @@ impl Driver {
         }
     }
 
-    fn go_through(&mut self, id: CommandId, relay: PeerId, work: ThroughRelay) {
+    fn go_through(&mut self, relay: PeerId, work: ThroughRelay) {
         match work {
-            ThroughRelay::Dial { peer, addresses } => self.dial_now(id, Some(peer), addresses),
-            ThroughRelay::Reserve(at) => {
+            ThroughRelay::Dial(ready) => {
+                // Nobody listens any more where another address has connected meanwhile.
+                let _ = ready.send(Ok(()));
+            }
+            ThroughRelay::Reserve { id, at } => {
                 let address = at.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
                 match self.swarm.listen_on(address.clone()) {
                     Ok(listener) => {
@@ -180,6 +184,20 @@ impl Driver {
         }
     }
 
+    fn cannot_go_through(&self, relay: PeerId, work: ThroughRelay, why: &str) {
+        let text = format!("the relay {relay} cannot be used: {why}");
+        match work {
+            ThroughRelay::Dial(ready) => {
+                let _ = ready.send(Err(text));
+            }
+            ThroughRelay::Reserve { id, .. } => {
+                let mut failure = Failure::new(FailureCode::Relay, text);
+                failure.details = vec![(relay.to_string(), why.to_owned())];
+                self.fail(id, failure);
+            }
+        }
+    }
+
     /// What identify shows of a connection's other end: whether it is a relay that serves us there.
     pub(super) fn on_protocols(&mut self, connection: ConnectionId, peer: PeerId, serves: bool) {
         if !serves {
@@ -189,8 +207,8 @@ impl Driver {
         self.serving.insert(connection, peer);
         let (ready, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.relay == peer);
         self.waiting = waiting;
-        for Waiting { id, relay, work, .. } in ready {
-            self.go_through(id, relay, work);
+        for Waiting { relay, work, .. } in ready {
+            self.go_through(relay, work);
         }
     }
 
@@ -202,10 +220,8 @@ impl Driver {
     fn give_up(&mut self, which: impl Fn(&Waiting) -> bool, why: &str) {
         let (lost, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(which);
         self.waiting = waiting;
-        for Waiting { id, relay, .. } in lost {
-            let mut failure = Failure::new(FailureCode::Relay, format!("the relay {relay} cannot be used: {why}"));
-            failure.details = vec![(relay.to_string(), why.to_owned())];
-            self.fail(id, failure);
+        for Waiting { relay, work, .. } in lost {
+            self.cannot_go_through(relay, work, why);
         }
     }
 

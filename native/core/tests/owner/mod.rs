@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use covm_core::{
     PeerId,
-    event::{Event, FailureCode, GossipMessage, Outcome, connection_number},
+    event::{Event, Failure, FailureCode, GossipMessage, Outcome, connection_number},
     identity::Keypair,
     node::{Node, NodeConfig, Reachability},
     queue::Wake,
@@ -105,6 +105,15 @@ impl Owner {
     pub async fn result(&mut self, id: u64) -> Result<Outcome, FailureCode> {
         self.take(|event| match event {
             Event::Done { id: done, result } if *done == id => Some(result.clone().map_err(|failure| failure.code)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// What went wrong with a command.
+    pub async fn failure(&mut self, id: u64) -> Failure {
+        self.take(|event| match event {
+            Event::Done { id: done, result: Err(failure) } if *done == id => Some(failure.clone()),
             _ => None,
         })
         .await

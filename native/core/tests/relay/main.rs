@@ -4,6 +4,7 @@ mod circuits;
 mod meeting;
 mod moving;
 mod passes;
+mod racing;
 mod reach;
 
 #[path = "../owner/mod.rs"]

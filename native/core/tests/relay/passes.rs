@@ -91,7 +91,9 @@ async fn a_pass_that_has_expired_or_was_withdrawn_is_none() {
         joiner.admits = false;
         let id = joiner.node.dial(Some(inviter.peer()), vec![through]).unwrap();
         // It waits for the relay's service, until that has not answered its HELLO in time.
-        r.beside(async { assert_eq!(joiner.result(id).await, Err(FailureCode::Relay)) }).await;
+        let failure = r.beside(joiner.failure(id)).await;
+        assert_eq!(failure.code, FailureCode::Unreachable);
+        assert!(failure.details[0].1.contains("cannot be used"), "{failure:?}");
     }
 }
 

@@ -57,6 +57,12 @@ class FederationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Multiaddrs at which others reach this node, where it cannot see them itself (port forwarding, a DNS name)."""
     reachability: Literal["auto", "public", "private"] = "auto"
     """Whether others can dial this node: found out, or stated where it cannot be found out."""
+    enable_relay: bool = True
+    """Carry connections of members whom their routers keep from being dialled, once others can dial this node."""
+    enable_hole_punching: bool = True
+    """Look for a direct way, through both routers, where a connection goes through a relay."""
+    enable_upnp: bool = True
+    """Ask the router to open a port, unless `reachability` is `private`."""
     enable_mdns: bool = True
     """Find nodes on the local network."""
     enable_kademlia: bool = True

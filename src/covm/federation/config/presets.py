@@ -13,20 +13,29 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "listen_addresses": ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"],
         "enable_mdns": False,
         "reachability": "public",
+        "enable_relay": False,
+        "enable_hole_punching": False,
+        "enable_upnp": False,
         "heartbeat_interval": timedelta(seconds=5),
         "connection_retry.base_delay": timedelta(milliseconds=200),
         "connection_retry.max_delay": timedelta(seconds=5),
     },
-    # One office or house: mDNS finds the others, every address reaches everyone, and losses are noticed sooner.
+    # One office or house: mDNS finds the others, every address reaches everyone, no router between, and losses are
+    # noticed sooner.
     "lan": {
         "enable_mdns": True,
         "reachability": "public",
+        "enable_relay": False,
+        "enable_hole_punching": False,
+        "enable_upnp": False,
         "heartbeat_interval": timedelta(seconds=10),
         "connection_retry.max_delay": timedelta(seconds=15),
     },
-    # A rented server: the neighbours on its network are strangers, and there is room for more connections.
+    # A rented server: the neighbours on its network are strangers, no router stands before it, and there is room for
+    # more connections.
     "wan": {
         "enable_mdns": False,
+        "enable_upnp": False,
         "max_connections": 200,
     },
 }

@@ -4,6 +4,7 @@ ledger     everything that is held of a membership, and what it comes to; `aside
 asking     one exchange with a peer, as who asks and as who answers (rules)
 proposals  which of what others proposed says what this node means (rules)
 invites    links that let somebody in (rules)
+passes     by which who is invited is carried through a relay (rules); `passing` lets them through, at the relay
 papers     files that are carried from one machine to another (rules)
 founding   a charter and its founders, before there is a federation (rules)
 views      what is shown of it to people (rules)

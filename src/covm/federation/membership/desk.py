@@ -36,6 +36,7 @@ from covm.federation.membership.ledger import Ledger
 from covm.federation.membership.members import Members
 from covm.federation.membership.own import Pen
 from covm.federation.membership.papers import log_shown
+from covm.federation.membership.passes import relays_of
 from covm.federation.membership.proposals import (
     kept_places,
     nodes_of,
@@ -155,14 +156,18 @@ class MembershipDesk:
         now_ms, incarnation = clamped_ms(self._clock.now_ms()), self._pen.incarnation
         if incarnation is None:
             raise NotAuthorized("inviting", "the node has not started")
+        secret, listed_at = self._random.bytes(SECRET_SIZE), tuple(addresses[:MAX_LINK_ADDRESSES])
+        expires_at = clamped_ms(now_ms + int(expires.total_seconds() * 1000))
+        is_behind = bool(relays_of(listed_at))
         invite = Invite(
             federation=ledger.federation,
             node=self._pen.peer_id,
-            addresses=tuple(addresses[:MAX_LINK_ADDRESSES]),
+            addresses=listed_at,
             id=self._random.bytes(INVITE_ID_SIZE),
-            secret=self._random.bytes(SECRET_SIZE),
-            expires_at=clamped_ms(now_ms + int(expires.total_seconds() * 1000)),
+            secret=secret,
+            expires_at=expires_at,
             name=ledger.charter.charter.name,
+            relay_pass=self._pen.relay_pass(ledger.federation, secret, uses, expires_at) if is_behind else b"",
         )
         removals = {str(removal) for each in standing.memberships.values() for removal in each.removals}
         row = invite_row(invite, listed, uses, incarnation, now_ms, removals)

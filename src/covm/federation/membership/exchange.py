@@ -22,6 +22,7 @@ from covm.federation.wire.membership import (
     MembershipFrame,
     MembersKnown,
     MembersWant,
+    RelayPass,
 )
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Exchange:
                 self._on_have(peer, frame)
             case MembersGive():
                 await self._on_give(peer, frame)
-            case JoinRequest() | MembersKnown():
+            case JoinRequest() | MembersKnown() | RelayPass():
                 self._counters.drop("join_frame_of_a_member")
 
     def _answer(self, peer: str, answer: Callable[[], MembersHave | MembersGive]) -> None:

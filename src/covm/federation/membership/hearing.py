@@ -3,6 +3,7 @@
     ours ──known──> theirs      I know you for a member's
          ──ask──>               or: who are you? Show what makes you one; members alone are answered
          ──join_request──>      or: I have an invite of yours
+         ──relay_pass──>        or: I have one of a node that is reached through you; carry me
          ──give──>              or: I am new here; this is my member's log, which you may know the beginning of
     both have said `known`: admitted; or one refuses, with the reason
 
@@ -23,6 +24,8 @@ from covm.federation.membership.aside import Item, item_id
 from covm.federation.membership.asking import Asker, answer_ask, answer_want
 from covm.federation.membership.invites import Invite, decode_invite
 from covm.federation.membership.members import NOT_FOUNDED, Members
+from covm.federation.membership.passes import relays_of, show_pass
+from covm.federation.membership.passing import Passing
 from covm.federation.membership.unasked import introduction, is_introduction, is_little
 from covm.federation.network.interface import JoinTalked, Network
 from covm.federation.ports import Gate
@@ -41,6 +44,7 @@ from covm.federation.wire.membership import (
     MembersHave,
     MembersKnown,
     MembersWant,
+    RelayPass,
 )
 
 TALK_PIECE: Final = 4094
@@ -73,15 +77,24 @@ class Hearings:
     """The component's shell at the door: one hearing for each connection whose peer is not known."""
 
     def __init__(
-        self, members: Members, network: Network, gate: Gate, redeem: Redeem, supervisor: Supervisor, counters: Counters
+        self,
+        members: Members,
+        network: Network,
+        gate: Gate,
+        redeem: Redeem,
+        passing: Passing,
+        supervisor: Supervisor,
+        counters: Counters,
     ) -> None:
         self.members = members
         self.network = network
         self.gate = gate
         self.redeem = redeem
+        self.passing = passing
         self.counters = counters
         self.request: tuple[str, JoinRequest] | None = None
         """The node that invited this one, and what it is told, while this node is no member."""
+        self._invite: Invite | None = None
         self._supervisor = supervisor
         self._of: dict[int, Hearing] = {}
 
@@ -93,8 +106,16 @@ class Hearings:
             return None
         invite = decode_invite(link)
         entries = [update.envelope for update in log.updates()]
+        self._invite = invite
         self.request = (invite.node, JoinRequest(invite=invite.id, secret=invite.secret, entries=entries))
         return invite
+
+    def pass_for(self, relay: str) -> RelayPass | None:
+        """What this node shows to a relay on the way to who invited it; None where it has nothing to show."""
+        invite = self._invite if self.request is not None else None
+        if invite is None or relay not in relays_of(invite.addresses):
+            return None
+        return show_pass(invite.relay_pass, invite.secret, relay, self.network.peer_id)
 
     def redeemed(self, peer: str) -> None:
         """A node has no more questions to this one: if it is the one who invited it, the invite is used."""
@@ -145,6 +166,8 @@ class Hearing:
         self._knows_us = False
         self._decided = False
         self._refused = False
+        self._is_carried = False
+        """Whether it showed a pass: it is not let in, and not sent away, which would cut its way through this node."""
         self._introduced = False
         """Whether it has shown its member's log, unasked."""
         self._nowhere: set[bytes] = set()
@@ -158,8 +181,14 @@ class Hearing:
         request = self._owner.request
         if request is not None and request[0] == self._peer:
             self._say(request[1])
+        shown = self._owner.pass_for(self._peer)
+        if shown is not None:
+            self._say(shown)
         if self._members.node_verdict(self._peer).holds:
             self._decide()
+            return
+        if shown is not None:
+            # Its time is for the way through it; who it is can be asked when this node is somebody itself.
             return
         self._is_asking = True
         ledger = self._members.ledger
@@ -205,6 +234,8 @@ class Hearing:
                     self._on_want(frame)
                 case JoinRequest():
                     await self._on_request(frame)
+                case RelayPass():
+                    await self._on_pass(frame)
                 case MembersKnown():
                     self._knows_us = True
                     self._let_in()
@@ -238,6 +269,12 @@ class Hearing:
             self._refuse(why)
         else:
             self._decide()
+
+    async def _on_pass(self, shown: RelayPass) -> None:
+        why = None if self._is_carried else await self._owner.passing.let_through(self._peer, shown)
+        self._is_carried = self._is_carried or why is None
+        if why is not None:
+            self._refuse(why)
 
     # --- as who asks
 
@@ -317,7 +354,7 @@ class Hearing:
             self._decided = True
             self._say(MembersKnown())
             self._let_in()
-        else:
+        elif not self._is_carried:
             farewell = self._members.farewell(self._peer)
             if farewell is not None:
                 self._say(farewell)

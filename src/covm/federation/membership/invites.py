@@ -11,6 +11,7 @@ SHA-256, so that one which was not copied whole is told:
     secret      32 bytes; the node keeps its hash alone
     expires_at  integer: milliseconds since 1970-01-01 UTC
     name        text: the federation's name, for people
+    relay_pass  bytes: what relays are shown on the way to the node, see `passes`; empty where no address needs one
 
 Who has the link is let in, so it is given to one person, over a channel that they trust.
 """
@@ -32,7 +33,7 @@ from covm.federation.membership.tables import InviteRow
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import MAX_ADDRESS, MAX_NAME, MAX_TIME_MS
 from covm.federation.wire.malformed import Malformed
-from covm.federation.wire.membership import INVITE_ID_SIZE, SECRET_SIZE
+from covm.federation.wire.membership import INVITE_ID_SIZE, MAX_PASS, SECRET_SIZE
 from covm.federation.wire.signed import PeerId, is_peer_id, read_map, write_map
 
 SCHEME: Final = "covm-invite:"
@@ -42,8 +43,8 @@ INVITE_VERSION: Final = 1
 CHECK_SIZE: Final = 4
 """Bytes that tell whether a link is whole."""
 
-MAX_LINK: Final = 2048
-"""Characters of a link: with four addresses it has some 500."""
+MAX_LINK: Final = 4096
+"""Characters of a link: with four addresses it has some 500, and with addresses through relays and a pass 1,200."""
 
 MAX_LINK_ADDRESSES: Final = 8
 """Addresses in a link, which people carry about."""
@@ -65,6 +66,7 @@ class Invite(msgspec.Struct, frozen=True, kw_only=True):
     secret: Annotated[bytes, msgspec.Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZE)]
     expires_at: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+    relay_pass: Annotated[bytes, msgspec.Meta(max_length=MAX_PASS)] = b""
     v: int = INVITE_VERSION
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from covm.federation.identity.cuts import make_cut
 from covm.federation.identity.roles import TypeRule
 from covm.federation.identity.standing import Membership, Standing
 from covm.federation.membership.ledger import Ledger
+from covm.federation.membership.passes import CIRCUITS_PER_USE, seal_pass
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.limits import SALT_SIZE, clamped_ms
 from covm.federation.wire.malformed import Malformed
@@ -90,6 +91,10 @@ class Pen:
         return self._sealed(
             ErasureCredential(**self._common(ledger), record=record, type=type_name, member=member, reason=reason)
         )
+
+    def relay_pass(self, federation: _native.Link, secret: bytes, uses: int, expires_at_ms: int) -> bytes:
+        """What relays are shown by whoever holds the invite with this secret."""
+        return seal_pass(self._keypair, federation, secret, CIRCUITS_PER_USE * uses, expires_at_ms)
 
     def approval(self, ledger: Ledger, standing: Standing, credential: SignedCredential) -> SignedRecord:
         """The record by which this node's member approves a credential. Raises `NotAuthorized`."""

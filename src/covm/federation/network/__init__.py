@@ -28,6 +28,7 @@ JOINING_PLACES = 16
 def make_network(identity: Identity, config: FederationConfig, federation: FederationId) -> Network:
     """The network of a node that is configured so: real sockets. Not yet started."""
     from covm.federation.network.libp2p import Libp2pNetwork
+    from covm.federation.network.ways import Traversal
 
     return Libp2pNetwork(
         identity.keypair,
@@ -39,4 +40,11 @@ def make_network(identity: Identity, config: FederationConfig, federation: Feder
         announce=config.announce_addresses,
         # Strangers need a place to be told that there is none for them.
         max_connections=config.max_connections + JOINING_PLACES,
+        traversal=Traversal(
+            relay_server=config.enable_relay,
+            relay_client=True,
+            autonat=True,
+            dcutr=config.enable_hole_punching,
+            upnp=config.enable_upnp,
+        ),
     )

@@ -291,7 +291,12 @@ class Network(Protocol):
     async def dial(self, peer: str | None, addresses: Sequence[str]) -> str:
         """Connects and returns the peer id that answered. Does not wait for admission.
 
-        Raises `ConnectionFailed` with each address's error, `WrongPeer`, `PeerBanned`, `ConnectionLimitReached`.
+        The addresses, 64 at most, are tried in their order, those through relays last: each 250 ms after the one before
+        it, or at once when all before have failed (RFC 8305). The first that connects ends it; an address fails five
+        seconds after its turn, or 25 if it has to wait for its relay. Without a peer there is one address.
+
+        Raises `ConnectionFailed` with each address's error, `WrongPeer` if none led to the peer and one to somebody
+        else, `PeerBanned`, `ConnectionLimitReached`.
         """
 
     async def disconnect(self, peer: str) -> None:

@@ -90,6 +90,8 @@ class PeerRecord:
     why: str = ""
     connections: dict[int, tuple[str, bool]] = field(default_factory=dict)
     """Connection -> address, and whether we opened it."""
+    relayed_why: str = ""
+    """Why it is connected through a relay alone; empty when it is not."""
     admitted: bool = False
     topic_joined: bool = False
     direct_ready: bool = False
@@ -135,6 +137,12 @@ class PeerRecord:
         return not (self.connections or self.kept or self.waiters or self.is_redialled) and (
             self.state is not PeerState.BANNED
         )
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether every connection goes through a relay, of which there is one at least."""
+        ways = [address for address, _ in self.connections.values()]
+        return bool(ways) and all("/p2p-circuit" in address for address in ways)
 
     @property
     def direction(self) -> str:

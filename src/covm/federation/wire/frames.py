@@ -48,6 +48,7 @@ from covm.federation.wire.membership import (
     MembershipFrame,
     MembersKnown,
     MembersWant,
+    RelayPass,
 )
 from covm.federation.wire.system import Count, Digest, Heartbeat, PeerInfo, Reason, Version
 
@@ -70,6 +71,7 @@ __all__ = [
     "Position",
     "Proof",
     "Prove",
+    "RelayPass",
     "Unknown",
     "decode_frame",
     "encode_frame",
@@ -189,6 +191,7 @@ _KINDS: Final[dict[type, str]] = {
     MembersGive: "members_give",
     MembersKnown: "members_known",
     JoinRequest: "join_request",
+    RelayPass: "relay_pass",
 }
 _BODIES: Final[dict[type, str]] = {Heartbeat: "heartbeat", PeerInfo: "peer_info"}
 _DIRECT: Final[dict[str, type]] = {kind: struct for struct, kind in _KINDS.items()}

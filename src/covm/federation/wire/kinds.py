@@ -19,3 +19,7 @@ class Kind(StrEnum):
     """A federation's charter, signed once by each founder."""
     CREDENTIAL = "/covm/credential"
     """An admission, a removal or a type, for electors to approve."""
+    RELAY_GRANT = "/covm/relay-grant"
+    """A member's word to relays that who holds an invite may be carried."""
+    RELAY_PROOF = "/covm/relay-proof"
+    """Its holder's word to one relay."""

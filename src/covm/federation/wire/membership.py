@@ -8,6 +8,7 @@ items whose id begins with the same byte, under one digest. An id here is the 32
     members_want   ids: of what the asker lacks
     members_give   entries, credentials, approvals: envelopes
     members_known  you are a member's: as far as I am concerned, come in
+    relay_pass     grant, proof: envelopes; I want to be carried to who invited me, see `membership.passes`
     join_request   invite: its id · secret: 32 bytes · entries: the identity log of who wants to be let in
 
 They travel as frames of the direct stream between admitted peers, and before admission in the join stream; there each
@@ -49,6 +50,9 @@ MAX_JOIN_ENTRIES: Final = 64
 
 MAX_JOIN_BYTES: Final = 48 * 1024
 """Bytes of their envelopes: what a stranger may say at all is 64 KiB."""
+
+MAX_PASS: Final = 1024
+"""Bytes of one envelope of a relay pass: each has some 300."""
 
 INVITE_ID_SIZE: Final = 16
 SECRET_SIZE: Final = 32
@@ -118,4 +122,11 @@ class JoinRequest(Struct, frozen=True, kw_only=True):
         return f"JoinRequest(invite={self.invite.hex()}, {len(self.entries)} entries)"
 
 
-MembershipFrame = MembersAsk | MembersHave | MembersWant | MembersGive | MembersKnown | JoinRequest
+class RelayPass(Struct, frozen=True, kw_only=True):
+    """Carry me to who invited me: its word that you may, and mine that I am who it gave that to."""
+
+    grant: Annotated[bytes, Meta(min_length=1, max_length=MAX_PASS)]
+    proof: Annotated[bytes, Meta(min_length=1, max_length=MAX_PASS)]
+
+
+MembershipFrame = MembersAsk | MembersHave | MembersWant | MembersGive | MembersKnown | JoinRequest | RelayPass

@@ -1,0 +1,170 @@
+"""Which relays a node reserves places at, so that others reach it. Rules: no I/O, no clock of its own.
+
+A relay sees who speaks with whom and how much, and can fail or lie: say that it has a place and carry nothing. So a
+node keeps places at two relays of different networks, and exchanges a place by which nobody came for hours, where
+another is on offer. What that does not catch is a relay that carries some and not others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+WANTED: Final = 2
+"""Places that a node keeps: one relay may fail or lie, and each costs that relay memory and traffic."""
+
+MOST: Final = 4
+"""Places and requests for one at a time; the network allows no more."""
+
+UNKNOWN_S: Final = 10.0
+"""So long a node waits to be told whether others reach it, before it takes places to be on the safe side."""
+
+PUBLIC_S: Final = 60.0
+"""So long a node has to be reached directly before it gives its places back: what is confirmed may expire again."""
+
+FRUITLESS_S: Final = 6 * 3600.0
+"""A place by which nobody came for so long is exchanged: for all that can be known its relay lies."""
+
+PROVEN_S: Final = 3600.0
+"""A relay that has been connected for so long is believed to stay."""
+
+ROUND_TRIP_STEP_MS: Final = 50.0
+"""Round trips that differ by less are alike."""
+
+UNMEASURED_MS: Final = 500.0
+"""What an unknown round trip counts as."""
+
+LOCAL_NETWORKS: Final = tuple(
+    ipaddress.ip_network(each)
+    for each in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Where an address means another machine in another house."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A relay at which this node may reserve a place."""
+
+    relay: str
+    """Its peer id."""
+    address: str
+    """Where it is reached; others come this way, too. Ends in `/p2p/<relay>`."""
+    connected_s: float
+    """How long it has been connected."""
+    round_trip_ms: float | None = None
+    kept: bool = False
+    """Whether the operator or the configuration named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A place that this node has at a relay."""
+
+    relay: str
+    address: str
+    useful_s: float
+    """When somebody came through it last, or when it was taken."""
+
+
+def needs_relays(reached: str, since_s: float, now_s: float) -> bool:
+    """Whether others reach this node through relays alone, as far as it knows; `since_s` is when it began to know that.
+
+    `reached` is `public`, `private` or `unknown`.
+    """
+    return reached == "private" or (reached == "unknown" and now_s - since_s >= UNKNOWN_S)
+
+
+def gives_back(reached: str, since_s: float, now_s: float) -> bool:
+    """Whether this node has been reached directly for long enough to do without relays."""
+    return reached == "public" and now_s - since_s >= PUBLIC_S
+
+
+def chosen(held: Sequence[Held], asked: Sequence[str], offers: Iterable[Offer], now_s: float) -> list[Offer]:
+    """The relays to ask now, best first; `held` are the places, `asked` the networks of those that are being asked.
+
+    `offers` are those that are neither held nor asked and that nothing speaks against. Other networks than those of
+    the places go first, then relays that people named, that have stayed and that are near.
+    """
+    # One that is to be exchanged keeps its place until there is another.
+    useful = [place for place in held if now_s - place.useful_s < FRUITLESS_S]
+    room = min(WANTED - len(useful), MOST - len(held)) - len(asked)
+    taken = [*asked, *(network_of(place.address) for place in held)]
+    left, found = list(offers), []
+    while room > 0 and left:
+        best = min(left, key=lambda offer: (network_of(offer.address) in taken, *_worth(offer)))
+        left.remove(best)
+        found.append(best)
+        taken.append(network_of(best.address))
+        room -= 1
+    return found
+
+
+def surplus(held: Sequence[Held]) -> list[Held]:
+    """The places to give back: those beyond what is wanted, by which nobody came for longest."""
+    return sorted(held, key=lambda place: place.useful_s)[: max(0, len(held) - WANTED)]
+
+
+def relay_address(relay: str, reached_at: Iterable[str], claimed: Iterable[str]) -> str | None:
+    """Where others reach a relay: at an address that works for this node, or one that the relay gives; None without.
+
+    Addresses that mean something everywhere go before those of a house. The result ends in `/p2p/<relay>`.
+    """
+    ending = f"/p2p/{relay}"
+    plain = [address.removesuffix(ending) for address in (*reached_at, *claimed)]
+    fitting = [address for address in plain if address and "/p2p/" not in address and "/p2p-circuit" not in address]
+    best = min(fitting, key=is_of_a_house, default=None)
+    return None if best is None else best + ending
+
+
+def is_of_a_house(address: str) -> bool:
+    """Whether an address leads somewhere else, or nowhere, from another house."""
+    host = _host(address)
+    if isinstance(host, str):
+        return host == "localhost" or host.endswith(".local")
+    return any(host in network for network in LOCAL_NETWORKS if host.version == network.version)
+
+
+def network_of(address: str) -> str:
+    """What addresses of one network have in common: one cable, one company, one power cut."""
+    host = _host(address)
+    if isinstance(host, str):
+        return host
+    prefix = 24 if host.version == 4 else 48
+    return str(ipaddress.ip_network((host, prefix), strict=False))
+
+
+def ordered(
+    announced: Iterable[str], confirmed: Iterable[str], relayed: Iterable[str], listening: Iterable[str], peer: str
+) -> list[str]:
+    """A node's own addresses as others should try them, each once, each ending in `/p2p/<peer>`."""
+    ending = f"/p2p/{peer}"
+    every = (address.removesuffix(ending) for each in (announced, confirmed, relayed, listening) for address in each)
+    return [address + ending for address in dict.fromkeys(every)]
+
+
+def _worth(offer: Offer) -> tuple[bool, bool, int, str]:
+    round_trip_ms = UNMEASURED_MS if offer.round_trip_ms is None else offer.round_trip_ms
+    return (not offer.kept, offer.connected_s < PROVEN_S, int(round_trip_ms // ROUND_TRIP_STEP_MS), offer.relay)
+
+
+def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
+    """The first part of an address that names a machine."""
+    parts = address.split("/")
+    name = parts[2] if len(parts) > 2 else ""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return name.lower()

@@ -1,0 +1,143 @@
+"""The rules about relays, by calling them: whether to have one, which to ask, which to give back, where it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from covm.federation.peers.relay_choice import (
+    FRUITLESS_S,
+    MOST,
+    PROVEN_S,
+    PUBLIC_S,
+    UNKNOWN_S,
+    WANTED,
+    Held,
+    Offer,
+    chosen,
+    gives_back,
+    is_of_a_house,
+    needs_relays,
+    network_of,
+    ordered,
+    relay_address,
+    surplus,
+)
+
+NOW_S = 100_000.0
+
+
+def offer(relay: str, host: str, **more: float) -> Offer:
+    return Offer(relay, f"/ip4/{host}/tcp/9000/p2p/{relay}", more.pop("connected_s", 10.0), **more)  # type: ignore[arg-type]
+
+
+def held(relay: str, host: str, useful_s: float = NOW_S) -> Held:
+    return Held(relay, f"/ip4/{host}/tcp/9000/p2p/{relay}", useful_s)
+
+
+def relays(offers: list[Offer]) -> list[str]:
+    return [each.relay for each in offers]
+
+
+def test_a_private_node_needs_relays_at_once_and_one_that_was_told_nothing_after_a_while() -> None:
+    assert needs_relays("private", NOW_S, NOW_S)
+    assert not needs_relays("unknown", NOW_S, NOW_S + UNKNOWN_S - 1)
+    assert needs_relays("unknown", NOW_S, NOW_S + UNKNOWN_S)
+    assert not needs_relays("public", 0, NOW_S)
+
+
+def test_places_are_given_back_once_a_node_has_been_public_for_a_while() -> None:
+    assert not gives_back("public", NOW_S, NOW_S + PUBLIC_S - 1)
+    assert gives_back("public", NOW_S, NOW_S + PUBLIC_S)
+    assert not gives_back("private", 0, NOW_S)
+    assert not gives_back("unknown", 0, NOW_S)
+
+
+def test_two_relays_of_different_networks_are_chosen() -> None:
+    near = [offer("a", "192.0.2.1", round_trip_ms=5.0), offer("b", "192.0.2.2", round_trip_ms=5.0)]
+    far = offer("c", "203.0.113.1", round_trip_ms=400.0)
+    assert relays(chosen([], [], [*near, far], NOW_S)) == ["a", "c"]
+    assert relays(chosen([held("x", "203.0.113.9")], [], [far, *near], NOW_S)) == ["a"]
+    assert relays(chosen([], [network_of(near[0].address)], [*near, far], NOW_S)) == ["c"]
+
+
+def test_where_all_relays_are_of_one_network_two_of_them_are_better_than_one() -> None:
+    assert len(chosen([], [], [offer("a", "192.0.2.1"), offer("b", "192.0.2.2")], NOW_S)) == WANTED
+
+
+def test_a_relay_that_people_named_goes_first_then_one_that_stayed_then_the_nearest() -> None:
+    named = offer("d", "192.0.2.1", kept=True, round_trip_ms=300.0)
+    stayed = offer("c", "198.51.100.1", connected_s=PROVEN_S, round_trip_ms=200.0)
+    near, far = offer("b", "203.0.113.1", round_trip_ms=20.0), offer("a", "203.0.114.1", round_trip_ms=90.0)
+    order = []
+    left = [far, near, stayed, named]
+    while left:
+        best = chosen([held("x", "10.0.0.1")], [], left, NOW_S)[0]
+        order.append(best.relay)
+        left.remove(best)
+    assert order == ["d", "c", "b", "a"]
+
+
+def test_with_two_places_no_more_are_asked_for() -> None:
+    places = [held("x", "192.0.2.1"), held("y", "203.0.113.1")]
+    assert chosen(places, [], [offer("a", "198.51.100.1")], NOW_S) == []
+    assert surplus(places) == []
+
+
+def test_a_place_by_which_nobody_came_for_hours_is_exchanged_for_one_at_another_relay() -> None:
+    silent, useful = held("x", "192.0.2.1", NOW_S - FRUITLESS_S), held("y", "203.0.113.1")
+    other = offer("a", "198.51.100.1")
+    assert chosen([silent, useful], [], [], NOW_S) == [], "and it is kept where there is no other"
+    assert relays(chosen([silent, useful], [], [other], NOW_S)) == ["a"]
+    assert surplus([silent, useful, held("a", "198.51.100.1")]) == [silent]
+
+
+def test_never_more_than_the_most_places_are_held_or_asked_for() -> None:
+    silent = [held(name, "192.0.2.1", 0) for name in "wxyz"]
+    assert len(silent) == MOST
+    assert chosen(silent, [], [offer("a", "198.51.100.1")], NOW_S) == []
+    assert chosen(silent[:3], ["198.51.100.0/24"], [offer("a", "203.0.113.1")], NOW_S) == []
+
+
+def test_a_relay_is_told_to_others_by_the_address_that_means_something_everywhere() -> None:
+    inside, outside = "/ip4/10.0.0.7/tcp/9000", "/ip4/203.0.113.7/udp/9000/quic-v1"
+    assert relay_address("R", [inside], [inside, outside + "/p2p/R"]) == outside + "/p2p/R"
+    assert relay_address("R", [inside], []) == inside + "/p2p/R", "in one house that is enough"
+    assert relay_address("R", ["/dns4/mill.example/tcp/1"], [outside]) == "/dns4/mill.example/tcp/1/p2p/R"
+    through = "/ip4/203.0.113.9/tcp/1/p2p/S/p2p-circuit"
+    assert relay_address("R", [], [through, through + "/p2p/R", outside + "/p2p/S"]) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "of_a_house"),
+    [
+        ("/ip4/192.168.1.2/tcp/1", True),
+        ("/ip4/100.64.3.2/tcp/1", True),
+        ("/ip6/fe80::1/tcp/1", True),
+        ("/ip6/fd00::1/tcp/1", True),
+        ("/dns4/localhost/tcp/1", True),
+        ("/dns4/mill.local/tcp/1", True),
+        ("/ip4/203.0.113.7/tcp/1", False),
+        ("/ip6/2001:db8::1/tcp/1", False),
+        ("/dns4/mill.example/tcp/1", False),
+        ("nonsense", False),
+        ("", False),
+    ],
+)
+def test_addresses_of_a_house_are_told_from_those_of_the_world(address: str, of_a_house: bool) -> None:
+    assert is_of_a_house(address) == of_a_house
+
+
+def test_addresses_of_one_company_are_of_one_network() -> None:
+    assert network_of("/ip4/203.0.113.7/tcp/1") == network_of("/ip4/203.0.113.200/udp/2/quic-v1")
+    assert network_of("/ip4/203.0.113.7/tcp/1") != network_of("/ip4/203.0.114.7/tcp/1")
+    assert network_of("/ip6/2001:db8:1:2::1/tcp/1") == network_of("/ip6/2001:db8:1:3::9/tcp/1")
+    assert network_of("/dns4/Mill.example/tcp/1") == network_of("/dns4/mill.example/tcp/2")
+
+
+def test_own_addresses_are_told_in_the_order_in_which_others_should_try_them_each_once() -> None:
+    assert ordered(["/a"], ["/b", "/a"], ["/r/p2p/R/p2p-circuit"], ["/l/p2p/me", "/b/p2p/me"], "me") == [
+        "/a/p2p/me",
+        "/b/p2p/me",
+        "/r/p2p/R/p2p-circuit/p2p/me",
+        "/l/p2p/me",
+    ]
