@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from benchmarks.row import LONG_TIMEOUT_S, Figure, Goal, Row
 
 P50 = Figure("p50_ms", "p50 ms", 0)
@@ -12,7 +14,8 @@ def rows(*, quick: bool) -> list[Row]:
     """All of them, in the order of the table."""
     if quick:
         return [killed(2), restarted(1), strangers(4, 50, 50, 40)]
-    return [killed(50), restarted(20), partitioned(60), strangers(10, 500, 50, 5_000)]
+    punched = [punch(*each, 50) for each in itertools.product(("plain", "random"), ("tcp", "quic"))]
+    return [killed(50), restarted(20), partitioned(60), *punched, strangers(10, 500, 50, 5_000)]
 
 
 def killed(runs: int) -> Row:
@@ -30,6 +33,20 @@ def partitioned(seconds: int) -> Row:
     title = f"a cable is cut for {seconds} s (namespaces, as root): from its repair until what waits is stored"
     words = ("reconnect-partitioned", str(seconds))
     return Row("reconnect-partitioned", title, words, (Figure("took_s", "s"),), beside="none")
+
+
+def punch(translation: str, transport: str, runs: int) -> Row:
+    goal = Goal(at_least=runs) if translation == "plain" else None
+    figures = (
+        Figure("punched", "punched", 0, goal),
+        Figure("relayed", "stayed relayed", 0),
+        Figure("p50_ms", "p50 ms from the dial by relay to direct", 0),
+        LONGEST,
+    )
+    how = "keep a port for all destinations" if translation == "plain" else "draw a port for each destination"
+    title = f"{runs} attempts over {transport.upper()} behind routers that {how} (namespaces, as root)"
+    words = ("punch", translation, transport, str(runs))
+    return Row(f"punch-{translation}-{transport}", title, words, figures, beside="none", timeout_s=LONG_TIMEOUT_S)
 
 
 def strangers(nodes: int, messages: int, per_s: int, count: int) -> Row:

@@ -5,7 +5,7 @@ starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT ME
 `sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING HOW SIDES` and `sync-healed NODES COUNT`, which start
 their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process;
 `reconnect-killed RUNS`, `reconnect-restarted RUNS`, `reconnect-partitioned SECONDS` and
-`strangers NODES MESSAGES RATE COUNT`, which start their own."""
+`strangers NODES MESSAGES RATE COUNT`, which start their own; `punch TRANSLATION TRANSPORT RUNS`, likewise, as root."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from benchmarks.service import (
     halves,
     lives,
     membership,
+    punching,
     reconnecting,
     replica,
     replicas,
@@ -68,6 +69,8 @@ COMMANDS: dict[str, Command] = {
     "neighbour": reconnecting.neighbour,
     "strangers": lambda *words: strangers.strangers(*map(int, words)),
     "knock": lambda count, *addresses: strangers.knock(int(count), *addresses),
+    "punch": lambda translation, transport, runs: punching.punch(translation, transport, int(runs)),
+    "house": punching.house,
     "membership-removal": lambda nodes: membership.removal(int(nodes)),
 }
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.network.namespaces import cable, ip
+from tests.namespaces import cable, ip
 
 from benchmarks.service.durable import PATIENCE, new_home
 from benchmarks.service.figures import Figures, milliseconds_since, percentile
