@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks import discovery_rows, durable_rows, membership_rows, replica_rows
+from benchmarks import discovery_rows, durable_rows, membership_rows, peer_rows, replica_rows
 from benchmarks.row import Figure, Goal, Row
 
 GOSSIP = ((2, 8000, 4000), (10, 1000, 50), (10, 2000, 200), (10, 5000, 1000), (30, 400, 20))
@@ -81,6 +81,7 @@ def every_row(*, quick: bool, large: bool = False) -> list[Row]:
             *discovery_rows.rows(quick=True),
             *durable_rows.rows(quick=True),
             *membership_rows.rows(quick=True),
+            *peer_rows.rows(quick=True),
             *replica_rows.rows(quick=True, large=False),
         ]
         return [_without_goals(row) for row in [*rows, *more]]
@@ -96,6 +97,7 @@ def every_row(*, quick: bool, large: bool = False) -> list[Row]:
         *discovery_rows.rows(quick=False),
         *durable_rows.rows(quick=False),
         *membership_rows.rows(quick=False),
+        *peer_rows.rows(quick=False),
         *replica_rows.rows(quick=False, large=large),
     ]
 

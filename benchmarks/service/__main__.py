@@ -3,8 +3,10 @@
 process; `serve-durable HANDLER`, likewise, with `durable ADDRESS MESSAGES WINDOW UNTIL`; `backlog COUNT END`, which
 starts its own; `membership-verify MEMBERS ENTRIES`, `membership-access COUNT MEMBERS`, `membership-removal NODES`;
 `sync-first COUNT AUTHORS`, `sync-missing COUNT AUTHORS LACKING HOW SIDES` and `sync-healed NODES COUNT`, which start
-their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process; `found NODES
-WAY`; `idle PEERS SECONDS`, which starts its own."""
+their own; `sync-written COUNT WINDOW`; `serve-sync` with `sync-told ADDRESS COUNT` in another process;
+`reconnect-killed RUNS`, `reconnect-restarted RUNS`, `reconnect-partitioned SECONDS` and
+`strangers NODES MESSAGES RATE COUNT`, which start their own; `punch TRANSLATION TRANSPORT RUNS`, likewise, as root;
+`found NODES WAY`; `idle PEERS SECONDS`, which starts its own."""
 
 from __future__ import annotations
 
@@ -28,8 +30,11 @@ from benchmarks.service import (
     idle,
     lives,
     membership,
+    punching,
+    reconnecting,
     replica,
     replicas,
+    strangers,
 )
 from benchmarks.service.figures import Figures
 from benchmarks.service.running import run
@@ -61,6 +66,14 @@ COMMANDS: dict[str, Command] = {
     "serve-sync": replicas.serve,
     "sync-told": lambda address, count: replicas.tell(address, int(count)),
     "sync-written": lambda count, window: replicas.written(int(count), int(window)),
+    "reconnect-killed": lambda runs: reconnecting.killed(int(runs)),
+    "reconnect-restarted": lambda runs: reconnecting.restarted(int(runs)),
+    "reconnect-partitioned": lambda seconds: reconnecting.partitioned(int(seconds)),
+    "neighbour": reconnecting.neighbour,
+    "strangers": lambda *words: strangers.strangers(*map(int, words)),
+    "knock": lambda count, *addresses: strangers.knock(int(count), *addresses),
+    "punch": lambda translation, transport, runs: punching.punch(translation, transport, int(runs)),
+    "house": punching.house,
     "membership-removal": lambda nodes: membership.removal(int(nodes)),
     "found": lambda nodes, way: found.found(int(nodes), way),
     "idle": lambda peers, seconds: idle.idle(int(peers), int(seconds)),

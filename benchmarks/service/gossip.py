@@ -54,12 +54,10 @@ async def _among(services: list[FederationService], messages: int, per_s: int) -
             await stack.enter_async_context(service)
         for service in services:
             service.subscribe(Sample, tally.take)
-        for i in range(1, nodes):
-            for j in {i - 1, i // 2, 0} - {i}:
-                await connect_both(services[i], services[j])
+        await wire_up(services)
         await asyncio.sleep(MESH_S)
         spent_s = cpu_s()
-        await _publish(services, messages, per_s)
+        await publish(services, messages, per_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
                 await tally.complete.wait()
@@ -75,7 +73,14 @@ async def _among(services: list[FederationService], messages: int, per_s: int) -
         }
 
 
-async def _publish(services: list[FederationService], messages: int, per_s: int) -> None:
+async def wire_up(services: list[FederationService]) -> None:
+    """Connects node i to i-1, i//2 and 0."""
+    for i in range(1, len(services)):
+        for j in {i - 1, i // 2, 0} - {i}:
+            await connect_both(services[i], services[j])
+
+
+async def publish(services: list[FederationService], messages: int, per_s: int) -> None:
     """What is due is published at once, whatever became of the one before."""
     began_s = time.perf_counter()
     async with asyncio.TaskGroup() as publishing:

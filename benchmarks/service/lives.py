@@ -16,9 +16,11 @@ options: list[str] = []
 
 
 @contextmanager
-def life(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of this program; ended when it is left."""
+def life(*words: str, inside: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process of this program, `inside` a network namespace perhaps; ended when it is left."""
     command = [sys.executable, "-m", "benchmarks.service", *options, *words]
+    if inside:
+        command = ["ip", "netns", "exec", inside, *command]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ.copy())
     try:
         yield process
