@@ -105,7 +105,10 @@ class Node:
                 return await self.network.stop()
             case "can_bind":
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                    return probe.bind(("0.0.0.0", *words)) is None
+                    probe.bind(("0.0.0.0", *words))
+                return True
+            case "network_changed":
+                return self.network.network_changed()
             case "received":
                 while self.received < words[0] and self.wrong is None:
                     await self.something()
