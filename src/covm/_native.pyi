@@ -273,6 +273,9 @@ class Node:
         """Refuses a peer from now on and closes what stands."""
     def unblock(self, peer_id: str) -> None:
         """Lifts a block."""
+    def network_changed(self) -> None:
+        """The network has changed: what was found out of our addresses is forgotten and asked again, and connections
+        are closed whose own address is gone."""
     def admit(self, connection: int) -> None:
         """Answers a HELLO: this side is open."""
     def refuse(self, connection: int, reason: str) -> None:

@@ -107,6 +107,8 @@ class Node:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                     probe.bind(("0.0.0.0", *words))
                     return True
+            case "network_changed":
+                return self.network.network_changed()
             case "received":
                 while self.received < words[0] and self.wrong is None:
                     await self.something()

@@ -30,6 +30,7 @@ pub mod observed;
 pub mod queue;
 pub mod records;
 pub mod relay;
+pub mod retest;
 pub mod runtime;
 pub mod streams;
 pub mod switches;

@@ -106,6 +106,15 @@ impl Observed {
         }
     }
 
+    /// What peers have said so far was of another network.
+    pub fn forget(&mut self) {
+        self.candidates = Candidates::new(Instant::now());
+        self.passed.clear();
+        for said in self.connections.values_mut() {
+            said.held.clear();
+        }
+    }
+
     fn tell(&mut self, address: Multiaddr) {
         if self.candidates.pass(&address, Instant::now()) {
             self.passed.push_back(address);

@@ -175,6 +175,11 @@ impl Node {
         self.core.unblock(peer(peer_id)?).map_err(refused)
     }
 
+    /// The network has changed: what was found out of our addresses is forgotten and asked again.
+    fn network_changed(&self) -> PyResult<()> {
+        self.core.network_changed().map_err(refused)
+    }
+
     /// Answers a HELLO: this side is open.
     fn admit(&self, connection: usize) -> PyResult<()> {
         self.core.admit(connection).map_err(refused)

@@ -70,6 +70,15 @@ pub const CANDIDATES_AT_ONCE: u32 = 64;
 /// When one more counts. libp2p forgets none of them: 10 MiB a year at the very most.
 pub const CANDIDATE_INTERVAL: Duration = Duration::from_secs(600);
 
+/// How long our address counts as reached before peers test it again.
+pub const RETEST_PUBLIC: Duration = Duration::from_secs(30 * 60);
+
+/// As long where nobody has reached us: a port that the operator opens is noticed then.
+pub const RETEST_PRIVATE: Duration = Duration::from_secs(10 * 60);
+
+/// How long after a test has failed, of an address that was reached before, the one that decides.
+pub const RETEST_DOUBT: Duration = Duration::from_secs(60);
+
 /// Nodes, with each of their addresses, that mDNS may hold: a large office. Beyond that it is begun anew.
 pub const NEARBY: usize = 512;
 

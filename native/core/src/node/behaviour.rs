@@ -26,6 +26,7 @@ use crate::{
     limits,
     observed::Observed,
     relay::RelayAccess,
+    retest::Retest,
     streams::Streams,
 };
 
@@ -47,7 +48,7 @@ pub struct Behaviour {
     pub identify: Observed,
     pub ping: ping::Behaviour,
     pub relay_client: Toggle<relay::client::Behaviour>,
-    pub autonat: Toggle<autonat::v2::client::Behaviour>,
+    pub autonat: Toggle<Retest>,
     pub upnp: Toggle<upnp::tokio::Behaviour>,
     pub gate: Gate<Guarded>,
     /// Behind a gate of its own, which opens for passes too.
@@ -88,7 +89,7 @@ pub fn build(
         identify: Observed::new(identify::Behaviour::new(identify)),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         relay_client: config.relay_client.then_some(relay_client).into(),
-        autonat: tests_us.then(autonat::v2::client::Behaviour::default).into(),
+        autonat: tests_us.then(Retest::default).into(),
         upnp: asks_router.then(upnp::tokio::Behaviour::default).into(),
         gate: Gate::new(guarded),
         relay: relay(config, relay_access),

@@ -66,6 +66,7 @@ pub(super) enum Command {
     SetHello(Vec<u8>),
     Block(PeerId),
     Unblock(PeerId),
+    NetworkChanged,
     Judge(Vec<(GossipHandle, Verdict)>),
     Charge(PeerId, f64),
     #[cfg(feature = "switches")]

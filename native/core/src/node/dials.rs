@@ -90,6 +90,7 @@ impl Driver {
         if let Some(known) = self.listening.get_mut(&listener) {
             known.remove(address);
         }
+        self.close_stranded();
         self.tell_addresses();
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -56,6 +57,8 @@ pub(super) struct Connection {
     pub peer: PeerId,
     pub outbound: bool,
     pub path: Path,
+    /// The address of this machine at which it begins, as far as that is known.
+    pub own_ip: Option<IpAddr>,
     /// A stranger's, who may use our relay on it.
     pub carries: bool,
     /// The owner dialled it.
@@ -100,6 +103,8 @@ pub(super) struct Driver {
     pub publish_pause: Duration,
     pub penalties: HashMap<PeerId, f64>,
     pub reach: Reach,
+    /// When our addresses are tested again.
+    pub retest_at: Option<Instant>,
     pub nearby: Option<Nearby>,
     pub relay_access: RelayAccess,
     /// Connections on which a peer offers us its relay, as identify shows.
@@ -131,7 +136,7 @@ impl Driver {
             let publishing = !self.publishing.is_empty();
             let settle_at = self.listens_settle_at;
             let publish_at = self.publish_at;
-            let (leave_at, waiting_until) = (self.leave_at, self.waiting_until());
+            let (leave_at, waiting_until, retest_at) = (self.leave_at, self.waiting_until(), self.retest_at);
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     None => return Ended::Dropped,
@@ -146,6 +151,7 @@ impl Driver {
                 () = until(settle_at), if settle_at.is_some() => self.settle_listens(),
                 () = until(leave_at), if leave_at.is_some() => self.leave_relays(),
                 () = until(waiting_until), if waiting_until.is_some() => self.end_waits(),
+                () = until(retest_at), if retest_at.is_some() => self.retest(),
                 _ = penalty_decay.tick(), if !self.penalties.is_empty() => self.decay_penalties(),
                 message = executor.failed() => return Ended::Failed(message),
             }
@@ -186,6 +192,7 @@ impl Driver {
             Command::Unblock(peer) => {
                 self.swarm.behaviour_mut().bans.unblock_peer(peer);
             }
+            Command::NetworkChanged => self.network_changed(),
             Command::Judge(verdicts) => self.judge(verdicts),
             Command::Charge(peer, amount) => self.charge(peer, amount),
             #[cfg(feature = "switches")]

@@ -123,6 +123,7 @@ async fn live(config: NodeConfig, streams: Streams, parts: Parts, openings: Open
         publishing: VecDeque::new(),
         penalties: HashMap::new(),
         reach: Reach::default(),
+        retest_at: None,
         nearby,
         relay_access,
         serving: HashMap::new(),

@@ -2,13 +2,14 @@
 //!
 //! `Node` is the owner's handle. The swarm belongs to `driver::Driver`, a task on the process-wide runtime; what
 //! happens there is in `admission` (the gate and the join exchange), `dials` (connecting and listening), `topics`
-//! (gossip), `reach`, `relays` and `paths` (how others reach us, and by which way) and
+//! (gossip), `reach`, `relays`, `paths` and `changes` (how others reach us, by which way, and when that changes) and
 //! `swarm_events` (which event goes where). `nearby` asks the segment. `transport` is what all of it travels on, with the turns of a dial's addresses from `stagger`; `dialler` knows
 //! what libp2p's own protocols dial; `lifecycle` starts and ends the node, QUIC's own tasks (`apart`) included.
 
 mod admission;
 mod apart;
 mod behaviour;
+mod changes;
 mod commands;
 mod config;
 mod dialler;

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Reach {
     /// Confirmed addresses and who confirmed them, oldest first.
     confirmed: Vec<(Multiaddr, AddressSource)>,
+    /// Those of them that a peer has failed to reach since.
+    doubted: Vec<Multiaddr>,
     /// Some peer has tried to reach us, in vain.
     refuted: bool,
     /// What the owner was told last.
@@ -28,7 +30,7 @@ impl Reach {
         self.confirmed.iter().any(|(address, _)| !addresses::is_relayed(address))
     }
 
-    fn reached(&self, setting: Reachability) -> Reached {
+    pub(super) fn reached(&self, setting: Reachability) -> Reached {
         match setting {
             Reachability::Private => Reached::Private,
             _ if self.is_direct() => Reached::Public,
@@ -39,6 +41,7 @@ impl Reach {
 
     /// Notes a confirmation; whether it is new, and which address gave way.
     fn confirm(&mut self, address: Multiaddr, source: AddressSource) -> (bool, Option<(Multiaddr, AddressSource)>) {
+        self.doubted.retain(|doubted| *doubted != address);
         if self.confirmed.iter().any(|(known, _)| *known == address) {
             return (false, None);
         }
@@ -48,8 +51,44 @@ impl Reach {
     }
 
     fn expire(&mut self, address: &Multiaddr) -> Option<AddressSource> {
+        self.doubted.retain(|doubted| doubted != address);
         let position = self.confirmed.iter().position(|(known, _)| known == address)?;
         Some(self.confirmed.remove(position).1)
+    }
+}
+
+/// What a failed test means for an address.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    /// It was confirmed by such a test before: another one decides.
+    Doubted,
+    /// It was in doubt already, and counts no more.
+    Expired,
+    /// No test has confirmed it.
+    Unreachable,
+}
+
+impl Reach {
+    fn fail(&mut self, address: &Multiaddr) -> Failed {
+        if !self.confirmed.iter().any(|(known, source)| known == address && *source == AddressSource::Autonat) {
+            return Failed::Unreachable;
+        }
+        if !self.doubted.contains(address) {
+            self.doubted.push(address.clone());
+            return Failed::Doubted;
+        }
+        self.expire(address);
+        Failed::Expired
+    }
+
+    /// Takes out what was found out: not the operator's word, and not reservations, which end by themselves.
+    fn forget(&mut self) -> Vec<(Multiaddr, AddressSource)> {
+        self.refuted = false;
+        self.doubted.clear();
+        let found_out = |source: AddressSource| matches!(source, AddressSource::Autonat | AddressSource::Upnp);
+        let (gone, kept) = std::mem::take(&mut self.confirmed).into_iter().partition(|(_, source)| found_out(*source));
+        self.confirmed = kept;
+        gone
     }
 }
 
@@ -113,13 +152,36 @@ impl Driver {
         match result {
             Ok(()) => self.on_confirmed(tested_addr, AddressSource::Autonat),
             Err(error) => {
-                self.reach.refuted = true;
                 let detail = format!("{server} could not reach it: {error}");
-                let address = addresses::split_peer(tested_addr).0;
-                self.tell_address(address, AddressSource::Autonat, AddressState::Unreachable, detail);
-                self.reconsider();
+                self.on_unreachable(addresses::split_peer(tested_addr).0, detail);
             }
         }
+        if self.retest_at.is_none() {
+            self.retest_later();
+        }
+    }
+
+    fn on_unreachable(&mut self, address: Multiaddr, detail: String) {
+        let state = match self.reach.fail(&address) {
+            Failed::Doubted => return self.retest_soon(),
+            Failed::Expired => {
+                self.swarm.remove_external_address(&address);
+                AddressState::Expired
+            }
+            Failed::Unreachable => AddressState::Unreachable,
+        };
+        self.reach.refuted = true;
+        self.tell_address(address, AddressSource::Autonat, state, detail);
+        self.reconsider();
+    }
+
+    /// What was found out of our addresses was of another network.
+    pub(super) fn forget_findings(&mut self) {
+        for (address, source) in self.reach.forget() {
+            self.swarm.remove_external_address(&address);
+            self.tell_address(address, source, AddressState::Expired, "the network has changed".into());
+        }
+        self.reconsider();
     }
 
     pub(super) fn on_upnp(&mut self, event: upnp::Event) {
@@ -168,6 +230,30 @@ mod tests {
         assert_eq!(reach.reached(Reachability::Private), Reached::Private, "the operator's word");
         assert_eq!(reach.expire(&direct), Some(AddressSource::Autonat));
         assert_eq!(reach.reached(Reachability::Auto), Reached::Private);
+    }
+
+    #[test]
+    fn of_two_tests_in_a_row_that_fail_the_second_ends_an_address() {
+        let mut reach = Reach::default();
+        let tested = address("/ip4/192.0.2.7/tcp/4001");
+        assert_eq!(reach.fail(&tested), Failed::Unreachable);
+        reach.confirm(tested.clone(), AddressSource::Autonat);
+        assert_eq!(reach.fail(&tested), Failed::Doubted);
+        reach.confirm(tested.clone(), AddressSource::Autonat);
+        assert_eq!(reach.fail(&tested), Failed::Doubted, "a test in between had reached it");
+        assert_eq!(reach.fail(&tested), Failed::Expired);
+        assert_eq!(reach.reached(Reachability::Auto), Reached::Unknown);
+    }
+
+    #[test]
+    fn on_another_network_the_operators_word_alone_still_counts() {
+        let mut reach = Reach { refuted: true, ..Reach::default() };
+        let [stated, tested, opened] = [1, 2, 3].map(|port| address(&format!("/ip4/192.0.2.7/tcp/{port}")));
+        reach.confirm(stated, AddressSource::Announced);
+        reach.confirm(tested.clone(), AddressSource::Autonat);
+        reach.confirm(opened.clone(), AddressSource::Upnp);
+        assert_eq!(reach.forget(), [(tested, AddressSource::Autonat), (opened, AddressSource::Upnp)]);
+        assert!(!reach.refuted && reach.reached(Reachability::Auto) == Reached::Public);
     }
 
     #[test]

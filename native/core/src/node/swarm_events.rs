@@ -9,6 +9,7 @@ use libp2p::{
 
 use super::{
     behaviour::{BehaviourEvent, GuardedEvent},
+    changes,
     driver::{Connection, Driver},
     paths::Path,
 };
@@ -74,6 +75,7 @@ impl Driver {
             peer,
             outbound: endpoint.is_dialer(),
             path: self.path(endpoint),
+            own_ip: changes::own_ip(endpoint),
             carries: false,
             asked: self.dials.contains_key(&id),
             admitted: false,

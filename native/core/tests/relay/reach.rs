@@ -61,3 +61,26 @@ async fn a_member_that_another_one_reaches_learns_that_it_is_public_and_keeps_on
     };
     assert_eq!(both(a.take(closed), r.take(closed)).await, (1, 1), "the one that tested it is gone");
 }
+
+#[tokio::test]
+async fn on_another_network_what_was_found_out_is_forgotten_and_found_out_again() {
+    let _on = defended().await;
+    let mut r = Owner::with(1, |config| config.autonat = true);
+    let at = r.listen(AT).await;
+    let mut a = member(2, |config| config.autonat = true);
+    let mine = a.listen(AT).await;
+    join(&mut a, &mut r, &at).await;
+    for state in [AddressState::Confirmed, AddressState::Expired, AddressState::Confirmed] {
+        let told = a.take(|event| match event {
+            Event::ExternalAddress { address, state, .. } => Some((address.clone(), *state)),
+            _ => None,
+        });
+        assert_eq!(r.beside(told).await, (mine.clone(), state));
+        if state == AddressState::Confirmed {
+            a.node.network_changed().unwrap();
+        }
+    }
+    for then in [Reached::Unknown, Reached::Public, Reached::Unknown, Reached::Public] {
+        assert_eq!(reached(&mut a).await, then);
+    }
+}

@@ -380,5 +380,14 @@ class Network(Protocol):
         0 circuits take its pass away. Raises `NetworkError` above 16 circuits, 30 days, or 64 peers with passes.
         """
 
+    def network_changed(self) -> None:
+        """The machine is on another network, or may be: another cable or router, or it has slept.
+
+        What was found out of this node's addresses is forgotten and asked again (`ExternalAddressChanged` and
+        `ReachabilityChanged` say what becomes of it): tests by peers, and the router's port. What the operator has
+        stated stays, and so do relays' places, which end with their connections. Connections that begin at an address
+        which this machine has no more are closed, as they are by themselves when a listen address goes.
+        """
+
     def stats(self) -> dict[str, Any]:
         """Counters of the network: bytes, drops by reason, queue depths."""

@@ -284,6 +284,9 @@ class Libp2pNetwork:
         except _Refused as refused:
             raise NetworkError(f"no pass for {peer}: {refused.message}") from None
 
+    def network_changed(self) -> None:
+        self._core().network_changed()
+
     def stats(self) -> dict[str, Any]:
         return self._core().stats()
 

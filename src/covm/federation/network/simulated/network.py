@@ -143,6 +143,10 @@ class SimulatedNetwork:
         self._running()
         raise NetworkError(f"no pass for {peer}: the simulated network has no relays; use libp2p to try them")
 
+    def network_changed(self) -> None:
+        """Changes nothing: no address here is ever found out, and none goes while its node runs."""
+        self._running()
+
     # --- envelopes ---
 
     async def seal(self, kind: Kind, bodies: Sequence[bytes]) -> list[bytes]:
