@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 from tests.conversation import Conversation
-from tests.namespaces import PUBLIC_IP, SECOND_IP, Internet, internet
+from tests.namespaces import PUBLIC_IP, SECOND_IP, Internet, internet, within
 
 LISTEN = {"tcp": "tcp/4001", "quic": "udp/4001/quic-v1"}
 NOTHING_WRONG: dict[str, list[int]] = {"missing": [], "twice": []}
+
+NOT_TO_THE_OTHER = """
+table ip blocked {
+    chain through { type filter hook forward priority -10; ip daddr 198.51.100.4 drop; }
+}
+"""
 
 pytestmark = pytest.mark.namespaces
 
@@ -50,10 +56,10 @@ class Valley:
         self.bootstrap = [*self.bootstrap, f"/ip4/{ip}/{LISTEN[self.transport]}/p2p/{node.peer}"]
         return node
 
-    async def homes(self) -> tuple[Node, Node]:
+    async def homes(self, **settings: Any) -> tuple[Node, Node]:
         """The nodes at home, of which the second has dialled the first at the address that this one gives."""
-        mill = await self.start(self.net.homes[0], name="mill")
-        farm = await self.start(self.net.homes[1], name="farm")
+        mill = await self.start(self.net.homes[0], name="mill", **settings)
+        farm = await self.start(self.net.homes[1], name="farm", **settings)
         await mill.does("places", *(address.rpartition("/")[2] for address in self.bootstrap))
         through = (await mill.does("at"))[0]
         assert "/p2p-circuit/" in through
@@ -105,6 +111,20 @@ async def test_behind_routers_that_draw_ports_they_stay_relayed_and_say_why(tran
                 await one.does("relayed", other.peer)
                 why = await one.does("why", other.peer, "hole punching failed: ")
                 assert "198.51.100." in why, why
+            await all_arrives_once(farm, mill)
+
+
+async def test_a_hole_that_could_not_be_punched_is_tried_again_later() -> None:
+    with internet() as net:
+        async with valley(net, "tcp") as here:
+            await here.relay(net.public, PUBLIC_IP)
+            within(net.routers[0], "nft", "-f", "-", told=NOT_TO_THE_OTHER)
+            mill, farm = await here.homes(hurried=True)
+            for one, other in ((mill, farm), (farm, mill)):
+                await one.does("why", other.peer, "hole punching failed: ")
+            within(net.routers[0], "nft", "delete", "table", "ip", "blocked")
+            await farm.does("send", mill.peer)
+            await farm.does("direct", mill.peer)
             await all_arrives_once(farm, mill)
 
 

@@ -53,6 +53,7 @@ class Detours:
     ) -> None:
         self._network = network
         self._roster = roster
+        self._punches_holes = config.enable_hole_punching
         self._why = NOT_YET if config.enable_hole_punching else SWITCHED_OFF
         self._supervisor = supervisor
         self._clock = clock
@@ -106,13 +107,21 @@ class Detours:
                     await self._try(record, failures)
 
     async def _try(self, record: PeerRecord, failures: int) -> None:
-        addresses = [address for address in self._roster.dial_order(record.peer) if "/p2p-circuit" not in address]
-        try:
-            async with asyncio.timeout(DIAL_S):
-                if addresses:
-                    await self._network.dial(record.peer, addresses)
-        except (NetworkError, AccessError, TimeoutError) as error:
-            logger.debug("no direct way to %s: %s", record.peer, error)
+        direct = [address for address in self._roster.dial_order(record.peer) if "/p2p-circuit" not in address]
+        for addresses in (direct, self._way_to_punch_on(record)):
+            try:
+                async with asyncio.timeout(DIAL_S):
+                    if addresses and record.is_relayed:
+                        await self._network.dial(record.peer, addresses)
+            except (NetworkError, AccessError, TimeoutError) as error:
+                logger.debug("no direct way to %s: %s", record.peer, error)
         if record.peer in self._tries:
             pause_s = self._random.uniform(0.5, 1.0) * AGAIN.ceiling_s(failures + 1)
             self._tries[record.peer] = (failures + 1, self._clock.monotonic_s() + pause_s)
+
+    def _way_to_punch_on(self, record: PeerRecord) -> list[str]:
+        """Where to open one more relayed connection: the network punches once for each, and a router may be in a better
+        mood by now. Whoever opened the first does so, once.
+        """
+        ways = list(record.connections.values())
+        return [ways[0].address] if self._punches_holes and len(ways) == 1 and ways[0].outbound else []
