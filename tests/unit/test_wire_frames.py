@@ -119,7 +119,7 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(PEER_HINTS, peers=[]),
         changed(PEER_HINTS, peers=[HINT] * 33),
         changed(PEER_HINTS, peers=[HINT | {"addresses": []}]),
-        changed(PEER_HINTS, peers=[HINT | {"addresses": ["/ip4/127.0.0.1/tcp/1"] * 5}]),
+        changed(PEER_HINTS, peers=[HINT | {"addresses": ["/ip4/127.0.0.1/tcp/1"] * 9}]),
         changed(PEER_HINTS, peers=[HINT | {"addresses": ["x" * 257]}]),
         changed(PEER_HINTS, peers=[HINT | {"peer": "x" * 65}]),
         changed(MembersAsk(buckets=bytes(4096)), buckets=bytes(4095)),

@@ -157,11 +157,12 @@ class PeerExchange:
                 self._tell(peer, telling, now_s)
 
     def _tell(self, peer: str, telling: _Telling, now_s: float) -> None:
-        telling.free_s = now_s + PERIOD_S
         taken = [other for other, from_s in telling.waiting.items() if from_s <= now_s][:MAX_HINTS]
         hints = [hint for other in taken if (hint := self._hint_of(other)) is not None]
-        if hints and not self._control.send_control(peer, PeerHints(hints)):
-            return  # without credit; it is tried again
+        if hints:
+            telling.free_s = now_s + PERIOD_S
+            if not self._control.send_control(peer, PeerHints(hints)):
+                return  # without credit; it is tried again
         for other in taken:
             del telling.waiting[other]
 

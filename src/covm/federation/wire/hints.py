@@ -15,8 +15,8 @@ from covm.federation.wire.limits import MAX_ADDRESS, MAX_PEER_ID
 MAX_HINTS: Final = 32
 """Peers in one frame: a small federation in one piece, and no more of a large one than can be dialled in a moment."""
 
-MAX_HINT_ADDRESSES: Final = 4
-"""Addresses of each: TCP and QUIC at two places."""
+MAX_HINT_ADDRESSES: Final = 8
+"""Addresses of each, as many as an address book keeps: TCP and QUIC on some interfaces, and through relays."""
 
 Address = Annotated[str, Meta(min_length=1, max_length=MAX_ADDRESS)]
 
