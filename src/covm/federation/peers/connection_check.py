@@ -42,8 +42,6 @@ class ConnectionCheck:
         self._hub = hub
         self._watch = NetworkWatch()
         self._ask: Callable[[PeerRecord], object]
-        self.on_network_change: list[Callable[[], None]] = []
-        """Called when this machine has slept, or has other addresses."""
 
     def meet(self, ask: Callable[[PeerRecord], object]) -> None:
         """Takes what asks a peer for a sign of life."""
@@ -57,8 +55,7 @@ class ConnectionCheck:
             return
         logger.info("%s; every connection is tested, and everything is dialled again", why)
         self._hub.emit(NetworkChanged(why))
-        for call in self.on_network_change:
-            call()
+        self._network.network_changed()
         asked = [(record, record.pulse, record.pulse.heard_s) for record in self._roster.connected() if record.pulse]
         for record, _, _ in asked:
             self._ask(record)
