@@ -168,6 +168,10 @@ pub const GOSSIP_QUEUE_MESSAGES: usize = 8192;
 /// The same in bytes, for large messages.
 pub const GOSSIP_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 
+/// Gossip that one drain hands over: the owner has its turn at it before more comes, and queues of its own that hold
+/// less than ours.
+pub const GOSSIP_DRAIN_BYTES: usize = 1024 * 1024;
+
 /// Commands whose results have not been drained. An owner that awaits its results never has as many.
 pub const COMMANDS_OUTSTANDING: usize = 16_384;
 

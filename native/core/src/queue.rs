@@ -111,7 +111,8 @@ impl EventQueue {
         dropped
     }
 
-    /// Takes at most `max` events in order: what must not be lost first, with a quarter kept for gossip.
+    /// Takes at most `max` events in order: what must not be lost first, with a quarter kept for gossip, of which no more
+    /// is begun beyond [`limits::GOSSIP_DRAIN_BYTES`].
     #[must_use]
     pub fn drain(&self, max: usize) -> Vec<Event> {
         let mut lanes = self.lanes();
@@ -119,10 +120,12 @@ impl EventQueue {
         let had_room = lanes.events.len() < limits::EVENT_QUEUE;
         let count = lanes.events.len().min(max - reserved.min(max));
         let mut batch: Vec<Event> = lanes.events.drain(..count).collect();
-        while batch.len() < max {
+        let mut gossip_bytes = 0;
+        while batch.len() < max && gossip_bytes < limits::GOSSIP_DRAIN_BYTES {
             let Some(message) = lanes.take_gossip() else {
                 break;
             };
+            gossip_bytes += message.size;
             batch.push(Event::Gossip(message));
         }
         if lanes.events.is_empty() && lanes.gossip.is_empty() && lanes.raised {
@@ -230,6 +233,17 @@ mod tests {
         let dropped = queue.push_gossip(vec![message(1, half), message(2, half), message(3, half)]);
         assert_eq!(dropped, [1]);
         assert!(queue.depth().gossip_bytes <= limits::GOSSIP_QUEUE_BYTES);
+    }
+
+    #[test]
+    fn large_gossip_is_handed_over_in_parts() {
+        let (queue, wake) = queue();
+        let large = limits::GOSSIP_DRAIN_BYTES / 2 + 1;
+        assert!(queue.push_gossip((0..5).map(|handle| message(handle, large)).collect()).is_empty());
+        let parts: Vec<usize> =
+            std::iter::from_fn(|| Some(queue.drain(1024).len()).filter(|count| *count > 0)).collect();
+        assert_eq!(parts, [2, 2, 1]);
+        assert_eq!(wake.level.load(Ordering::SeqCst), 0);
     }
 
     #[test]
