@@ -1,7 +1,7 @@
 """Two nodes behind two routers and a public one, in namespaces (as root): how often and how soon they get through.
 
 punch TRANSLATION TRANSPORT RUNS     `plain` keeps a port for all destinations, `random` draws one for each; tcp or quic
-house TRANSPORT [ADDRESS]            one of the nodes; the public one without an address
+house TRANSPORT PORT [ADDRESS]       one of the nodes; the public one without an address
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from covm.federation.reachability import Punch
 from covm.testing import until
 
 TRANSLATIONS = {"plain": "masquerade", "random": "masquerade random"}
-LISTEN = {"tcp": "/ip4/0.0.0.0/tcp/9000", "quic": "/ip4/0.0.0.0/udp/9000/quic-v1"}
+LISTEN = {"tcp": "/ip4/0.0.0.0/tcp/{}", "quic": "/ip4/0.0.0.0/udp/{}/quic-v1"}
+PORT = 9000
 
 
 async def punch(translation: str, transport: str, runs: int) -> Figures:
-    """Every run has two new nodes: new keys, and nothing that a router remembers of them."""
+    """Every run has two new nodes: new keys, and a new port, so that no router remembers anything of them."""
     times_ms: list[float] = []
     with ExitStack() as stack:
         net = stack.enter_context(internet(TRANSLATIONS[translation]))
-        square = stack.enter_context(life("house", transport, inside=net.public))
-        there = f"{LISTEN[transport].replace('0.0.0.0', PUBLIC_IP)}/p2p/{told_by(square)['peer']}"
-        for _ in range(runs):
-            took_ms = await asyncio.to_thread(_attempt, net, transport, there)
+        square = stack.enter_context(life("house", transport, str(PORT), inside=net.public))
+        listens = LISTEN[transport].format(PORT)
+        there = f"{listens.replace('0.0.0.0', PUBLIC_IP)}/p2p/{told_by(square)['peer']}"
+        for port in range(PORT + 1, PORT + 1 + runs):
+            took_ms = await asyncio.to_thread(_attempt, net, transport, port, there)
             if took_ms is not None:
                 times_ms.append(took_ms)
         finish(square)
@@ -45,10 +47,12 @@ async def punch(translation: str, transport: str, runs: int) -> Figures:
     }
 
 
-def _attempt(net: Internet, transport: str, public: str) -> float | None:
+def _attempt(net: Internet, transport: str, port: int, public: str) -> float | None:
     """How long it took from the dial to the direct connection; None where it stays relayed, and says why."""
     with ExitStack() as stack:
-        mill, farm = (stack.enter_context(life("house", transport, public, inside=home)) for home in net.homes)
+        mill, farm = (
+            stack.enter_context(life("house", transport, str(port), public, inside=home)) for home in net.homes
+        )
         through = told_by(mill)["through"]
         told_by(farm)
         say(farm, through)
@@ -61,13 +65,13 @@ def _attempt(net: Internet, transport: str, public: str) -> float | None:
     return None
 
 
-async def house(transport: str, public: str = "") -> Figures:
+async def house(transport: str, port: str, public: str = "") -> Figures:
     """Says its peer id, or where it is reached through the relay; dials where it is told, and says what came of it."""
     config = FederationConfig(
         membership="open",
         network=NETWORK,
         enable_mdns=False,
-        listen_addresses=[LISTEN[transport]],
+        listen_addresses=[LISTEN[transport].format(port)],
         bootstrap_peers=[public] if public else [],
         reachability="private" if public else "public",
     )
