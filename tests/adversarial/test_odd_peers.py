@@ -15,6 +15,7 @@ from covm.federation import ConnectionRetry
 from covm.federation.errors import ConnectionFailed
 from covm.federation.peers.book import MAX_ADDRESSES
 from covm.federation.peers.health import INFOS_AT_ONCE, INFOS_PER_S, Allowance
+from covm.federation.wire.hints import PeerHint, PeerHints
 from covm.federation.wire.system import PeerInfo
 
 NOBODY = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
@@ -84,7 +85,8 @@ async def test_without_the_defence_a_flood_of_peer_info_is_read_to_its_end(
     monkeypatch.setattr(Allowance, "take", lambda *_: True)
     peer = await flood(scene)
     last = info(4 * INFOS_AT_ONCE - 1).addresses[0]
-    await scene.until(lambda: f"{last}/p2p/{peer.peer_id}" in scene.victim.get_peer_info(peer.peer_id).addresses)
+    record = scene.victim._node.peers._roster.obtain(peer.peer_id)
+    await scene.until(lambda: record.info is not None and record.info.addresses[0] == last)
     assert not scene.dropped("too_much_peer_info")
 
 
@@ -100,3 +102,21 @@ def test_a_peer_may_say_what_it_is_many_times_at_once_and_then_now_and_then() ->
     assert take(later_s)
     assert not take(later_s)
     assert sum(take(1e9) for _ in range(10 * INFOS_AT_ONCE)) == INFOS_AT_ONCE, "what is not used is not saved for ever"
+
+
+async def test_hints_that_name_no_peer_or_no_place_make_no_fault_and_spoil_no_address(scene: Scene) -> None:
+    known = scene.honest.peer_id
+    liar, stream, _ = await scene.trusted("liar")
+    nobodies = [PeerHint(peer=f"x{number}\x1b[31m\n", addresses=["/ip4/127.0.0.1/tcp/1"]) for number in range(30)]
+    await scene.honest.disconnect_peer(scene.victim.peer_id)
+    await scene.until(lambda: known not in scene.victim.connected_peers())
+    await liar.say(stream, PeerHints([*nobodies, PeerHint(peer=known, addresses=[f"/p2p/{known}"]), nowhere()]))
+    await scene.until(lambda: NOBODY in {peer.peer_id for peer in scene.victim.peers()})
+    assert await scene.victim.connect_peer(known) == known
+    assert scene.victim.stats()["faults"] == 0
+    assert not [peer for peer in scene.victim.peers() if peer.peer_id.startswith("x")]
+
+
+def nowhere() -> PeerHint:
+    """The last of the hints: once it is known, all have been read."""
+    return PeerHint(peer=NOBODY, addresses=["/ip4/127.0.0.1/tcp/1"])

@@ -13,7 +13,7 @@ from tests.unit.simulated_world import leaping
 from covm.federation import FederationService
 from covm.federation.events import NetworkChanged, PeerLost
 from covm.federation.network.simulated import LinkFaults
-from covm.federation.peers.network_change import ANSWER_WITHIN_S, SLEPT_S, NetworkWatch
+from covm.federation.peers.network_change import ANSWER_WITHIN_S, SLEPT_S, Change, NetworkWatch
 from covm.federation.wire.multiaddr import hosts_of
 from covm.testing import until
 
@@ -23,26 +23,35 @@ AWAY = hosts_of(["/ip4/10.7.0.9/tcp/1", "/ip4/127.0.0.1/tcp/1"])
 
 def test_time_that_passed_while_the_machine_slept_is_noticed_once() -> None:
     watch = NetworkWatch()
-    assert watch.look(0, 100.0, HOME) == ""
-    assert watch.look(1_000, 101.0, HOME) == ""
-    assert watch.look(int(2_000 + SLEPT_S * 1_000), 102.0, HOME) == "", "a clock that is set a little"
-    assert "went on by 3600 s" in watch.look(int(3_003_000 + SLEPT_S * 1_000 + 600_000), 103.0, HOME)
-    assert watch.look(int(3_004_000 + SLEPT_S * 1_000 + 600_000), 104.0, HOME) == ""
+    assert watch.look(0, 100.0, HOME) is None
+    assert watch.look(1_000, 101.0, HOME) is None
+    assert watch.look(int(2_000 + SLEPT_S * 1_000), 102.0, HOME) is None, "a clock that is set a little"
+    slept = watch.look(int(3_003_000 + SLEPT_S * 1_000 + 600_000), 103.0, HOME)
+    assert slept is not None
+    assert (slept.is_loss, "went on by 3600 s" in slept.why) == (True, True)
+    assert watch.look(int(3_004_000 + SLEPT_S * 1_000 + 600_000), 104.0, HOME) is None
 
 
 def test_a_clock_that_is_set_back_and_a_loop_that_was_busy_are_no_sleep() -> None:
     watch = NetworkWatch()
-    assert watch.look(10**9, 100.0, HOME) == ""
-    assert watch.look(0, 101.0, HOME) == ""
-    assert watch.look(600_000, 701.0, HOME) == ""
+    assert watch.look(10**9, 100.0, HOME) is None
+    assert watch.look(0, 101.0, HOME) is None
+    assert watch.look(600_000, 701.0, HOME) is None
 
 
 def test_other_addresses_are_noticed_once_they_have_settled_and_the_first_are_no_change() -> None:
-    watch, told = NetworkWatch(), []
+    watch, told = NetworkWatch(), list[Change | None]()
     looks = [frozenset(), HOME, HOME, HOME | AWAY, AWAY, AWAY, AWAY, HOME, HOME]
     for second, hosts in enumerate(looks):
         told.append(watch.look(second * 1_000, float(second), hosts))
     assert [bool(each) for each in told] == [False, False, False, False, False, True, False, False, True]
+
+
+def test_a_further_address_costs_no_connection() -> None:
+    watch = NetworkWatch()
+    looks = [HOME, HOME, HOME | AWAY, HOME | AWAY, HOME, HOME]
+    told = [watch.look(second * 1_000, float(second), hosts) for second, hosts in enumerate(looks)]
+    assert [change.is_loss for change in told if change is not None] == [False, True]
 
 
 def fall_asleep(clock: LoopClock) -> None:

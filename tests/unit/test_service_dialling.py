@@ -9,7 +9,7 @@ import pytest
 from tests.unit.service_world import Heard, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
-from covm.federation import Identity
+from covm.federation import ConnectionRetry, Identity
 from covm.federation.errors import ConnectionFailed, InvalidAddress, NotStarted, UnknownPeer, WrongPeer
 from covm.federation.events import PeerConnected
 from covm.federation.network.interface import ConnectionClosed, ConnectionOpened, PeerDiscovered
@@ -242,3 +242,26 @@ async def test_whoever_waits_for_a_peer_that_answered_is_told_at_once_that_the_n
         ada._node.peers.stop()
         with pytest.raises(NotStarted):
             await trying
+
+
+@leaping
+async def test_who_comes_by_itself_while_it_is_tried_in_vain_is_connected_and_kept() -> None:
+    async with world() as w:
+        slow = ConnectionRetry(base_delay=timedelta(hours=1), max_delay=timedelta(hours=1))
+        ada, ben = await w.start("ada", connection_retry=slow), await w.start("ben")
+        connecting = asyncio.create_task(ada.connect_peer(f"/ip4/127.0.0.1/tcp/999/p2p/{ben.peer_id}"))
+        await until(lambda: [peer.state for peer in ada.peers()] == ["backing off"])
+        await connect(ben, ada)
+        async with asyncio.timeout(60):
+            assert await connecting == ben.peer_id
+        assert ada.get_peer_info(ben.peer_id).kept
+
+
+@leaping
+async def test_a_peer_id_alone_is_no_place_and_spoils_no_other() -> None:
+    async with world() as w:
+        ada, ben = await w.start("ada"), await w.start("ben")
+        await connect(ada, ben)
+        with pytest.raises(InvalidAddress, match="names a peer and no place"):
+            await ada.connect_peer(f"/p2p/{ben.peer_id}")
+        assert all(way.address.startswith("/ip4/") for way in ada.get_peer_info(ben.peer_id).ways)

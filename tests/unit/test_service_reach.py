@@ -144,3 +144,14 @@ async def test_of_a_hole_that_cannot_be_punched_any_more_it_is_known_when_it_cou
         [punch] = mill.reachability.punches
         assert (punch.worked, punch.why, punch.worked_ms) == (False, "timed out", worked.at_ms)
         assert punch.at_ms > worked.at_ms
+
+
+@virtually
+async def test_what_cannot_be_reached_pushes_out_no_address_that_can() -> None:
+    async with world() as w:
+        mill = await w.start("mill")
+        hears(mill, ExternalAddressChanged("/ip4/203.0.113.5/tcp/9000", "autonat", "confirmed", ""))
+        lies = (f"/ip4/203.0.113.6/tcp/{port}" for port in range(1, 1000))
+        hears(mill, *(ExternalAddressChanged(each, "autonat", "unreachable", "no answer") for each in lies))
+        assert len(mill.reachability.addresses) == reach.MAX_ADDRESSES
+        assert mill.reachable_at[0].startswith("/ip4/203.0.113.5/tcp/9000/")

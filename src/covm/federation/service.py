@@ -21,7 +21,7 @@ from covm.federation.events import EventStream
 from covm.federation.identity import Identity
 from covm.federation.network.interface import Network
 from covm.federation.peers.bans import Ban
-from covm.federation.peers.health import ANSWERS_AT_ONCE
+from covm.federation.peers.health import MOST_PINGS
 from covm.federation.peers.record import PeerStatus, Ping
 from covm.federation.reachability import Reachability
 from covm.federation.shared_data import SharedData
@@ -320,8 +320,8 @@ class FederationService(SharedData):
 
         Raises `UnknownPeer`, `PeerNotConnected`, `ValueError` for another count.
         """
-        if not 1 <= count <= ANSWERS_AT_ONCE:
-            raise ValueError(f"a peer is asked 1 to {ANSWERS_AT_ONCE} times, not {count}: it answers no more in a row")
+        if not 1 <= count <= MOST_PINGS:
+            raise ValueError(f"a peer is asked 1 to {MOST_PINGS} times, not {count}: ask again a moment later")
         self._node.require_running()
         return await self._node.peers.ping(peer, count)
 

@@ -35,7 +35,7 @@ def examine(home: Path) -> diagnosis.Checkup:
     """Looks at the home, the machine, and the node on it if one runs. Raises nothing that these can cause."""
     node, told = _ask(home)
     config, problem = _config(home)
-    checks = _checks(home, node, config, problem)
+    checks = {area: partial(_looked, area, check) for area, check in _checks(home, node, config, problem).items()}
     found = done_by(DEADLINE_S, checks)
     findings = [told]
     for area in checks:
@@ -47,6 +47,16 @@ def examine(home: Path) -> diagnosis.Checkup:
     return diagnosis.Checkup(
         home=str(home), running=node is not None, verdict=house.verdict_of(findings), findings=as_told(findings)
     )
+
+
+def _looked(area: Area, check: Check) -> list[Finding]:
+    """What a check found, or why this user may not even look."""
+    try:
+        return check()
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        as_whom = "run it as the user that the node runs as"
+        return [Finding(area, Verdict.PROBLEM, "it cannot be looked at", why, as_whom)]
 
 
 def _ask(home: Path) -> tuple[diagnosis.Diagnosis | None, Finding]:
@@ -73,6 +83,8 @@ def _config(home: Path) -> tuple[FederationConfig | None, str]:
         return load_config(home, {}), ""
     except ConfigError as error:
         return None, str(error)
+    except OSError as error:
+        return None, f"{error.filename or home}: {error.strerror or error}"
 
 
 def _checks(

@@ -70,7 +70,10 @@ def newest_file(home: Path) -> tuple[str, int]:
     """The file of the home that was written last, and when, in milliseconds since 1970-01-01 UTC; "" and 0 for none."""
     newest, newest_ms = "", 0
     for count, path in enumerate(home.iterdir() if home.is_dir() else ()):
-        written_ms = path.lstat().st_mtime_ns // 1_000_000
+        try:
+            written_ms = path.lstat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            continue  # it was there a moment ago
         if written_ms > newest_ms:
             newest, newest_ms = str(path), written_ms
         if count == MOST_FILES:
@@ -129,20 +132,24 @@ def _look_up(name: str) -> str:
 
 def _try(address: str) -> Port:
     for family, host, transport, number in _places(address):
-        with socket.socket(family, _KINDS[transport]) as one:
-            if transport == "tcp":
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who has just stopped is in nobody's way
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                one.bind((host, number))
-                if transport == "tcp":
-                    one.listen(1)
-            except OSError as error:
-                trouble = _TROUBLES.get(error.errno or 0, "other")
-                holder = holder_of_port(transport, number) if trouble == "taken" else ""
-                return Port(address, trouble, error.strerror or str(error), holder)
+        try:
+            _bind(family, host, transport, number)
+        except OSError as error:
+            trouble = _TROUBLES.get(error.errno or 0, "other")
+            holder = holder_of_port(transport, number) if trouble == "taken" else ""
+            return Port(address, trouble, error.strerror or str(error), holder)
     return Port(address)
+
+
+def _bind(family: socket.AddressFamily, host: str, transport: str, number: int) -> None:
+    with socket.socket(family, _KINDS[transport]) as one:
+        if transport == "tcp":
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who has just stopped is in nobody's way
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((host, number))
+        if transport == "tcp":
+            one.listen(1)
 
 
 def _places(address: str) -> Iterator[tuple[socket.AddressFamily, str, str, int]]:

@@ -9,6 +9,7 @@ from covm.federation.diagnosis.finding import Finding
 from covm.federation.diagnosis.upkeep import store
 from covm.federation.diagnosis.ways import Ways, ways_findings
 from covm.federation.peers.record import PeerState, PeerStatus
+from covm.federation.wire.multiaddr import place_of
 
 if TYPE_CHECKING:
     from covm.federation.node import Node
@@ -24,9 +25,10 @@ def diagnose(node: Node) -> list[Finding]:
     company = Company(
         tuple(_acquaintance(peer) for peer in known), verdict.holds, verdict.reason, tuple(_searches(node))
     )
+    own = node.network.addresses if node.is_running else ()
     ways = Ways(
         configured=tuple(node.config.listen_addresses),
-        listening=tuple(node.network.addresses) if node.is_running else (),
+        listening=tuple(each for each in own if not place_of(each).is_relayed),
         announced=tuple(node.config.announce_addresses),
         reachability=node.reach.known(),
         connected=len(company.connected),

@@ -247,8 +247,10 @@ class AddressBook:
             self._drop(peer)
 
     def expire(self, now_ms: int) -> None:
-        """Forgets what nobody has confirmed for too long (`KEPT_MS`)."""
+        """Forgets what nobody has confirmed for too long (`KEPT_MS`), of peers that nothing depends on."""
         for peer, entry in list(self._peers.items()):
+            if self._needed(peer):
+                continue
             for address in [address for address, known in entry.known.items() if _is_over(known, entry, now_ms)]:
                 self.remove(peer, address)
 

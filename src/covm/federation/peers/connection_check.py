@@ -50,17 +50,22 @@ class ConnectionCheck:
     def look(self) -> None:
         """Sees whether something has changed, and acts on it."""
         hosts = hosts_of(self._network.addresses)
-        why = self._watch.look(self._clock.now_ms(), self._clock.monotonic_s(), hosts)
-        if not why:
+        change = self._watch.look(self._clock.now_ms(), self._clock.monotonic_s(), hosts)
+        if change is None:
             return
-        logger.info("%s; every connection is tested, and everything is dialled again", why)
-        self._hub.emit(NetworkChanged(why))
-        self._network.network_changed()
+        logger.info("%s; everything is dialled again", change.why)
+        self._hub.emit(NetworkChanged(change.why))
+        if change.is_loss:
+            self._network.network_changed()
+            self._test()
+        self._hurry()
+
+    def _test(self) -> None:
+        """Every connection, which may be dead without either side having been told."""
         asked = [(record, record.pulse, record.pulse.heard_s) for record in self._roster.connected() if record.pulse]
         for record, _, _ in asked:
             self._ask(record)
         self._supervisor.launch(self._give_up_silent(asked), "test of all connections")
-        self._hurry()
 
     async def _give_up_silent(self, asked: Sequence[tuple[PeerRecord, Pulse, float]]) -> None:
         await asyncio.sleep(ANSWER_WITHIN_S)

@@ -169,6 +169,7 @@ class Connections:
         self.note_addresses(record.peer, record.reached_at, Source.CONNECTED)
         self._roster.book.note_met(record.peer, record.reached_at, self._clock.now_ms())
         record.become(PeerState.CONNECTED, "", self._clock.now_ms())
+        record.hurry.set()
         self._greet(record)
         address = next(iter(self._roster.addresses(record)), "")
         self._hub.emit(PeerConnected(record.peer, address, outbound=bool(record.reached_at)))

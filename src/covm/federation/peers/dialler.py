@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from covm.federation.clock import Clock, Random
 from covm.federation.config import ConnectionRetry
@@ -113,12 +113,9 @@ class Dialler:
         if not record.connections and record.state is not PeerState.BANNED:
             why = f"try {failures} failed, the next is in {delay_s:.1f} s"
             record.become(PeerState.BACKING_OFF, why, self._clock.now_ms())
-        record.hurry.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await record.hurry.wait()
-        except TimeoutError:
-            pass
 
     @contextmanager
     def attempting(self, peer: str | None) -> Iterator[None]:
@@ -209,6 +206,10 @@ class Dialler:
                     raise NotStarted from None
                 record = self._roster.obtain(peer) if peer is not None else None
                 await self.pause(record, failures, self._backoff.delay_s(failures, self._random))
+                if record is not None:
+                    if record.is_connected:
+                        return record
+                    addresses = self._roster.dial_order(record.peer) or addresses
 
     async def _dial(self, peer: str | None, addresses: list[str]) -> PeerRecord:
         """One try over all addresses, until the peer is *connected*."""
@@ -230,6 +231,7 @@ class Dialler:
         return record
 
     def _begin(self, peer: str, addresses: Sequence[str]) -> None:
+        self._roster.obtain(peer).hurry.clear()  # from here on it is about the next try
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
         if not addresses:

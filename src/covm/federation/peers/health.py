@@ -27,8 +27,11 @@ MAX_OFFSET_MS = 5 * 60 * 1000.0
 UNANSWERED = 8
 """Own heartbeats that may still be answered: twice as many as make a peer lost."""
 
-ANSWERS_AT_ONCE = 16
-"""Heartbeats of one peer that are answered in a row: a few rounds, or an operator who measures the way here."""
+ANSWERS_AT_ONCE = 64
+"""Heartbeats of one peer that are answered in a row: a few rounds, and operators who measure the way here."""
+
+MOST_PINGS = 16
+"""Round trips that are measured in a row."""
 
 ANSWERS_PER_S = 1.0
 ANSWERS_PER_INTERVAL = 4

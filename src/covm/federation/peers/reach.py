@@ -162,7 +162,10 @@ class Reach:
             self._addresses[key] = OwnAddress(event.address, event.source, event.state, event.detail)
             self._addresses.move_to_end(key)
             if len(self._addresses) > MAX_ADDRESSES:
-                self._addresses.popitem(last=False)
+                # A confirmation is told once; of what could not be reached peers may tell without end.
+                oldest = next(iter(self._addresses))
+                useless = (each for each, own in self._addresses.items() if own.state != "confirmed")
+                del self._addresses[next(useless, oldest)]
         self._due.set()
 
     def on_reservation(self, event: net.ReservationChanged) -> None:

@@ -60,8 +60,9 @@ class Roster:
 
     @property
     def places_reserved(self) -> int:
-        """Places of pinned peers that are not here."""
-        return sum(1 for record in self._records.values() if record.pinned and not record.admitted)
+        """Places of pinned peers that are not here, and not banned."""
+        absent = (record for record in self._records.values() if record.pinned and not record.admitted)
+        return sum(1 for record in absent if record.state is not PeerState.BANNED)
 
     def standing(self, record: PeerRecord) -> Standing:
         """Why the peer has a place, or would get one."""

@@ -10,9 +10,12 @@ from covm.federation.wire.multiaddr import why_unroutable
 def parse_address(text: str) -> tuple[str, str | None]:
     """The multiaddr without a peer id, and the peer id at its end. Raises `InvalidAddress`."""
     try:
-        return _native.parse_multiaddr(text)
+        address, peer = _native.parse_multiaddr(text)
     except ValueError as error:
         raise InvalidAddress(text, str(error)) from None
+    if not address:
+        raise InvalidAddress(text, "it names a peer and no place; where the peer is known, its id alone is enough")
+    return address, peer
 
 
 def parse_peer_id(text: str) -> str:
@@ -21,6 +24,14 @@ def parse_peer_id(text: str) -> str:
         return _native.parse_peer_id(text)
     except ValueError as error:
         raise InvalidAddress(text, f"it is neither an address nor a peer id: {error}") from None
+
+
+def is_peer_id(text: str) -> bool:
+    """Whether this is a peer id as this node writes it."""
+    try:
+        return parse_peer_id(text) == text
+    except InvalidAddress:
+        return False
 
 
 def parse_dialled(text: str) -> tuple[str, str | None]:

@@ -68,7 +68,7 @@ def why_unroutable(address: str, *, near: bool) -> str:
         return f"{host} is a multicast address; no single machine has it"
     if host.version == 4 and host.is_reserved:
         return f"{host} is reserved; no machine has it"
-    if host.version == 6 and host.is_link_local:
+    if host.is_link_local:
         return f"{host} is link-local: without an interface it says nothing"
     if host.is_loopback and not near:
         return f"{host} is the loopback address of another machine"
