@@ -27,7 +27,7 @@ from covm.federation.peers.tables import addresses
 from covm.federation.store.interface import Store, Transaction
 
 SAVE_PERIOD_S: Final = 10.0
-"""How often changes are written, in one transaction: an idle book has none."""
+"""How often changes are written, in one transaction."""
 
 _COLUMNS: Final = tuple(column.name for column in addresses.columns)
 _IN_ONE_STATEMENT: Final = 256

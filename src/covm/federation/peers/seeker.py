@@ -1,7 +1,7 @@
 """The seeker: whom this node dials by itself, and when.
 
 Kept peers (configured, or asked for by the operator) again and again, the first time at once; those that it has been
-connected with, slowly and for ever; hints while there is room to spare.
+connected with lately, slowly; hints while there is room to spare.
 """
 
 from __future__ import annotations
