@@ -28,6 +28,7 @@ NEEDS_A_RUNNING_NODE: dict[str, Callable[[FederationService], Awaitable[object]]
     "request_sync": lambda node: node.request_sync("shop.note"),
     "connect_peer": lambda node: node.connect_peer(f"/ip4/127.0.0.1/tcp/1/p2p/{OTHER}"),
     "disconnect_peer": lambda node: node.disconnect_peer(OTHER),
+    "ping_peer": lambda node: node.ping_peer(OTHER),
     "ban_peer": lambda node: node.ban_peer(OTHER),
     "unban_peer": lambda node: node.unban_peer(OTHER),
 }
