@@ -67,6 +67,7 @@ async def test_a_connect_right_after_a_disconnect_connects_anew() -> None:
         await ada.disconnect_peer(ben.peer_id)
         await ada.connect_peer(ben.peer_id)
         await in_the_end(lambda: both_see(ada, ben))
+        await until(lambda: len(heard.events) >= 2)
         assert [type(event) for event in heard.events] == [PeerDisconnected, PeerConnected]
         assert (await ada.publish("a.note", 1)).peers == 1
 

@@ -113,6 +113,7 @@ class Dialler:
         if not record.connections and record.state is not PeerState.BANNED:
             why = f"try {failures} failed, the next is in {delay_s:.1f} s"
             record.become(PeerState.BACKING_OFF, why, self._clock.now_ms())
+        record.hurry.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await record.hurry.wait()
@@ -231,7 +232,6 @@ class Dialler:
         return record
 
     def _begin(self, peer: str, addresses: Sequence[str]) -> None:
-        self._roster.obtain(peer).hurry.clear()  # from here on it is about the next try
         if (ban := self._bans.get(peer)) is not None:
             raise ban.as_error()
         if not addresses:
