@@ -49,7 +49,7 @@ def test_on_a_narrow_terminal_each_peer_is_a_block_and_its_address_in_one_piece(
 def test_on_a_wide_terminal_each_peer_is_a_line(neighbours: tuple[Node, Node]) -> None:
     bakery, farm = neighbours
     head, line = on_terminal(250, bakery, "peers")
-    named = ["NAME", "PEER ID", "STATE", "ROUND TRIP", "QUEUED", "ADDRESS", "WHY", "LAST ERROR", "NEXT TRY"]
+    named = ["NAME", "PEER ID", "STATE", "ROUND TRIP", "QUEUED", "WAY", "ADDRESS", "WHY", "LAST ERROR", "NEXT TRY"]
     assert head.split() == " ".join(named).split()
     assert farm.peer_id in line
 
