@@ -24,6 +24,8 @@ def say(**what: Any) -> None:
 class Node:
     def __init__(self, service: FederationService) -> None:
         self.service = service
+        # From before the start, so that whoever is met during it is told of.
+        self._events = service.events()
         self._rounds = 0
         self._next = asyncio.Event()
         seeker = service._node.peers._seeker
@@ -40,7 +42,7 @@ class Node:
         say(event="heard", text=message.payload)
 
     async def tell_events(self) -> None:
-        async for event in self.service.events():
+        async for event in self._events:
             if isinstance(event, PeerConnected):
                 say(event="met", peer=event.peer)
             elif isinstance(event, PeerRefused):

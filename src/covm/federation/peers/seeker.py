@@ -239,8 +239,10 @@ class Seeker:
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
-            # A hint that led nowhere waits its longest, so that others have their turn; by chance, so that two whose
-            # dials have crossed do not cross again.
+            # Two whose dials have crossed try once more soon, by chance not in step. A hint that led nowhere again
+            # waits its longest, so that others have their turn.
+            if record.failures == 1:
+                return self._random.uniform(1.0, 5.0) * self._kept_wait.base_s
             return self._random.uniform(0.5, 1.0) * self._kept_wait.max_s * min(record.failures, 8)
         wait_s = self._remembered_wait.delay_s(record.failures, self._random)
         return max(wait_s, REFUSED_WAIT_S) if record.failures >= REFUSED else wait_s
