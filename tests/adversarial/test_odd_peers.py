@@ -11,6 +11,7 @@ import pytest
 from tests.adversarial.attacker import PATIENCE_S, Attacker
 from tests.adversarial.conftest import Scene, SceneMaker
 
+from covm import _native
 from covm.federation import ConnectionRetry
 from covm.federation.errors import ConnectionFailed
 from covm.federation.peers.book import MAX_ADDRESSES
@@ -104,19 +105,23 @@ def test_a_peer_may_say_what_it_is_many_times_at_once_and_then_now_and_then() ->
     assert sum(take(1e9) for _ in range(10 * INFOS_AT_ONCE)) == INFOS_AT_ONCE, "what is not used is not saved for ever"
 
 
-async def test_hints_that_name_no_peer_or_no_place_make_no_fault_and_spoil_no_address(scene: Scene) -> None:
+async def test_a_hint_that_names_a_peer_and_no_place_spoils_no_address_of_it(scene: Scene) -> None:
     known = scene.honest.peer_id
     liar, stream, _ = await scene.trusted("liar")
-    nobodies = [PeerHint(peer=f"x{number}\x1b[31m\n", addresses=["/ip4/127.0.0.1/tcp/1"]) for number in range(30)]
     await scene.honest.disconnect_peer(scene.victim.peer_id)
     await scene.until(lambda: known not in scene.victim.connected_peers())
-    await liar.say(stream, PeerHints([*nobodies, PeerHint(peer=known, addresses=[f"/p2p/{known}"]), nowhere()]))
+    last = PeerHint(peer=NOBODY, addresses=["/ip4/127.0.0.1/tcp/1"])
+    await liar.say(stream, PeerHints([PeerHint(peer=known, addresses=[f"/p2p/{known}"]), last]))
     await scene.until(lambda: NOBODY in {peer.peer_id for peer in scene.victim.peers()})
     assert await scene.victim.connect_peer(known) == known
+
+
+async def test_hints_of_what_can_be_no_peer_are_refused_and_make_no_fault(scene: Scene) -> None:
+    liar, stream, _ = await scene.trusted("liar")
+    nobodies = [{"peer": f"x{number}\x1b[31m\n", "addresses": ["/ip4/127.0.0.1/tcp/1"]} for number in range(30)]
+    await liar.say(stream, _native.encode({"t": "peer_hints", "peers": nobodies}))
+    await scene.until_dropped("malformed_frame")
+    assert scene.charged[liar.peer_id] >= 1
+    await scene.honest_is_heard()
     assert scene.victim.stats()["faults"] == 0
     assert not [peer for peer in scene.victim.peers() if peer.peer_id.startswith("x")]
-
-
-def nowhere() -> PeerHint:
-    """The last of the hints: once it is known, all have been read."""
-    return PeerHint(peer=NOBODY, addresses=["/ip4/127.0.0.1/tcp/1"])

@@ -39,8 +39,9 @@ from covm.federation.wire.system import Heartbeat, PeerInfo
 MID = b"sixteen bytes id"
 LIFE = Incarnation(7, b"nonce-of")
 DIGEST = bytes(32)
-HINT = {"peer": "12D3KooW", "addresses": ["/ip4/127.0.0.1/tcp/1"]}
-PEER_HINTS = PeerHints([PeerHint(peer="12D3KooW", addresses=["/ip4/127.0.0.1/tcp/1"])] * 32)
+SOMEBODY = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+HINT = {"peer": SOMEBODY, "addresses": ["/ip4/127.0.0.1/tcp/1"]}
+PEER_HINTS = PeerHints([PeerHint(peer=SOMEBODY, addresses=["/ip4/127.0.0.1/tcp/1"])] * 32)
 FRAMES: list[Any] = [
     Hello(v=(1, 0), incarnation=LIFE, types=DIGEST, next=4, acked=Position(3, MID), outcomes_upto=2),
     Hello(
@@ -122,6 +123,7 @@ def changed(frame: Any, **changes: Any) -> bytes:
         changed(PEER_HINTS, peers=[HINT | {"addresses": ["/ip4/127.0.0.1/tcp/1"] * 9}]),
         changed(PEER_HINTS, peers=[HINT | {"addresses": ["x" * 257]}]),
         changed(PEER_HINTS, peers=[HINT | {"peer": "x" * 65}]),
+        changed(PEER_HINTS, peers=[HINT | {"peer": "x0"}]),
         changed(MembersAsk(buckets=bytes(4096)), buckets=bytes(4095)),
         changed(MembersAsk(buckets=bytes(4096)), after=bytes(31)),
         changed(MembersHave(), ids=[bytes(33)]),

@@ -21,7 +21,6 @@ from covm.federation.peers.health import Allowance
 from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, for_newcomer, hint_of
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
-from covm.federation.peers.target import is_peer_id
 from covm.federation.ports import Control, Membership
 from covm.federation.wire.hints import MAX_HINTS, PeerHint, PeerHints
 
@@ -175,7 +174,7 @@ class PeerExchange:
 
     def _is_of_use(self, peer: str) -> bool:
         """Whether it is somebody whom this node does not know yet and would let in."""
-        if peer == self._network.peer_id or peer in self._bans or not is_peer_id(peer):
+        if peer == self._network.peer_id or peer in self._bans:
             return False
         record = self._roster.get(peer)
         if record is not None and record.is_connected:

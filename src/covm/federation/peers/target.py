@@ -26,14 +26,6 @@ def parse_peer_id(text: str) -> str:
         raise InvalidAddress(text, f"it is neither an address nor a peer id: {error}") from None
 
 
-def is_peer_id(text: str) -> bool:
-    """Whether this is a peer id as this node writes it."""
-    try:
-        return parse_peer_id(text) == text
-    except InvalidAddress:
-        return False
-
-
 def parse_dialled(text: str) -> tuple[str, str | None]:
     """As `parse_address`, for one that is to be dialled. Raises `InvalidAddress` where nobody ever can be."""
     address, peer = parse_address(text)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from covm import _native
 from covm.federation.wire.limits import MAX_ADDRESS, MAX_PEER_ID
 
 MAX_HINTS: Final = 32
@@ -28,6 +29,11 @@ class PeerHint(Struct, frozen=True, kw_only=True):
     """Its id, base58."""
     addresses: Annotated[list[Address], Meta(min_length=1, max_length=MAX_HINT_ADDRESSES)]
     """Multiaddrs at which the sender reached it, and then those that it says of itself; without a peer id."""
+
+    def __post_init__(self) -> None:
+        # Raised while a frame is decoded, it makes the frame malformed: nobody who is honest names what can be nobody.
+        if _native.parse_peer_id(self.peer) != self.peer:
+            raise ValueError(f"{self.peer!r} is no peer id in base58")
 
 
 class PeerHints(Struct, frozen=True):
