@@ -9,9 +9,10 @@ from tests.unit.test_outbox_rules import BEN, LATER, LIFE, message, mid, place, 
 from covm.federation.dispatch import tables
 from covm.federation.dispatch.drafting import Assembly, Draft
 from covm.federation.dispatch.line import Line
-from covm.federation.dispatch.outbox import Budget, Flight, Outgoing, Violation
+from covm.federation.dispatch.outbox import Budget, Flight, Outgoing
 from covm.federation.dispatch.outbox_jobs import Written
 from covm.federation.dispatch.resuming import laid_out
+from covm.federation.violations import Violation
 from covm.federation.wire.message import decode_body, encode_body
 
 STATES = st.sampled_from(

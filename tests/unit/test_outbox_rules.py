@@ -18,13 +18,13 @@ from covm.federation.dispatch.outbox import (
     Flight,
     Outgoing,
     Place,
-    Violation,
     Window,
 )
 from covm.federation.dispatch.outbox_jobs import Row
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.resuming import laid_out
 from covm.federation.dispatch.standing import GIVEN_BACK, Held, Standing, judge_hello, judge_outcome, proven_life
+from covm.federation.violations import Violation
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.frames import Hello, Outcome, Position
 from covm.federation.wire.incarnation import Incarnation

@@ -12,10 +12,10 @@ from tests.unit.simulated_world import leaping
 
 from covm.federation import FederationService, Message
 from covm.federation.dispatch import receiving
-from covm.federation.dispatch.outbox import Violation
 from covm.federation.dispatch.receiving import Receiver
 from covm.federation.dispatch.sending import Sender
 from covm.federation.errors import MessageRefused
+from covm.federation.violations import Violation
 from covm.federation.wire.limits import MAX_TIME_MS
 from covm.testing import until
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from covm.federation.errors import PeerNotConnected
-from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
+from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings
+from covm.federation.violations import Violation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.system import PROTOCOL_VERSION
 

@@ -15,23 +15,13 @@ from covm.federation.offload import Offload
 from covm.federation.ports import Presence
 from covm.federation.store.interface import Store
 from covm.federation.supervisor import Supervisor
-
-CHARGE_VIOLATION: Final = 10.0
-"""What a frame or a chunk that no honest node sends costs its sender: a few of them and gossip avoids the peer."""
+from covm.federation.violations import punish
 
 BREACHES: Final = frozenset({"frame too large", "empty frame", "frame not complete in time", "no frame in time"})
 """Ends of a stream that its peer brought about by breaking the framing."""
 
 HELLO_DEADLINE_S: Final = 10.0
 """A peer that was admitted a moment ago answers a HELLO in a round trip; on the slowest link in seconds."""
-
-
-class Violation(Exception):
-    """The peer said what no honest node says; `reason` is a snake_case name for counters."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +50,4 @@ class Surroundings:
 
     def violation(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""
-        self.counters.drop(reason)
-        self.hub.reject(peer, reason)
-        with contextlib.suppress(NotStarted, NodeFailed):
-            self.network.charge(peer, CHARGE_VIOLATION)
+        punish(peer, reason, self.network, self.counters, self.hub)

@@ -14,7 +14,8 @@ from covm import _native
 from covm.federation.blobs.chunks import Place
 from covm.federation.errors import FederationError, NotStarted, PeerNotConnected
 from covm.federation.network.interface import BLOB_PROTOCOL
-from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
+from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings
+from covm.federation.violations import Violation
 from covm.federation.wire.blob_frames import (
     BlobHello,
     Chunk,

@@ -13,9 +13,10 @@ from covm.federation.dispatch import receipts
 from covm.federation.dispatch.drafting import Record
 from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import Post
-from covm.federation.dispatch.outbox import Flight, Outgoing, Violation
+from covm.federation.dispatch.outbox import Flight, Outgoing
 from covm.federation.dispatch.receipts import Receipt
 from covm.federation.dispatch.standing import Settlement, judge_outcome
+from covm.federation.violations import Violation
 from covm.federation.wire.frames import Ack, Outcome, Position
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from covm.federation.clock import Clock, Random
 from covm.federation.config import FederationConfig
 from covm.federation.counters import Counters
-from covm.federation.dispatch.outbox import Violation
 from covm.federation.errors import NodeFailed, NotStarted
 from covm.federation.events import EventHub
 from covm.federation.network.interface import Network
 from covm.federation.ports import Membership, Presence
 from covm.federation.store.interface import Store, Transaction
 from covm.federation.supervisor import Supervisor
+from covm.federation.violations import Violation, punish
 from covm.federation.wire.federation_id import FederationId
 from covm.federation.wire.frames import Frame
 from covm.federation.wire.hints import PeerHints
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from covm.federation.dispatch.outbox import Outgoing
     from covm.federation.dispatch.receiving import Receiver
     from covm.federation.dispatch.sending import Sender
-
-CHARGE_VIOLATION = 10.0
-"""What a frame that no honest node sends costs its sender: a few of them and gossip avoids the peer."""
 
 STREAM_ATTEMPTS = 3
 """Streams that are tried before an admitted peer is given up: a restart of its side takes one."""
@@ -129,10 +126,7 @@ class Post:
 
     def violation(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""
-        self.counters.drop(reason)
-        self.hub.reject(peer, reason)
-        with contextlib.suppress(NotStarted, NodeFailed):
-            self.network.charge(peer, CHARGE_VIOLATION)
+        punish(peer, reason, self.network, self.counters, self.hub)
 
 
 class Line:

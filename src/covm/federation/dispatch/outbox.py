@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from covm.federation.dispatch.receipts import Receipt
+from covm.federation.violations import Violation
 from covm.federation.wire.incarnation import Incarnation
 
 IN_ALL = 4
@@ -41,14 +42,6 @@ when its operator tried a message again."""
 
 NAMED_AT_FIRST = 1_000_000
 """Places that may be named beyond that: so many were perhaps sent before this node's last start."""
-
-
-class Violation(Exception):
-    """What the peer said cannot be true. `reason` is a snake_case name for counters."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Place(msgspec.Struct, gc=False):

@@ -15,10 +15,10 @@ from covm.federation.dispatch.inbox import Judgement, Offered
 from covm.federation.dispatch.incoming import OUTCOMES_READ, Incoming
 from covm.federation.dispatch.incoming_stream import Greeting
 from covm.federation.dispatch.line import FAULT, HELLO_DEADLINE_S, Line, Post
-from covm.federation.dispatch.outbox import Violation
 from covm.federation.dispatch.outcomes import OutcomeQueue
 from covm.federation.errors import NodeFailed, NotStarted, PeerNotConnected
 from covm.federation.network.interface import NotOpened, Opened
+from covm.federation.violations import Violation
 from covm.federation.wire.frames import (
     Ack,
     Confirm,

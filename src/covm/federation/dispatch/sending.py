@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from covm.federation.dispatch.hearing import Hearing
 from covm.federation.dispatch.journal import Journal
 from covm.federation.dispatch.line import FAULT, HELLO_DEADLINE_S, STREAM_ATTEMPTS, Line, Post
-from covm.federation.dispatch.outbox import Flight, Outgoing, Place, Violation
+from covm.federation.dispatch.outbox import Flight, Outgoing, Place
 from covm.federation.dispatch.resuming import Refuse, Resuming
 from covm.federation.errors import NetworkError, NotStarted
 from covm.federation.network.interface import DIRECT_PROTOCOL
+from covm.federation.violations import Violation
 from covm.federation.wire.frames import (
     Ack,
     Confirm,

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from covm.federation.dispatch import receipts, tables
-from covm.federation.dispatch.outbox import Violation
+from covm.federation.violations import Violation
 from covm.federation.wire.frames import Hello, Outcome, OutcomeState, Position
 from covm.federation.wire.incarnation import Incarnation
 from covm.federation.wire.message import MessageBody

@@ -22,6 +22,7 @@ from covm.federation.peers.hints import BURST, MAX_WAITING, PERIOD_S, for_newcom
 from covm.federation.peers.record import PeerRecord
 from covm.federation.peers.roster import Roster
 from covm.federation.ports import Control, Membership
+from covm.federation.violations import punish
 from covm.federation.wire.hints import MAX_HINTS, PeerHint, PeerHints
 
 PAUSE_S = 0.1
@@ -30,9 +31,6 @@ said by then where they are."""
 
 NEWS_DELAY_S = (2.0, PERIOD_S)
 """The others are told of the newcomer within these: it dials them meanwhile, and both would dial at once."""
-
-CHARGE_FLOOD = 10.0
-"""What a frame of hints that no honest node sends costs its sender in gossip."""
 
 
 @dataclass(slots=True)
@@ -121,9 +119,7 @@ class PeerExchange:
         if record.hints is None:
             record.hints = Allowance(now_s, BURST)
         if not record.hints.take(now_s, 1 / PERIOD_S, BURST):
-            self._counters.drop("too_many_hints")
-            self._hub.reject(peer, "too_many_hints")
-            self._network.charge(peer, CHARGE_FLOOD)
+            punish(peer, "too_many_hints", self._network, self._counters, self._hub)
             return
         for hint in hints.peers:
             if self._is_of_use(hint.peer):

@@ -11,11 +11,9 @@ from covm.federation.peers.door import Door
 from covm.federation.peers.manager import PeerManager
 from covm.federation.peers.roster import Roster
 from covm.federation.ports import Membership
+from covm.federation.violations import punish
 
 logger = logging.getLogger("covm.federation.peers")
-
-CHARGE_VIOLATION = 10.0
-"""What a frame that no honest node sends costs its sender in gossip."""
 
 
 class Gatekeeper:
@@ -56,6 +54,4 @@ class Gatekeeper:
 
     def misbehaved(self, peer: str, reason: str) -> None:
         """Counts, tells and charges what no honest peer does."""
-        self._counters.drop(reason)
-        self._hub.reject(peer, reason)
-        self._network.charge(peer, CHARGE_VIOLATION)
+        punish(peer, reason, self._network, self._counters, self._hub)

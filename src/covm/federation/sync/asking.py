@@ -11,7 +11,8 @@ from msgspec import structs
 
 from covm.federation.errors import FederationError, PeerNotConnected, SyncInterrupted
 from covm.federation.network.interface import SYNC_PROTOCOL
-from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings, Violation
+from covm.federation.surroundings import HELLO_DEADLINE_S, Surroundings
+from covm.federation.violations import Violation
 from covm.federation.wire.malformed import Malformed
 from covm.federation.wire.names import is_type_name
 from covm.federation.wire.sync_frames import (
