@@ -14,7 +14,7 @@ from tests.simulation.plan import NAMES, Plan
 from tests.simulation.scenario import Faults, Told, watched_log
 from tests.simulation.shared_ledger import stored, stored_notes
 from tests.simulation.shared_scenario import SharedStory, shared_plan
-from tests.simulation.village import STEADY, Deed, Village
+from tests.simulation.village import BOOKS, Deed, Village
 from tests.simulation.village_ledger import VillageLedger
 from tests.simulation.village_people import Council, Troubles, people, troubles_for
 
@@ -94,7 +94,7 @@ class VillageStory(SharedStory):
             return False
         machines = self._village.insiders()
         states = [{link: each.state for link, each in stored_notes(machine).items()} for machine in machines]
-        books = [stored(machine.disk).keys() for machine in machines if machine.name in STEADY]
+        books = [stored(each.disk).keys() for each in machines if each.service._node.sync._may_read(BOOKS)]
         is_judged = not any(machine.service._node.sync.keeper.is_doubtful for machine in machines)
         same = all(each == states[0] for each in states) and all(each == books[0] for each in books)
         return same and is_judged and self._village.agree(*(machine.name for machine in machines))
