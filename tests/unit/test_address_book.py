@@ -141,7 +141,7 @@ def test_invented_addresses_of_a_peer_make_room_for_a_true_one_once_they_were_tr
 
 @pytest.mark.parametrize(
     ("source", "kept_ms"),
-    [(Source.MDNS, HOUR_MS), (Source.KADEMLIA, DAY_MS), (Source.EXCHANGE, 7 * DAY_MS), (Source.OPERATOR, 30 * DAY_MS)],
+    [(Source.MDNS, DAY_MS), (Source.KADEMLIA, DAY_MS), (Source.EXCHANGE, 7 * DAY_MS), (Source.OPERATOR, 30 * DAY_MS)],
 )
 def test_what_nobody_confirms_is_forgotten_in_time(source: Source, kept_ms: int) -> None:
     held = book()
@@ -161,6 +161,14 @@ def test_what_the_configuration_says_is_never_forgotten_and_a_peer_that_worked_f
     assert "ada" in held
     held.expire(40 * DAY_MS)
     assert held.peers() == ["bootstrap"]
+
+
+def test_the_addresses_of_whoever_is_needed_are_kept_however_old_they_are() -> None:
+    held = book(needed=frozenset({"connected"}))
+    for peer in ("connected", "gone"):
+        held.add(peer, [address(1)], Source.CONNECTED, 0)
+    held.expire(40 * DAY_MS)
+    assert ("connected" in held, "gone" in held) == (True, False)
 
 
 def test_each_address_tells_when_it_was_heard_of_tried_and_worked_and_why_it_failed() -> None:

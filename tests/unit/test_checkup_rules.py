@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
 
 from covm.daemon.checkup import house, outside
+from covm.daemon.checkup.examination import _looked
 from covm.daemon.checkup.house import Disk, Entry, Household, StoreSeen
 from covm.daemon.checkup.outside import Name, Port
 from covm.daemon.checkup.side_by_side import done_by
-from covm.federation.diagnosis.finding import Finding, Verdict
+from covm.federation.diagnosis.finding import Area, Finding, Verdict
 
 MINUTE = 60_000
 MIB = 1024**2
@@ -188,3 +190,11 @@ def test_a_check_that_never_ends_holds_up_no_other() -> None:
 def test_what_a_check_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         done_by(5.0, {"wrong": lambda: 1 / 0})
+
+
+def test_what_this_user_may_not_look_at_is_a_problem_with_its_reason_and_no_traceback() -> None:
+    def check() -> list[Finding]:
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/mill/.covm/config.toml")
+
+    [found] = _looked(Area.DISK, check)
+    assert (found.verdict, found.why) == (Verdict.PROBLEM, "/home/mill/.covm/config.toml: Permission denied")

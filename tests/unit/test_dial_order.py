@@ -28,6 +28,7 @@ def heard(source: Source = Source.KADEMLIA, at_ms: int = 0, worked_ms: int | Non
         ("/ip6/ff02::1/tcp/9000", "multicast"),
         ("/ip4/255.255.255.255/tcp/9000", "reserved"),
         ("/ip6/fe80::1/tcp/9000", "link-local"),
+        ("/ip4/169.254.169.254/tcp/80", "link-local"),
         ("/ip6/::ffff:0.0.0.0/tcp/9000", "every address of a machine"),
         ("/ip4/0.0.0.0/tcp/1/p2p/12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV/p2p-circuit", "every address"),
     ],

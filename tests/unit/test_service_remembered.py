@@ -11,8 +11,8 @@ import pytest
 from tests.unit.service_world import World, both_see, connect, in_the_end, world
 from tests.unit.simulated_world import leaping
 
-from covm.federation import ConnectionRetry, FederationService
-from covm.federation.errors import InvalidAddress, NotAdmitted
+from covm.federation import ConnectionRetry, FederationService, Identity
+from covm.federation.errors import InvalidAddress, NotAdmitted, PeerNotConnected
 from covm.federation.network.interface import PeerDiscovered
 from covm.testing import until
 
@@ -215,6 +215,30 @@ async def test_a_pinned_peer_gets_in_at_once_where_everybody_else_is_refused() -
             await in_the_end(lambda: both_see(ada, pinned) and not ben.connected_peers(), SHORT)
             status = ada.get_peer_info(pinned.peer_id)
             assert (status.pinned, status.kept) == (True, True)
+
+
+@leaping
+async def test_a_pinned_peer_that_is_banned_keeps_nobody_out() -> None:
+    async with world() as w:
+        pinned = Identity.generate().peer_id
+        ada = await w.start("ada", max_connections=2, pinned_peers=[pinned])
+        await ada.ban_peer(pinned)
+        for name in ("ben", "cleo"):
+            await (await w.start(name)).connect_peer(ada.addresses[0])
+        assert len(ada.connected_peers()) == 2
+
+
+@leaping
+async def test_a_remembered_peer_that_is_sought_can_be_left_in_peace() -> None:
+    async with world() as w:
+        ada, ben = await w.pair()
+        await ben.stop()
+        await until(lambda: not ada.connected_peers())
+        await ada.disconnect_peer(ben.peer_id)
+        await asyncio.sleep(3600)
+        assert (ada.get_peer_info(ben.peer_id).state, ada.get_peer_info(ben.peer_id).kept) == ("known", False)
+        with pytest.raises(PeerNotConnected):
+            await ada.disconnect_peer(ben.peer_id)
 
 
 @leaping

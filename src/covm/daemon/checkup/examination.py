@@ -82,7 +82,7 @@ def _config(home: Path) -> tuple[FederationConfig | None, str]:
     try:
         return load_config(home, {}), ""
     except ConfigError as error:
-        return None, str(error)
+        return None, "; ".join(map(str, error.problems))
     except OSError as error:
         return None, f"{error.filename or home}: {error.strerror or error}"
 

@@ -52,7 +52,7 @@ CONFIGURED = (Source.BOOTSTRAP, Source.PINNED)
 """What the configuration says is there again with the next start: it never expires, and is not written down."""
 
 KEPT_MS = {
-    Source.MDNS: HOUR_MS,
+    Source.MDNS: DAY_MS,
     Source.KADEMLIA: DAY_MS,
     Source.EXCHANGE: 7 * DAY_MS,
     Source.PEER_INFO: 30 * DAY_MS,

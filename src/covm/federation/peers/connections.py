@@ -211,13 +211,12 @@ class Connections:
         self._roster.book.add(peer, fitting, source, self._clock.now_ms(), giver)
 
     def _is_near(self, giver: str) -> bool:
-        """Whether who named an address may be on this machine, where loopback leads to the same place."""
+        """Whether who named an address is on this machine, where loopback leads to the same place."""
         own = self._network.addresses
         if own and all(is_loopback(address) for address in own):
             return True
-        record = self._roster.get(giver) if giver else None
-        givers = [record] if record is not None else [] if giver else self._roster
-        return any(is_loopback(each.address) for record in givers for each in record.connections.values())
+        record = self._roster.get(giver)
+        return record is not None and any(is_loopback(each.address) for each in record.connections.values())
 
     def watch_deadlines(self) -> None:
         now_s = self._clock.monotonic_s()

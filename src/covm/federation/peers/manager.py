@@ -176,7 +176,9 @@ class PeerManager:
         record = self._roster.get(peer)
         if record is None and peer not in self._roster.book:
             raise UnknownPeer(peer)
-        if record is None or record.state is PeerState.BANNED or not (record.connections or record.kept):
+        record = record or self._roster.obtain(peer)
+        is_sought = record.kept or (self._roster.book.is_remembered(peer) and not record.parked)
+        if record.state is PeerState.BANNED or not (record.connections or is_sought):
             raise PeerNotConnected(peer)
         record.let_go()
         record.parked = True
