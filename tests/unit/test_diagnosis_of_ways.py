@@ -201,3 +201,10 @@ def test_a_node_that_listens_says_where() -> None:
     listening = told()[Area.LISTENING]
     assert listening.verdict is Verdict.OK
     assert listening.what == "it listens on /ip4/10.8.1.2/tcp/9000, /ip4/10.8.1.2/udp/9000/quic-v1"
+
+
+def test_a_node_that_listens_nowhere_is_reached_where_it_has_a_place() -> None:
+    known: dict[str, Any] = {"configured": (), "setting": "private", "reached": "private"}
+    assert told((), **known)[Area.REACHABILITY].verdict is Verdict.NOT_CHECKED
+    reach = told((), **known, relays=(MILLS_PLACE,))[Area.REACHABILITY]
+    assert (reach.verdict, reach.what) == (Verdict.OK, "it listens nowhere, and others reach it through Mill Bakery")

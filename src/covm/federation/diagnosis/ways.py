@@ -89,6 +89,8 @@ def reachability(ways: Ways) -> Finding:
     """Whether others can connect to the node, and how."""
     known = ways.reachability
     if not ways.listening:
+        if ways.places:
+            return _reach(Verdict.OK, f"it listens nowhere, and others reach it through {_through(ways)}")
         return _reach(Verdict.NOT_CHECKED, "nobody can connect to a node that listens nowhere")
     if ways.is_local:
         return _reach(
@@ -120,9 +122,8 @@ def relay(ways: Ways) -> Finding:
         return Finding(Area.RELAY, Verdict.OK, "none is needed")
     refusals = [f"{ways.name(each.relay)}: {each.why or each.state}" for each in known.relays if not each.address]
     if ways.places:
-        names = shortened([ways.name(place.relay) for place in ways.places], SHOWN_RELAYS)
         why = f"others have none for it ({shortened(refusals, SHOWN_RELAYS)})" if refusals else ""
-        return Finding(Area.RELAY, Verdict.OK, f"it has a place at {names}", why)
+        return Finding(Area.RELAY, Verdict.OK, f"it has a place at {_through(ways)}", why)
     asked = [ways.name(place.relay) for place in known.relays if place.state == "asking"]
     if asked:
         return Finding(
@@ -143,6 +144,11 @@ def relay(ways: Ways) -> Finding:
 def ways_findings(ways: Ways) -> list[Finding]:
     """Everything about the ways to a node."""
     return [listening(ways), reachability(ways), relay(ways)]
+
+
+def _through(ways: Ways) -> str:
+    """The relays at which it has places."""
+    return shortened([ways.name(place.relay) for place in ways.places], SHOWN_RELAYS)
 
 
 _LATER = "ask again in a minute"
@@ -184,7 +190,7 @@ def _behind_router(ways: Ways) -> Finding:
     why = "; ".join(filter(None, [_wall(ways), f"UPnP: {known.upnp}" if known.upnp else ""]))
     if not ways.places:
         return _reach(Verdict.PROBLEM, "nobody can connect to it", why, _door(ways))
-    through = shortened([ways.name(place.relay) for place in ways.places], SHOWN_RELAYS)
+    through = _through(ways)
     worked = [punch for punch in known.punches if punch.worked]
     failed = [punch for punch in known.punches if not punch.worked]
     if worked:
@@ -218,8 +224,7 @@ def _why_relayed(ways: Ways, failed: list[Punch]) -> str:
 
 def _unknown(ways: Ways) -> Finding:
     if ways.places:
-        through = shortened([ways.name(place.relay) for place in ways.places], SHOWN_RELAYS)
-        return _reach(Verdict.OK, f"others reach it through {through}", _why_unknown(ways))
+        return _reach(Verdict.OK, f"others reach it through {_through(ways)}", _why_unknown(ways))
     return _reach(Verdict.NOT_CHECKED, "nobody knows yet whether others reach it", _why_unknown(ways), _LATER)
 
 
