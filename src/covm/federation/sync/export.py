@@ -43,6 +43,9 @@ MAX_PAGES: Final = 1024 * 1024
 _NOWHERE: Final = _native.cid(b"")
 """Stands where a link will be: all have the same size."""
 
+_Links = Annotated[tuple[_native.Link, ...], msgspec.Meta(min_length=1, max_length=FANOUT)]
+"""Bound here and not in the class, whose annotations are read when the first file is."""
+
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
     """The block that leads to all others."""
@@ -70,7 +73,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 class _Tree(msgspec.Struct, frozen=True):
-    pages: Annotated[tuple[_native.Link, ...], msgspec.Meta(min_length=1, max_length=FANOUT)]
+    pages: _Links
     v: int = EXPORT_VERSION
 
 
