@@ -49,6 +49,13 @@ pub fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) {
     }
 }
 
+/// Whether an address begins with a name, for which a name server is asked.
+#[must_use]
+pub fn is_named(address: &Multiaddr) -> bool {
+    let first = address.iter().next();
+    matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)))
+}
+
 /// Whether an address leads through a relay.
 #[must_use]
 pub fn is_relayed(address: &Multiaddr) -> bool {

@@ -5,6 +5,7 @@
 //! being told: it is tested again now and then.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
@@ -64,9 +65,10 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Whether this machine has the address.
+/// Whether this machine has the address, as far as it says: what cannot be asked for want of a socket is not gone.
 fn is_here(ip: IpAddr) -> bool {
-    UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+    let asked = UdpSocket::bind(SocketAddr::new(ip, 0));
+    asked.err().is_none_or(|error| error.kind() != io::ErrorKind::AddrNotAvailable)
 }
 
 impl Driver {

@@ -143,7 +143,8 @@ impl Transport for Staggered {
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
         let Some(place) = self.stagger.place() else {
-            return Ok(in_time(lock(&self.inner).dial(address, options)?).boxed());
+            let is_named = addresses::is_named(&address);
+            return Ok(in_time(lock(&self.inner).dial(address, options)?, is_named).boxed());
         };
         let (inner, at_once, relays) = (Arc::clone(&self.inner), Arc::clone(&self.at_once), self.relays.clone());
         Ok(async move {
@@ -175,11 +176,12 @@ async fn dial_now(
         until_served(&address, relays).await?;
     }
     let expected = addresses::split_peer(address.clone()).1;
+    let is_named = addresses::is_named(&address);
     let dial = lock(inner).dial(address, options).map_err(|error| match error {
         TransportError::MultiaddrNotSupported(_) => io::Error::other("this kind of address cannot be used here"),
         TransportError::Other(error) => error,
     })?;
-    let connected = in_time(dial).await?;
+    let connected = in_time(dial, is_named).await?;
     match expected {
         Some(peer) if peer != connected.0 => Err(io::Error::other(SomebodyElse(connected.0))),
         _ => Ok(connected),
@@ -193,10 +195,11 @@ async fn until_served(address: &Multiaddr, relays: mpsc::Sender<RelayWanted>) ->
     served.await.map_err(|_| gone())?.map_err(io::Error::other)
 }
 
-async fn in_time(dial: impl Future<Output = io::Result<Connected>>) -> io::Result<Connected> {
+async fn in_time(dial: impl Future<Output = io::Result<Connected>>, is_named: bool) -> io::Result<Connected> {
     let deadline: Duration = limits::NEGOTIATION_DEADLINE;
     timeout(deadline, dial).await.unwrap_or_else(|_| {
-        let why = format!("no answer within {} s", deadline.as_secs());
+        let of_whom = if is_named { ", neither of a name server nor of who is there" } else { "" };
+        let why = format!("no answer within {} s{of_whom}", deadline.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     })
 }
