@@ -1,7 +1,7 @@
 """Until peers are connected again: after a killed connection, a restart, a partition.
 
-reconnect-killed RUNS             a wire between the two resets the connection
-reconnect-restarted RUNS          one of the two is killed and started again
+reconnect-killed RUNS             a wire between the two resets a connection that had lasted
+reconnect-restarted RUNS          one of the two, long connected, is killed and started again
 reconnect-partitioned SECONDS     two namespaces, joined by a cable that is cut for so long (as root)
 neighbour HOME PORT               one life of a node, which connects and sends when told
 """
@@ -26,6 +26,7 @@ from benchmarks.service.node import Sample, new_service, until_connected
 from benchmarks.service.wire import Wire
 from covm.federation import ConnectionRetry, FederationService
 from covm.federation.events import PeerDisconnected
+from covm.federation.peers.seeker import LASTED_S
 
 RETRY = ConnectionRetry()
 """As nodes have it that are not on loopback alone."""
@@ -38,6 +39,7 @@ async def killed(runs: int) -> Figures:
         await near.connect_peer(wire.address)
         await until_connected(far, near.peer_id)
         for _ in range(runs):
+            await _lasted()
             gone = [asyncio.create_task(_until_disconnected(one)) for one in (near, far)]
             await asyncio.sleep(0)
             began_ns = time.perf_counter_ns()
@@ -60,6 +62,11 @@ async def _until_disconnected(service: FederationService) -> None:
             return
 
 
+async def _lasted() -> None:
+    """A connection that breaks sooner is not dialled again at once, lest who breaks off for ever is hammered."""
+    await asyncio.sleep(LASTED_S + 0.5)
+
+
 async def restarted(runs: int) -> Figures:
     """From the moment in which the new life listens until the other side counts it as connected."""
     times: list[float] = []
@@ -75,6 +82,7 @@ async def restarted(runs: int) -> Figures:
                     await until_connected(near, said["peer"])
                     if run:
                         times.append(milliseconds_since(said["began_ns"]))
+                    await _lasted()
                     gone = asyncio.create_task(_until_disconnected(near))
                     await asyncio.sleep(0)
                     far.send_signal(signal.SIGKILL)

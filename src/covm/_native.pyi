@@ -230,6 +230,9 @@ class Node:
     | `hole_punch` | peer, connection or None, reason |
     | `failed` | reason: the node ended by itself, nothing follows |
 
+    `relay_terms`: the seconds of a reservation and of a circuit, and the bytes of a circuit, where they are not the
+    core's own.
+
     The source of an external address is announced, autonat, upnp or relay, its state confirmed, expired or unreachable.
 
     Codes of `error`: unreachable, wrong_peer, invalid_address, limit, blocked, listen, not_connected, stream,
@@ -251,6 +254,7 @@ class Node:
         reachability: str = "auto",
         max_connections: int = 50,
         relay_server: bool = False,
+        relay_terms: tuple[int, int, int] | None = None,
         relay_client: bool = False,
         autonat: bool = False,
         dcutr: bool = False,

@@ -117,12 +117,13 @@ class Node:
 
 
 async def main(listen: str, reachability: str, *settings: str) -> None:
+    ways: dict[str, Any] = dict.fromkeys(settings, True)
     network = Libp2pNetwork(
         _native.Keypair.generate(),
         listen=listen.split(","),
         agent="covm-test",
         reachability=reachability,
-        traversal=Traversal(**dict.fromkeys(settings, True)),
+        traversal=Traversal(**ways),
     )
     node = Node(network)
     await network.start(node, b"hello")

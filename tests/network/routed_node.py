@@ -7,6 +7,7 @@ the other side.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ from msgspec import Struct
 
 from covm.federation import FederationConfig, FederationService, Identity, Message, message_type
 from covm.federation.errors import FederationError
+from covm.federation.events import PeerConnected
+from covm.federation.network import ways
 from covm.federation.peers import detours
 from covm.federation.peers.backoff import Backoff
 from covm.testing import until
@@ -89,6 +92,14 @@ class Node:
     async def do_reached(self, how: str) -> None:
         await self.waits(lambda: self.service.reachability.reached == how)
 
+    async def do_met(self, peer: str, times: int) -> None:
+        """So often it has become connected since it was first asked so."""
+        async for event in self.service.events():
+            if isinstance(event, PeerConnected) and event.peer == peer:
+                times -= 1
+            if not times:
+                return
+
     async def do_relayed(self, peer: str) -> None:
         await self.waits(lambda: self.is_connected(peer, relayed=True))
 
@@ -118,6 +129,11 @@ class Node:
 
     # --- what it knows
 
+    async def do_place(self, relay: str) -> tuple[str, int]:
+        """What became of the place at a relay, and when."""
+        [place] = [place for place in self.service.reachability.relays if place.relay == relay]
+        return place.state, place.since_ms
+
     async def do_at(self) -> list[str]:
         return list(self.service.reachable_at)
 
@@ -143,6 +159,9 @@ async def main(settings: str) -> None:
     given = json.loads(settings)
     if given.pop("hurried", False):
         detours.AGAIN, detours.LOOK_S = Backoff(60.0, 60.0), 1.0  # type: ignore[misc]
+    if terms := given.pop("relay_terms", None):
+        with_terms = functools.partial(ways.Traversal, relay_terms=ways.RelayTerms(*terms))
+        ways.Traversal = with_terms  # type: ignore[assignment,misc]
     config = FederationConfig(**given)
     async with FederationService(Identity.generate(), config, types=[Note]) as service:
         node = Node(service)

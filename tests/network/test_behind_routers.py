@@ -14,6 +14,9 @@ from tests.namespaces import PUBLIC_IP, SECOND_IP, Internet, internet, within
 LISTEN = {"tcp": "tcp/4001", "quic": "udp/4001/quic-v1"}
 NOTHING_WRONG: dict[str, list[int]] = {"missing": [], "twice": []}
 
+SOON_OVER = (8, 12, 8 << 30)
+"""Terms of a relay: seconds of a place and of a circuit, and its bytes."""
+
 NOT_TO_THE_OTHER = """
 table ip blocked {
     chain through { type filter hook forward priority -10; ip daddr 198.51.100.4 drop; }
@@ -50,9 +53,9 @@ class Valley:
         self.nodes.append(node := await Node.start(namespace, self.transport, **given))
         return node
 
-    async def relay(self, namespace: str, ip: str) -> Node:
+    async def relay(self, namespace: str, ip: str, **settings: Any) -> Node:
         """A public node, which all that start later know."""
-        node = await self.start(namespace, reachability="public", name="square")
+        node = await self.start(namespace, reachability="public", name="square", **settings)
         self.bootstrap = [*self.bootstrap, f"/ip4/{ip}/{LISTEN[self.transport]}/p2p/{node.peer}"]
         return node
 
@@ -112,6 +115,19 @@ async def test_behind_routers_that_draw_ports_they_stay_relayed_and_say_why(tran
                 why = await one.does("why", other.peer, "hole punching failed: ")
                 assert "198.51.100." in why, why
             await all_arrives_once(farm, mill)
+
+
+async def test_a_pair_that_stays_relayed_goes_on_past_the_terms_of_its_relay() -> None:
+    with internet("masquerade random") as net:
+        async with valley(net, "tcp") as here:
+            square = await here.relay(net.public, PUBLIC_IP, relay_terms=SOON_OVER)
+            mill, farm = await here.homes()
+            await farm.does("relayed", mill.peer)
+            place = await mill.does("place", square.peer)
+            await farm.does("send", mill.peer)
+            await farm.does("met", mill.peer, 3)  # a circuit has ended each time; the place was renewed five times
+            await all_arrives_once(farm, mill)
+            assert await mill.does("place", square.peer) == place
 
 
 async def test_a_hole_that_could_not_be_punched_is_tried_again_later() -> None:

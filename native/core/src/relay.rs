@@ -26,6 +26,7 @@ use thiserror::Error;
 
 use crate::{
     limits,
+    node::RelayTerms,
     switches::{self, Defence},
 };
 
@@ -137,22 +138,22 @@ impl RelayAccess {
         !switches::on(Defence::RelayAccess) || self.access().take_circuit(peer, now)
     }
 
-    /// What the relay server is told: limits that suit members who stay for hours, and whom to ask.
+    /// What the relay server is told: its terms, and whom to ask.
     #[must_use]
-    pub fn config(&self) -> relay::Config {
+    pub fn config(&self, terms: RelayTerms) -> relay::Config {
         let (reserving, connecting) = (self.clone(), self.clone());
         relay::Config {
             max_reservations: limits::RELAY_RESERVATIONS,
             max_reservations_per_peer: limits::RELAY_RESERVATIONS_PER_PEER,
-            reservation_duration: limits::RELAY_RESERVATION_DURATION,
+            reservation_duration: terms.reservation,
             // In place of the default rates, which hold back strangers: there are none.
             reservation_rate_limiters: vec![Box::new(move |peer: PeerId, _: &Multiaddr, _: Instant| {
                 reserving.may_reserve(&peer)
             })],
             max_circuits: limits::RELAY_CIRCUITS,
             max_circuits_per_peer: limits::RELAY_CIRCUITS_PER_PEER,
-            max_circuit_duration: limits::RELAY_CIRCUIT_DURATION,
-            max_circuit_bytes: limits::RELAY_CIRCUIT_BYTES,
+            max_circuit_duration: terms.circuit,
+            max_circuit_bytes: terms.circuit_bytes,
             circuit_src_rate_limiters: vec![Box::new(move |peer: PeerId, _: &Multiaddr, now: Instant| {
                 connecting.may_connect(&peer, now)
             })],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use covm_core::{
     PeerId, addresses,
-    node::{CommandError, Node as CoreNode, NodeConfig, Reachability, Verdict},
+    node::{CommandError, Node as CoreNode, NodeConfig, Reachability, RelayTerms, Verdict},
     streams::{SendError, StreamId},
 };
 use pyo3::{
@@ -83,10 +83,15 @@ fn reachability_of(text: &str) -> PyResult<Reachability> {
     }
 }
 
+fn terms((reservation_s, circuit_s, circuit_bytes): (u64, u64, u64)) -> RelayTerms {
+    let [reservation, circuit] = [reservation_s, circuit_s].map(Duration::from_secs);
+    RelayTerms { reservation, circuit, circuit_bytes }
+}
+
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (keypair, *, hello, agent, gossip_kind, stream_protocols, announce, kademlia = None, mdns = false, reachability = "auto", max_connections = 50, relay_server = false, relay_client = false, autonat = false, dcutr = false, upnp = false))]
+    #[pyo3(signature = (keypair, *, hello, agent, gossip_kind, stream_protocols, announce, kademlia = None, mdns = false, reachability = "auto", max_connections = 50, relay_server = false, relay_terms = None, relay_client = false, autonat = false, dcutr = false, upnp = false))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
         py: Python<'_>,
@@ -101,6 +106,7 @@ impl Node {
         reachability: &str,
         max_connections: u32,
         relay_server: bool,
+        relay_terms: Option<(u64, u64, u64)>,
         relay_client: bool,
         autonat: bool,
         dcutr: bool,
@@ -118,6 +124,7 @@ impl Node {
             announce: transports(&announce)?,
             max_connections,
             relay_server,
+            relay_terms: relay_terms.map(terms).unwrap_or_default(),
             relay_client,
             autonat,
             dcutr,

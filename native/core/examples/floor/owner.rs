@@ -6,7 +6,7 @@ use covm_core::{
     Multiaddr, PeerId,
     event::{Event, Outcome, connection_number},
     identity::Keypair,
-    node::{Node, NodeConfig, Reachability},
+    node::{Node, NodeConfig, Reachability, RelayTerms},
     queue::Wake,
 };
 use tokio::sync::Notify;
@@ -47,6 +47,7 @@ impl Owner {
             announce: vec![],
             max_connections: 100,
             relay_server: false,
+            relay_terms: RelayTerms::default(),
             relay_client: false,
             autonat: false,
             dcutr: false,

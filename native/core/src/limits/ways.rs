@@ -42,7 +42,7 @@ pub const JOIN_RELAY_DEADLINE: Duration = Duration::from_secs(60);
 pub const RESERVATIONS: usize = 4;
 
 /// A relay whose reservations have to be renewed faster than this costs more than it helps: ours last an hour.
-pub const RENEWAL_LEAST: Duration = Duration::from_secs(60);
+pub const RENEWAL_LEAST: Duration = Duration::from_secs(5);
 
 /// Commands that wait for a relay to serve us: as many as may be dialling.
 pub const WAITING_FOR_RELAYS: usize = 64;

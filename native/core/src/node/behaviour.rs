@@ -111,7 +111,7 @@ fn relay(config: &NodeConfig, access: &RelayAccess) -> Gate<Toggle<relay::Behavi
     let serves = config.relay_server && config.reachability != Reachability::Private;
     let relay = serves.then(|| {
         let peer = config.keypair.public().to_peer_id();
-        let mut relay = relay::Behaviour::new(peer, access.config());
+        let mut relay = relay::Behaviour::new(peer, access.config(config.relay_terms));
         relay.set_status(Some(relay::Status::Disable));
         relay
     });

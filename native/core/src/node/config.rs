@@ -1,6 +1,10 @@
 //! What a node is told when it starts.
 
+use std::time::Duration;
+
 use libp2p::{Multiaddr, identity::Keypair};
+
+use crate::limits;
 
 /// Whether others can reach us from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +15,28 @@ pub enum Reachability {
     Public,
     /// Stated by the operator: nobody can, so we serve nobody: no Kademlia answers, no relay, no tests of addresses.
     Private,
+}
+
+/// What our relay grants each of those whom it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayTerms {
+    /// How long a reservation lasts. Its holder renews it after three quarters of that.
+    pub reservation: Duration,
+    /// How long a circuit lasts. Then its ends connect anew.
+    pub circuit: Duration,
+    /// Bytes of one circuit, both ways. Beyond that its ends connect anew.
+    pub circuit_bytes: u64,
+}
+
+impl Default for RelayTerms {
+    /// What suits members who stay for hours.
+    fn default() -> Self {
+        Self {
+            reservation: limits::RELAY_RESERVATION_DURATION,
+            circuit: limits::RELAY_CIRCUIT_DURATION,
+            circuit_bytes: limits::RELAY_CIRCUIT_BYTES,
+        }
+    }
 }
 
 /// A node's settings; all that a federation decides is in here, the rest is in `limits`.
@@ -34,6 +60,8 @@ pub struct NodeConfig {
     pub max_connections: u32,
     /// Carry circuits for members, once others can reach us.
     pub relay_server: bool,
+    /// How long, and how much.
+    pub relay_terms: RelayTerms,
     /// Reserve places at relays and dial through them.
     pub relay_client: bool,
     /// Test each other's addresses (AutoNAT v2): ours only where reachability is to be found out.

@@ -32,7 +32,7 @@ use std::sync::{
 
 pub use commands::Verdict;
 use commands::{Command, Work};
-pub use config::{NodeConfig, Reachability};
+pub use config::{NodeConfig, Reachability, RelayTerms};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, swarm::ConnectionId};
 use tokio::{runtime::Handle, sync::mpsc};
 

@@ -6,7 +6,7 @@ use covm_core::{
     PeerId,
     event::{Event, Failure, FailureCode, GossipMessage, Outcome, connection_number},
     identity::Keypair,
-    node::{Node, NodeConfig, Reachability},
+    node::{Node, NodeConfig, Reachability, RelayTerms},
     queue::Wake,
 };
 use tokio::{sync::Notify, time::timeout};
@@ -55,6 +55,7 @@ impl Owner {
             announce: vec![],
             max_connections: 50,
             relay_server: false,
+            relay_terms: RelayTerms::default(),
             relay_client: false,
             autonat: false,
             dcutr: false,

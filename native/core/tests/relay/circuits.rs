@@ -1,18 +1,21 @@
 //! Members behind a relay.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use covm_core::{
     event::{Event, FailureCode, ReservationState},
     limits,
-    node::Reachability,
+    node::{Reachability, RelayTerms},
 };
 
 use crate::{
     meeting::{AT, QUIC, join, meet, member, open, opened, receive, relay, reserve, send},
-    owner::Owner,
+    owner::{Owner, both},
     switch::defended,
 };
+
+/// Terms of a relay that are soon over, and longer than what counts as haste.
+const SHORT: Duration = Duration::from_secs(8);
 
 async fn reservation(owner: &mut Owner) -> (ReservationState, String) {
     owner
@@ -47,6 +50,27 @@ async fn two_members_that_know_a_relay_alone_talk_through_it() {
         let lost = reservation(&mut a).await;
         assert_eq!(lost.0, ReservationState::Lost, "{}", lost.1);
         a.take(|event| matches!(event, Event::Unadmitted { peer } if *peer == pb).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_renewed_in_time_and_a_circuit_ends_at_its_term() {
+    let _on = defended().await;
+    let terms = RelayTerms { reservation: SHORT, circuit: SHORT, ..RelayTerms::default() };
+    let mut r = Owner::with(1, |config| (config.relay_server, config.relay_terms) = (true, terms));
+    let at = r.listen(AT).await;
+    let (mut a, mut b) = (member(2, |_| {}), member(3, |_| {}));
+    join(&mut a, &mut r, &at).await;
+    let through = reserve(&mut a, &mut r, &at).await.unwrap();
+    assert_eq!(reservation(&mut a).await.0, ReservationState::Accepted);
+    join(&mut b, &mut r, &at).await;
+    let (pa, pb) = (a.peer(), b.peer());
+    for _ in 0..2 {
+        meet(&mut b, &mut a, &through).await;
+        assert_eq!(reservation(&mut a).await.0, ReservationState::Renewed);
+        let gone =
+            |whom| move |event: &Event| matches!(event, Event::Unadmitted { peer } if *peer == whom).then_some(());
+        both(a.take(gone(pb)), b.take(gone(pa))).await;
     }
 }
 

@@ -6,6 +6,18 @@ Part of `interface`, which hands all of it on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class RelayTerms(NamedTuple):
+    """What a relay grants each of those whom it serves."""
+
+    reservation_s: int
+    """How long a place lasts. Its holder renews it after three quarters of that."""
+    circuit_s: int
+    """How long a circuit lasts. Then its ends connect anew."""
+    circuit_bytes: int
+    """Bytes of one circuit, both ways. Beyond that its ends connect anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +30,8 @@ class Traversal:
 
     relay_server: bool = False
     """Carry circuits for members, and strangers with a pass, once others can reach this node."""
+    relay_terms: RelayTerms | None = None
+    """None: an hour, renewed as long as its holder is there; a day and 8 GiB for each circuit."""
     relay_client: bool = False
     """Reserve places at relays, and dial through them."""
     autonat: bool = False
