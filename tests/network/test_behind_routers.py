@@ -17,6 +17,9 @@ NOTHING_WRONG: dict[str, list[int]] = {"missing": [], "twice": []}
 SOON_OVER = (8, 12, 8 << 30)
 """Terms of a relay: seconds of a place and of a circuit, and its bytes."""
 
+CARRIES_NOTHING = (3600, 0, 8 << 30)
+"""Each circuit is over as soon as it is open."""
+
 NOT_TO_THE_OTHER = """
 table ip blocked {
     chain through { type filter hook forward priority -10; ip daddr 198.51.100.4 drop; }
@@ -128,6 +131,20 @@ async def test_a_pair_that_stays_relayed_goes_on_past_the_terms_of_its_relay() -
             await farm.does("met", mill.peer, 3)  # a circuit has ended each time; the place was renewed five times
             await all_arrives_once(farm, mill)
             assert await mill.does("place", square.peer) == place
+
+
+async def test_where_a_relay_gives_places_and_carries_nothing_another_one_carries() -> None:
+    with internet("masquerade random") as net:
+        async with valley(net, "tcp") as here:
+            liar = await here.relay(net.public, PUBLIC_IP, relay_terms=CARRIES_NOTHING)
+            honest = await here.relay(net.second, SECOND_IP)
+            mill = await here.start(net.homes[0], name="mill")
+            await mill.does("places", liar.peer, honest.peer)
+            farm = await here.start(net.homes[1], name="farm")
+            await farm.does("connected", mill.peer)  # told of it by the relays
+            await farm.does("through", mill.peer, honest.peer)
+            await farm.does("send", mill.peer)
+            await all_arrives_once(farm, mill)
 
 
 async def test_a_hole_that_could_not_be_punched_is_tried_again_later() -> None:

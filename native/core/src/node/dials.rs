@@ -68,6 +68,9 @@ impl Driver {
 
     pub(super) fn on_listen_address(&mut self, listener: ListenerId, address: Multiaddr) {
         let address = addresses::split_peer(address).0;
+        if !self.may_be_reached_at(listener, &address) {
+            return;
+        }
         if !self.listening.entry(listener).or_default().insert(address.clone()) {
             // A reservation names its addresses anew with each renewal.
             return;
@@ -323,5 +326,15 @@ pub(super) fn innermost(error: &io::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    without_stream(&cause.to_string()).to_owned()
+}
+
+/// Yamux tells which of its streams an error is of ("3f2a90c1/11: connection is closed"), which says nothing to anybody.
+fn without_stream(text: &str) -> &str {
+    let is_stream = |name: &str| {
+        name.split_once('/').is_some_and(|(connection, stream)| {
+            connection.bytes().all(|byte| byte.is_ascii_hexdigit()) && stream.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    text.split_once(": ").filter(|(name, _)| is_stream(name)).map_or(text, |(_, what)| what)
 }

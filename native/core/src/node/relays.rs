@@ -277,6 +277,25 @@ impl Driver {
         self.queue.push(Event::Reservation { relay: *relay, state, reason: String::new() });
     }
 
+    /// Whether an address is one to be reached at, where a relay gives it with a place: a relay that says that it is
+    /// somebody else, or everywhere, gets it back.
+    pub(super) fn may_be_reached_at(&mut self, listener: ListenerId, address: &Multiaddr) -> bool {
+        let Some(known) = self.reservations.iter_mut().find(|known| known.listener == listener) else {
+            return true;
+        };
+        let told = self.listening.get(&listener);
+        if relay_of(address).is_none_or(|(relay, _)| relay != known.relay) {
+            known.dropped = Some("the relay gave the address of another one as its own");
+        } else if told.is_some_and(|told| told.len() >= limits::ADDRESSES_PER_PEER && !told.contains(address)) {
+            known.dropped = Some("the relay says that it is at more addresses than any has");
+        }
+        let (relay, is_dropped) = (known.relay, known.dropped.is_some());
+        if is_dropped {
+            self.close_direct(relay);
+        }
+        !is_dropped
+    }
+
     /// Whether the listener that closed was a reservation.
     pub(super) fn on_reservation_closed(&mut self, listener: ListenerId, reason: &io::Result<()>) -> bool {
         let Some(position) = self.reservations.iter().position(|known| known.listener == listener) else {

@@ -153,6 +153,12 @@ impl Owner {
         }
     }
 
+    /// All of the kind that have come so far; they stay.
+    pub fn seen<T>(&mut self, pick: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        self.pump();
+        self.seen.iter().filter_map(pick).collect()
+    }
+
     /// What has come so far is of no interest.
     pub fn forget(&mut self) {
         self.pump();

@@ -1,6 +1,7 @@
 //! Circuits through a member's relay: who is served, for how long, and what becomes of them when a direct way opens.
 
 mod circuits;
+mod lies;
 mod meeting;
 mod moving;
 mod passes;
