@@ -326,15 +326,11 @@ pub(super) fn innermost(error: &io::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    without_stream(&cause.to_string()).to_owned()
+    cause.to_string()
 }
 
-/// Yamux tells which of its streams an error is of ("3f2a90c1/11: connection is closed"), which says nothing to anybody.
-fn without_stream(text: &str) -> &str {
-    let is_stream = |name: &str| {
-        name.split_once('/').is_some_and(|(connection, stream)| {
-            connection.bytes().all(|byte| byte.is_ascii_hexdigit()) && stream.bytes().all(|byte| byte.is_ascii_digit())
-        })
-    };
-    text.split_once(": ").filter(|(name, _)| is_stream(name)).map_or(text, |(_, what)| what)
+/// Whether what carried a connection broke off under it. Noise and yamux show nothing but a text of that.
+pub(super) fn is_cut(error: &io::Error) -> bool {
+    let text = innermost(error);
+    ["unexpected end of file", "connection is closed"].iter().any(|end| text.ends_with(end))
 }

@@ -26,6 +26,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::dials;
 use crate::{addresses, limits};
 
 type Connected = (PeerId, StreamMuxerBox);
@@ -176,12 +177,15 @@ async fn dial_now(
         until_served(&address, relays).await?;
     }
     let expected = addresses::split_peer(address.clone()).1;
-    let is_named = addresses::is_named(&address);
+    let (is_named, is_relayed) = (addresses::is_named(&address), addresses::is_relayed(&address));
     let dial = lock(inner).dial(address, options).map_err(|error| match error {
         TransportError::MultiaddrNotSupported(_) => io::Error::other("this kind of address cannot be used here"),
         TransportError::Other(error) => error,
     })?;
-    let connected = in_time(dial, is_named).await?;
+    let connected = in_time(dial, is_named).await.map_err(|error| match is_relayed && dials::is_cut(&error) {
+        true => io::Error::other("the relay closed the circuit before the peer had answered"),
+        false => error,
+    })?;
     match expected {
         Some(peer) if peer != connected.0 => Err(io::Error::other(SomebodyElse(connected.0))),
         _ => Ok(connected),

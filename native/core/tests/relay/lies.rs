@@ -134,7 +134,7 @@ async fn a_relay_that_carries_nothing_makes_a_dial_through_it_fail_with_its_name
     let id = b.node.dial(Some(a.peer()), vec![through.clone()]).unwrap();
     let through = through.to_string();
     let failure = a.beside(r.beside(b.failure(id))).await;
-    assert_eq!(failure.details, [(through, "connection is closed".to_owned())]);
+    assert_eq!(failure.details, [(through, "the relay closed the circuit before the peer had answered".to_owned())]);
 }
 
 fn with_terms(reservation_s: u64, circuit_s: u64) -> Owner {
