@@ -17,17 +17,19 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone)]
 pub struct TaskExecutor {
     handle: Handle,
+    doors: Handle,
     tracker: TaskTracker,
     cancelled: CancellationToken,
     failure: Arc<watch::Sender<Option<String>>>,
 }
 
 impl TaskExecutor {
-    /// An executor for one node on the given runtime.
+    /// An executor for one node on the given runtime, with another one for what goes on at its door.
     #[must_use]
-    pub fn new(handle: Handle) -> Self {
+    pub fn new(handle: Handle, doors: Handle) -> Self {
         Self {
             handle,
+            doors,
             tracker: TaskTracker::new(),
             cancelled: CancellationToken::new(),
             failure: Arc::new(watch::Sender::new(None)),
@@ -36,6 +38,15 @@ impl TaskExecutor {
 
     /// Runs a task until it ends, panics or the executor is shut down.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(&self.handle, task);
+    }
+
+    /// The same, on the runtime for what goes on at the door.
+    pub fn spawn_at_door(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(&self.doors, task);
+    }
+
+    fn spawn_on(&self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         let cancelled = self.cancelled.clone();
         let failure = Arc::clone(&self.failure);
         let guarded = async move {
@@ -47,7 +58,7 @@ impl TaskExecutor {
                 report(&failure, panic.as_ref());
             }
         };
-        self.tracker.spawn_on(guarded, &self.handle);
+        self.tracker.spawn_on(guarded, handle);
     }
 
     /// Resolves with the message of the first panic in any task.
@@ -101,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_reported_and_the_process_lives() {
-        let executor = TaskExecutor::new(Handle::current());
+        let executor = TaskExecutor::new(Handle::current(), Handle::current());
         executor.spawn(async { panic!("out of cheese") });
         assert!(executor.failed().await.ends_with("out of cheese"));
         executor.shut_down().await;
@@ -109,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn shutting_down_ends_tasks_that_never_end_by_themselves() {
-        let executor = TaskExecutor::new(Handle::current());
+        let executor = TaskExecutor::new(Handle::current(), Handle::current());
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
         executor.spawn(async move {
             let _alive = alive;

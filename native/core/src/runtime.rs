@@ -1,4 +1,4 @@
-//! The one tokio runtime of the process, and the pid that it belongs to.
+//! The one tokio runtime of the process, a small one beside it for who knocks, and the pid that they belong to.
 //!
 //! Threads do not survive a fork, so a child that inherits the runtime would wait for ever: every entry point asks
 //! [`handle`] first, and gets an error there instead.
@@ -9,16 +9,15 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 struct Owned {
     runtime: Runtime,
+    doors: Runtime,
     pid: u32,
 }
 
 static RUNTIME: OnceLock<Owned> = OnceLock::new();
 
-/// Threads that drive sockets and verify signatures. Two suffice for a small machine; more than four only contend
-/// for the swarm's task.
-fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4)
-}
+/// Threads that drive sockets and verify signatures, on a small machine too: one that computes or waits for a core lets the
+/// others go on. More only contend for the swarm's task.
+const WORKERS: usize = 4;
 
 /// The process was forked after the core had started.
 #[derive(Debug, thiserror::Error)]
@@ -27,19 +26,36 @@ fn worker_threads() -> usize {
 )]
 pub struct Forked;
 
+fn start(name: &str, threads: usize) -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .expect("the operating system gives the process threads")
+}
+
+fn owned() -> Result<&'static Owned, Forked> {
+    let owned = RUNTIME.get_or_init(|| Owned {
+        runtime: start("covm-core", WORKERS),
+        doors: start("covm-door", 1),
+        pid: std::process::id(),
+    });
+    if owned.pid == std::process::id() { Ok(owned) } else { Err(Forked) }
+}
+
 /// The runtime's handle; starts it at the first call.
 ///
 /// # Errors
 /// [`Forked`] in a child process of the one that started it.
 pub fn handle() -> Result<&'static Handle, Forked> {
-    let owned = RUNTIME.get_or_init(|| Owned {
-        runtime: Builder::new_multi_thread()
-            .worker_threads(worker_threads())
-            .thread_name("covm-core")
-            .enable_all()
-            .build()
-            .expect("the operating system gives the process threads"),
-        pid: std::process::id(),
-    });
-    if owned.pid == std::process::id() { Ok(owned.runtime.handle()) } else { Err(Forked) }
+    owned().map(|owned| owned.runtime.handle())
+}
+
+/// The handle of the runtime on whose one thread inbound connections prove their keys.
+///
+/// # Errors
+/// As [`handle`].
+pub fn doors() -> Result<&'static Handle, Forked> {
+    owned().map(|owned| owned.doors.handle())
 }

@@ -80,7 +80,8 @@ async fn live(config: NodeConfig, streams: Streams, parts: Parts, openings: Open
     let queue = Arc::clone(&parts.queue);
     let relay_access = RelayAccess::default();
     let (stagger, (wanted, relays_wanted)) = (Stagger::default(), mpsc::channel(limits::WAITING_FOR_RELAYS));
-    let swarm = transport::build(&config.keypair, apart.clone()).and_then(|(transport, relay_client)| {
+    let executor = parts.executor.clone();
+    let swarm = transport::build(&config.keypair, apart.clone(), executor).and_then(|(transport, relay_client)| {
         let staggered = Staggered::new(transport, stagger.clone(), wanted);
         let behaviour = behaviour::build(&config, streams, parts.talks.clone(), &relay_access, relay_client)?;
         Ok(swarm_of(&config, parts.executor.clone(), staggered, behaviour))

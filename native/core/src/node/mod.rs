@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod dialler;
 mod dials;
+mod doors;
 mod driver;
 mod lifecycle;
 mod nearby;
@@ -99,13 +100,12 @@ impl Node {
     /// # Errors
     /// [`Forked`] in a child of the process that started the runtime.
     pub fn start(config: NodeConfig, wake: Box<dyn Wake>) -> Result<Self, Forked> {
-        let handle = runtime::handle()?;
-        Ok(Self::start_on(handle, config, wake))
+        Ok(Self::start_on(runtime::handle()?, runtime::doors()?, config, wake))
     }
 
-    fn start_on(handle: &Handle, config: NodeConfig, wake: Box<dyn Wake>) -> Self {
+    fn start_on(handle: &Handle, doors: &Handle, config: NodeConfig, wake: Box<dyn Wake>) -> Self {
         let queue = Arc::new(EventQueue::new(wake));
-        let executor = TaskExecutor::new(handle.clone());
+        let executor = TaskExecutor::new(handle.clone(), doors.clone());
         let gauges = Arc::new(Gauges::default());
         let keypair = config.keypair.clone();
         let (commands, inbox) = mpsc::unbounded_channel();

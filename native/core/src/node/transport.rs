@@ -16,17 +16,18 @@ use libp2p::{
 
 use tokio::runtime::Handle;
 
-use super::apart::Apart;
-use crate::limits;
+use super::{apart::Apart, doors::Doors};
+use crate::{executor::TaskExecutor, limits};
 
 /// The transport of a node, and the behaviour by which its circuits are dialled and reserved. QUIC runs on the runtime
-/// `for_quic`.
+/// `for_quic`, whoever knocks otherwise at the executor's door.
 ///
 /// # Errors
 /// A sentence, when the system's name servers or the key cannot be used.
 pub(super) fn build(
     keypair: &Keypair,
     for_quic: Handle,
+    executor: TaskExecutor,
 ) -> Result<(Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour), String> {
     let noise = noise::Config::new(keypair).map_err(|error| format!("the key cannot be used: {error}"))?;
     let by_name = |error: io::Error| format!("DNS cannot be set up: {error}");
@@ -49,6 +50,7 @@ pub(super) fn build(
         .map(|either, _| either.into_inner())
         .or_transport(dns::tokio::Transport::system(direct).map_err(by_name)?)
         .map(|either, _| either.into_inner());
+    let all = Doors::new(all, executor);
     Ok((TransportTimeout::with_ingoing_timeout(all, limits::NEGOTIATION_DEADLINE).boxed(), relay_client))
 }
 
