@@ -22,9 +22,10 @@ use super::{
     nearby::Nearby,
     paths::Path,
     reach::Reach,
-    relays::{Reservation, Waiting},
+    relays::Reservation,
     stagger::{RelayWanted, Stagger},
     topics::PendingPublish,
+    waits::Waiting,
 };
 use crate::{
     event::{CommandId, Event, Failure, FailureCode, GossipHandle, Outcome},
@@ -69,6 +70,8 @@ pub(super) struct Connection {
     pub ready: bool,
     /// Both sides are open and the owner knows.
     pub open: bool,
+    /// We are closing it, with the place at a relay that it held.
+    pub leaving: bool,
 }
 
 /// The swarm and all that its events and commands refer to.

@@ -2,9 +2,10 @@
 //!
 //! `Node` is the owner's handle. The swarm belongs to `driver::Driver`, a task on the process-wide runtime; what
 //! happens there is in `admission` (the gate and the join exchange), `dials` (connecting and listening), `topics`
-//! (gossip), `reach`, `relays`, `paths` and `changes` (how others reach us, by which way, and when that changes) and
-//! `swarm_events` (which event goes where). `nearby` asks the segment. `transport` is what all of it travels on, with the turns of a dial's addresses from `stagger`; `dialler` knows
-//! what libp2p's own protocols dial; `lifecycle` starts and ends the node, QUIC's own tasks (`apart`) included.
+//! (gossip), `reach`, `relays` with `waits`, `paths` and `changes` (how others reach us, by which way, and when that
+//! changes) and `swarm_events` (which event goes where). `nearby` asks the segment. `transport` is what all of it travels
+//! on, with the turns of a dial's addresses from `stagger` and who knocks at the `doors`; `dialler` knows what libp2p's own
+//! protocols dial; `lifecycle` starts and ends the node, QUIC's own tasks (`apart`) included.
 
 mod admission;
 mod apart;
@@ -25,6 +26,7 @@ mod stagger;
 mod swarm_events;
 mod topics;
 mod transport;
+mod waits;
 
 use std::sync::{
     Arc,
@@ -35,7 +37,7 @@ pub use commands::Verdict;
 use commands::{Command, Work};
 pub use config::{NodeConfig, Reachability, RelayTerms};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, swarm::ConnectionId};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     envelope,
@@ -100,10 +102,7 @@ impl Node {
     /// # Errors
     /// [`Forked`] in a child of the process that started the runtime.
     pub fn start(config: NodeConfig, wake: Box<dyn Wake>) -> Result<Self, Forked> {
-        Ok(Self::start_on(runtime::handle()?, runtime::doors()?, config, wake))
-    }
-
-    fn start_on(handle: &Handle, doors: &Handle, config: NodeConfig, wake: Box<dyn Wake>) -> Self {
+        let (handle, doors) = (runtime::handle()?, runtime::doors()?);
         let queue = Arc::new(EventQueue::new(wake));
         let executor = TaskExecutor::new(handle.clone(), doors.clone());
         let gauges = Arc::new(Gauges::default());
@@ -118,7 +117,7 @@ impl Node {
             inbox,
         };
         let streams = lifecycle::launch(handle, config, parts);
-        Self {
+        Ok(Self {
             peer_id: keypair.public().to_peer_id(),
             keypair,
             commands,
@@ -128,7 +127,7 @@ impl Node {
             executor,
             gauges,
             next_id: AtomicU64::new(1),
-        }
+        })
     }
 
     /// Our peer id.

@@ -1,22 +1,15 @@
 //! Relays: places that we reserve at others, circuits that we dial, passes for our own.
 //!
-//! A relay offers its hop protocol only to whom it serves, which is after the join, or at once to a stranger with a pass;
-//! what needs it waits until identify has shown it. A reservation is libp2p's listener on a circuit address; it renews
-//! itself until its connection closes. It is dropped by closing that connection: libp2p panics on an answer that comes
-//! after the listener is gone, and when it asks to renew is the relay's to say.
+//! A reservation is libp2p's listener on a circuit address; it renews itself until its connection closes. It is dropped by
+//! closing that connection: libp2p panics on an answer that comes after the listener is gone, and when it asks to renew is
+//! the relay's to say.
 
 use std::{io, sync::atomic::Ordering, time::Duration};
 
-use libp2p::{
-    Multiaddr, PeerId,
-    core::transport::ListenerId,
-    multiaddr::Protocol,
-    relay,
-    swarm::{ConnectionId, DialError, dial_opts::DialOpts},
-};
-use tokio::{sync::oneshot, time::Instant};
+use libp2p::{Multiaddr, PeerId, core::transport::ListenerId, relay, swarm::ConnectionId};
+use tokio::time::Instant;
 
-use super::{CommandError, Node, commands::Work, dials, driver::Driver, stagger::RelayWanted};
+use super::{CommandError, Node, commands::Work, dials, driver::Driver, waits::ThroughRelay};
 use crate::{
     addresses,
     event::{CommandId, Event, Failure, FailureCode, Outcome, ReservationState},
@@ -66,36 +59,15 @@ pub(super) struct Reservation {
     dropped: Option<&'static str>,
 }
 
-/// What waits for a relay to offer its service.
-pub(super) struct Waiting {
-    relay: PeerId,
-    until: Instant,
-    work: ThroughRelay,
-}
-
-/// What is done once the relay serves us.
-pub(super) enum ThroughRelay {
-    Reserve {
-        id: CommandId,
-        at: Multiaddr,
-    },
-    /// The address of a dial whose turn it is.
-    Dial(oneshot::Sender<Result<(), String>>),
-}
-
-impl Waiting {
-    fn reserves(&self) -> bool {
-        matches!(self.work, ThroughRelay::Reserve { .. })
-    }
-
-    /// Its dial has ended without it.
-    fn is_needless(&self) -> bool {
-        matches!(&self.work, ThroughRelay::Dial(ready) if ready.is_closed())
+impl Reservation {
+    /// One that the relay has been asked for by a command.
+    pub fn asked(id: CommandId, listener: ListenerId, relay: PeerId, address: Multiaddr) -> Self {
+        Self { listener, relay, address, asked: Some(id), since: Instant::now(), dropped: None }
     }
 }
 
 /// The relay of an address that leads through one, and where it is.
-fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
+pub(super) fn relay_of(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let (address, relay) = addresses::split_relay(address)?;
     Some((relay?, address))
 }
@@ -134,107 +106,6 @@ impl Driver {
         Ok(())
     }
 
-    /// An address that leads through a relay has its turn.
-    pub(super) fn on_relay_wanted(&mut self, RelayWanted { address, ready }: RelayWanted) {
-        let why = match relay_of(&address) {
-            _ if !self.config.relay_client => "it leads through a relay, and relay_client is off",
-            Some((relay, at)) => return self.when_served(relay, &at, ThroughRelay::Dial(ready)),
-            None => "it leads through a relay, and does not say which: /p2p/<relay> stands before /p2p-circuit",
-        };
-        // Nobody listens any more where another address has connected meanwhile.
-        let _ = ready.send(Err(why.into()));
-    }
-
-    /// Does it now if the relay serves us, and otherwise connects to the relay and waits.
-    fn when_served(&mut self, relay: PeerId, at: &Multiaddr, work: ThroughRelay) {
-        if self.serving.values().any(|serving| *serving == relay) {
-            return self.go_through(relay, work);
-        }
-        self.waiting.retain(|one| !one.is_needless());
-        if self.waiting.len() >= limits::WAITING_FOR_RELAYS {
-            let why = format!("{} others wait for relays already", limits::WAITING_FOR_RELAYS);
-            return self.cannot_go_through(relay, work, &why);
-        }
-        let dialled = self.swarm.dial(DialOpts::peer_id(relay).addresses(vec![at.clone()]).build());
-        self.waiting.push(Waiting { relay, until: Instant::now() + limits::RELAY_READY_DEADLINE, work });
-        match dialled {
-            // It is connected or being dialled: then it is only a matter of time.
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => self.carry_ours(relay),
-            Err(error) => self.give_up_relay(relay, &dials::in_words(&error)),
-        }
-    }
-
-    fn go_through(&mut self, relay: PeerId, work: ThroughRelay) {
-        match work {
-            ThroughRelay::Dial(ready) => {
-                // Nobody listens any more where another address has connected meanwhile.
-                let _ = ready.send(Ok(()));
-            }
-            ThroughRelay::Reserve { id, at } => {
-                let address = at.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
-                match self.swarm.listen_on(address.clone()) {
-                    Ok(listener) => {
-                        let asked = Some(id);
-                        let since = Instant::now();
-                        self.reservations.push(Reservation { listener, relay, address, asked, since, dropped: None });
-                    }
-                    Err(error) => self.fail(id, Failure::new(FailureCode::Relay, dials::transport_text(&error))),
-                }
-            }
-        }
-    }
-
-    fn cannot_go_through(&self, relay: PeerId, work: ThroughRelay, why: &str) {
-        let text = format!("the relay {relay} cannot be used: {why}");
-        match work {
-            ThroughRelay::Dial(ready) => {
-                let _ = ready.send(Err(text));
-            }
-            ThroughRelay::Reserve { id, .. } => {
-                let mut failure = Failure::new(FailureCode::Relay, text);
-                failure.details = vec![(relay.to_string(), why.to_owned())];
-                self.fail(id, failure);
-            }
-        }
-    }
-
-    /// What identify shows of a connection's other end: whether it is a relay that serves us there.
-    pub(super) fn on_protocols(&mut self, connection: ConnectionId, peer: PeerId, serves: bool) {
-        if !serves {
-            self.serving.remove(&connection);
-            return;
-        }
-        self.serving.insert(connection, peer);
-        let (ready, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|one| one.relay == peer);
-        self.waiting = waiting;
-        for Waiting { relay, work, .. } in ready {
-            self.go_through(relay, work);
-        }
-    }
-
-    /// A relay that is waited for cannot be had.
-    pub(super) fn give_up_relay(&mut self, relay: PeerId, why: &str) {
-        self.give_up(|one| one.relay == relay, why);
-    }
-
-    fn give_up(&mut self, which: impl Fn(&Waiting) -> bool, why: &str) {
-        let (lost, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(which);
-        self.waiting = waiting;
-        for Waiting { relay, work, .. } in lost {
-            self.cannot_go_through(relay, work, why);
-        }
-    }
-
-    /// When the next of what waits has waited long enough.
-    pub(super) fn waiting_until(&self) -> Option<Instant> {
-        self.waiting.iter().map(|one| one.until).min()
-    }
-
-    pub(super) fn end_waits(&mut self) {
-        let now = Instant::now();
-        self.give_up(|one| one.until <= now, "it did not offer its service in time: it is no relay, or not for us");
-    }
-
     pub(super) fn drop_reservation(&mut self, id: CommandId, relay: PeerId) {
         if let Some(known) = self.reservations.iter_mut().find(|known| known.relay == relay) {
             known.dropped = Some("it was dropped here");
@@ -245,9 +116,12 @@ impl Driver {
     }
 
     fn close_direct(&mut self, peer: PeerId) {
-        let direct = self.connections.iter().filter(|(_, known)| known.peer == peer && !known.path.relayed);
-        for id in direct.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.swarm.close_connection(id);
+        for (id, known) in &mut self.connections {
+            if known.peer == peer && !known.path.relayed {
+                known.leaving = true;
+                self.serving.remove(id);
+                self.swarm.close_connection(*id);
+            }
         }
     }
 

@@ -81,6 +81,7 @@ impl Driver {
             admitted: false,
             ready: false,
             open: false,
+            leaving: false,
         };
         let Path { address, relayed, relay } = connection.path.clone();
         self.queue.push(Event::Opened { connection: id, peer, address, outbound: connection.outbound, relayed, relay });
@@ -93,7 +94,8 @@ impl Driver {
 
     fn on_closed(&mut self, id: ConnectionId, peer: PeerId, reason: String, remaining: u32) {
         self.serving.remove(&id);
-        let was_open = self.connections.remove(&id).is_some_and(|connection| connection.open);
+        let closed = self.connections.remove(&id);
+        let (was_open, was_left) = closed.map_or((false, false), |closed| (closed.open, closed.leaving));
         if was_open && !self.is_open(&peer) {
             self.relay_access.set_admitted(peer, false);
             self.punch_failures.remove(&peer);
@@ -102,7 +104,11 @@ impl Driver {
         }
         if remaining == 0 {
             self.identified.remove(&peer);
-            self.give_up_relay(peer, &reason);
+            if was_left {
+                self.dial_relay(peer);
+            } else {
+                self.give_up_relay(peer, &reason);
+            }
         }
         self.gauge();
         self.queue.push(Event::Closed { connection: id, peer, reason, remaining });

@@ -43,6 +43,9 @@ LASTED_S = 10.0
 STEADY_S = 60.0
 """A connection that lasted so long is no accident, and worth having again soon."""
 
+CROSSED = 2
+"""Failures in a row that two may have had by dialling each other at the same moment."""
+
 REFUSED = 32
 """Failures in a row as which a refusal counts: it will be refused again for a while."""
 
@@ -239,10 +242,10 @@ class Seeker:
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
-            # Two whose dials have crossed try once more soon, by chance not in step. A hint that led nowhere again
-            # waits its longest, so that others have their turn.
-            if record.failures == 1:
-                return self._random.uniform(1.0, 5.0) * self._kept_wait.base_s
+            # Two whose dials have crossed try again soon, by chance not in step. A hint that led nowhere more often than
+            # that waits its longest, so that others have their turn.
+            if record.failures <= CROSSED:
+                return self._random.uniform(1.0, 5.0) * self._kept_wait.base_s * record.failures
             return self._random.uniform(0.5, 1.0) * self._kept_wait.max_s * min(record.failures, 8)
         wait_s = self._remembered_wait.delay_s(record.failures, self._random)
         return max(wait_s, REFUSED_WAIT_S) if record.failures >= REFUSED else wait_s
