@@ -242,8 +242,8 @@ class Seeker:
 
     def _wait_s(self, record: PeerRecord, rank: Rank) -> float:
         if rank is Rank.HINT:
-            # Two whose dials have crossed try again soon, by chance not in step. A hint that led nowhere more often waits
-            # its longest, so that others have their turn.
+            # Two whose dials have crossed try again soon, by chance not in step. A hint that led nowhere more often
+            # waits its longest, so that others have their turn.
             if record.failures <= CROSSED:
                 return self._random.uniform(1.0, 5.0) * self._kept_wait.base_s * record.failures
             return self._random.uniform(0.5, 1.0) * self._kept_wait.max_s * min(record.failures, 8)
