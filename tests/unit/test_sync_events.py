@@ -18,7 +18,7 @@ from covm.testing.world import World
 
 def heard(stream: EventStream, *kinds: type) -> list[Any]:
     """What waits, of some kinds."""
-    return [each for each in stream._events if isinstance(each, kinds)]
+    return [each for each in stream._items if isinstance(each, kinds)]
 
 
 @virtually

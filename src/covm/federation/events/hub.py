@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import Counter, deque
+from collections import Counter
 
+from covm.federation.events.feed import Feed
 from covm.federation.events.happened import Event, EventsDropped, MessageRejected, MessagesDropped
 
 EVENT_QUEUE = 1_000
@@ -18,68 +19,20 @@ TALLY_PERIOD_S = 1.0
 """How long is summed up: an attack of any rate makes one event a second for each pair."""
 
 
-class EventStream:
+class EventStream(Feed[Event]):
     """One listener's view of the events, from the moment it was made. Iterate it; it ends when the node stops.
 
     Several tasks may share it: each event goes to one of them, the end to all.
     """
 
     def __init__(self, limit: int = EVENT_QUEUE) -> None:
-        self._events: deque[Event] = deque()
-        self._limit = limit
-        self._dropped = 0
-        self._closed = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        super().__init__(limit)
 
-    def __aiter__(self) -> EventStream:
-        return self
-
-    async def __anext__(self) -> Event:
-        while not self._events and not self._dropped:
-            if self._closed:
-                raise StopAsyncIteration
-            await self._changed()
+    def _take(self) -> Event | None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             return EventsDropped(dropped)
-        return self._events.popleft()
-
-    def push(self, event: Event) -> None:
-        """Queues an event for this listener; the oldest makes room. (The hub's side)"""
-        if len(self._events) >= self._limit:
-            self._events.popleft()
-            self._dropped += 1
-        self._events.append(event)
-        self._wake()
-
-    def close(self) -> None:
-        """Ends the iteration once what is queued has been read."""
-        self._closed = True
-        self._wake()
-
-    async def aclose(self) -> None:
-        """As `close`, for `contextlib.aclosing`."""
-        self.close()
-
-    async def _changed(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled():
-                self._wake()  # what this reader was woken for is another's now
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                if not self._closed:
-                    return
+        return super()._take()
 
 
 class EventHub:

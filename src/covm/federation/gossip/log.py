@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import deque
 from itertools import islice
 from typing import NamedTuple
+
+from covm.federation.events.feed import Feed
 
 FOLLOWER_QUEUE = 1_000
 """Entries that wait for one follower; the oldest make room, as they do in the log itself."""
@@ -38,62 +39,20 @@ class GossipLogEntry(NamedTuple):
     """
 
 
-class GossipLogStream:
+class GossipLogStream(Feed[GossipLogEntry]):
     """Follows the log from the moment it was made; ends when the node stops.
 
     Several tasks may share it: each entry goes to one of them, the end to all.
     """
 
     def __init__(self, type_name: str | None) -> None:
+        super().__init__(FOLLOWER_QUEUE)
         self._type = type_name
-        self._entries: deque[GossipLogEntry] = deque(maxlen=FOLLOWER_QUEUE)
-        self._closed = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
-
-    def __aiter__(self) -> GossipLogStream:
-        return self
-
-    async def __anext__(self) -> GossipLogEntry:
-        while not self._entries:
-            if self._closed:
-                raise StopAsyncIteration
-            await self._changed()
-        return self._entries.popleft()
 
     def push(self, entry: GossipLogEntry) -> None:
         """Queues an entry of the followed type; the oldest makes room. (The log's side)"""
         if self._type is None or entry.type == self._type:
-            self._entries.append(entry)
-            self._wake()
-
-    def close(self) -> None:
-        """Ends the iteration once what is queued has been read."""
-        self._closed = True
-        self._wake()
-
-    async def aclose(self) -> None:
-        """As `close`, for `contextlib.aclosing`."""
-        self.close()
-
-    async def _changed(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled():
-                self._wake()  # what this reader was woken for is another's now
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                if not self._closed:
-                    return
+            super().push(entry)
 
 
 class GossipLog:
