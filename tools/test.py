@@ -19,12 +19,9 @@ CARGO_TEST = [
     "cargo", "test", "--release", "--locked", "-p", "covm-core", "--features", DEVELOPMENT_FEATURES,
 ]  # fmt: skip
 
-WORKERS = str(2 + (os.cpu_count() or 1))
-"""More than there are cores: tests of nodes wait as much as they compute."""
-
-PYTEST = [str(BIN / "python"), "-m", "pytest", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
-"""A file's tests stay together, since they share nodes that are dear to start; files in their order, which has the long
-ones before the many short ones."""
+PYTEST = [str(BIN / "python"), "-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""A process for each core. A file's tests stay together, since they share nodes that are dear to start; files in their
+order, which has the long ones before the many short ones."""
 
 
 @dataclass
