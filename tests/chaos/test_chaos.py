@@ -28,6 +28,13 @@ def is_connected(node: Node) -> bool:
     return len(node.events("PeerConnected")) > len(node.events("PeerDisconnected"))
 
 
+def begin(pair: Pair) -> None:
+    """Starts both, until they are connected and get on; a node's own publications it handles alone too."""
+    pair.start()
+    pair.wait(lambda: all(is_connected(node) for node in pair.both), "a connection")
+    pair.wait_progress(*pair.both)
+
+
 def suffers(pair: Pair, link: Link, fault: Fault) -> None:
     """The line fails until it has made itself felt, and is mended; then the nodes find each other again."""
     if fault in SLOW:
@@ -47,8 +54,7 @@ def test_a_line_that_fails_costs_no_message_and_no_effect_twice(
     make_pair: LinedPairMaker, link: Link, fault: Fault
 ) -> None:
     pair = make_pair(correspond)
-    pair.start()
-    pair.wait_progress(*pair.both)
+    begin(pair)
     suffers(pair, link, fault)
     keeps_its_promises(pair)
 
@@ -56,8 +62,7 @@ def test_a_line_that_fails_costs_no_message_and_no_effect_twice(
 @pytest.mark.timeout(300)
 def test_one_fault_after_the_other_costs_nothing_either(make_pair: LinedPairMaker, link: Link) -> None:
     pair = make_pair(correspond)
-    pair.start()
-    pair.wait_progress(*pair.both)
+    begin(pair)
     for fault in (*FATAL, *SLOW, Fault.STALL, *FATAL):
         suffers(pair, link, fault)
     keeps_its_promises(pair)
@@ -66,8 +71,7 @@ def test_one_fault_after_the_other_costs_nothing_either(make_pair: LinedPairMake
 @pytest.mark.timeout(300)
 def test_durable_publications_arrive_whatever_the_line_does(make_pair: LinedPairMaker, link: Link) -> None:
     pair = make_pair(publish, mill={"window": 2}, farm={"window": 2})
-    pair.start()
-    pair.wait_progress(*pair.both)
+    begin(pair)
     for fault in (*FATAL, *SLOW):
         suffers(pair, link, fault)
     for node in pair.both:
