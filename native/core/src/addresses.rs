@@ -49,11 +49,12 @@ pub fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) {
     }
 }
 
-/// Whether an address begins with a name, for which a name server is asked.
+/// Whether an address begins with a name, for which a name server is asked; that of a circuit is its relay's affair.
 #[must_use]
 pub fn is_named(address: &Multiaddr) -> bool {
     let first = address.iter().next();
-    matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)))
+    let begins = matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)));
+    begins && !is_relayed(address)
 }
 
 /// Whether an address leads through a relay.

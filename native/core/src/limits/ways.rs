@@ -44,8 +44,12 @@ pub const RESERVATIONS: usize = 4;
 /// A relay whose reservations have to be renewed faster than this costs more than it helps: ours last an hour.
 pub const RENEWAL_LEAST: Duration = Duration::from_secs(5);
 
-/// Commands that wait for a relay to serve us: as many as may be dialling.
-pub const WAITING_FOR_RELAYS: usize = 64;
+/// What waits for relays to serve us: every address that may be tried at once, and reservations beside them, so that
+/// nobody's addresses stand in anybody else's way.
+pub const WAITING_FOR_RELAYS: usize = super::DIALLED_AT_ONCE + RESERVATIONS;
+
+/// Relays that are dialled at once for one dial: as many as a node has places at. The others have their turn behind them.
+pub const RELAYS_PER_DIAL: usize = 2;
 
 /// How long they wait: to connect to the relay, to join it and to hear from identify what it offers.
 pub const RELAY_READY_DEADLINE: Duration = Duration::from_secs(20);

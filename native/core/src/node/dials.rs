@@ -199,7 +199,7 @@ impl Driver {
 
     pub(super) fn on_dial_error(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         if let Some(relay) = peer.filter(|peer| !self.connections.values().any(|known| known.peer == *peer)) {
-            self.give_up_relay(relay, &in_words(error));
+            self.on_relay_dial_failed(relay, error);
         }
         if let Some(dial) = self.dials.remove(&connection) {
             self.fail(dial.id, self.dial_failure(error, &dial));

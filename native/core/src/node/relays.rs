@@ -80,7 +80,7 @@ fn is_hasty(last: Instant, now: Instant) -> bool {
 impl Driver {
     pub(super) fn reserve(&mut self, id: CommandId, relay: PeerId, address: Multiaddr) {
         match self.may_reserve(relay, &address) {
-            Ok(()) => self.when_served(relay, &address.clone(), ThroughRelay::Reserve { id, at: address }),
+            Ok(()) => self.when_served(relay, &address.clone(), None, ThroughRelay::Reserve { id, at: address }),
             Err(why) => self.fail(id, Failure::new(FailureCode::Relay, why)),
         }
     }

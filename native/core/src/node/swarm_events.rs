@@ -108,6 +108,7 @@ impl Driver {
                 self.dial_relay(peer);
             } else {
                 self.give_up_relay(peer, &reason);
+                self.begin_waits();
             }
         }
         self.gauge();
