@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from benchmarks.service.figures import Figures, percentile
 from benchmarks.service.gossip import MESH_S, Tally, publish, wire_up
 from benchmarks.service.lives import answer, life, say, told, told_by
-from benchmarks.service.node import Sample, new_service
+from benchmarks.service.node import NETWORK, Sample, new_service
 from covm import _native
-from covm._native import Link
 from covm.federation import FederationService
 from covm.federation.errors import FederationError
 from covm.federation.network import interface as net
@@ -24,8 +23,11 @@ from covm.federation.network.libp2p import Libp2pNetwork
 from covm.federation.wire.federation_id import open_federation
 from covm.federation.wire.join import JoinHello, encode_join_hello
 
-AT_ONCE = 32
-"""Strangers that knock at a time: twice as many as a node talks with."""
+AT_ONCE = 200
+"""Strangers that knock at a time: more than ten nodes talk with, which is 16 each."""
+
+ROUND_S = 1
+"""How long publications are counted before it is looked again whether strangers still knock."""
 
 LAST_S = 30.0
 
@@ -46,7 +48,7 @@ async def strangers(nodes: int, messages: int, per_s: int, count: int) -> Figure
             knocking = asyncio.create_task(asyncio.to_thread(told_by, attackers))
             beside: list[Tally] = []
             while not knocking.done():
-                beside.append(await _gossip(services, messages, per_s))
+                beside.append(await _gossip(services, per_s * ROUND_S, per_s))
             knocked = knocking.result()
     late_ms = [latency_ms for tally in beside for latency_ms in tally.latencies_ms]
     expected = sum(tally.expected for tally in beside)
@@ -74,7 +76,7 @@ async def _gossip(services: Sequence[FederationService], messages: int, per_s: i
 
 
 async def knock(count: int, *addresses: str) -> Figures:
-    """Half of them say a HELLO of another federation; the others take part in nothing and wait to be sent away."""
+    """Half of them say the HELLO of another federation; the others say the right one, and never answer the node's."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     answer({"ready": 1})
     await told()
@@ -104,7 +106,8 @@ class _Stranger:
         """Connects and stays until it is sent away; whether it came as far as that."""
         _, peer = _native.parse_multiaddr(address)
         place = address.rpartition("/p2p/")[0]
-        hello = b"?" if self._is_mute else encode_join_hello(JoinHello(federation=_elsewhere()))
+        federation = open_federation(NETWORK if self._is_mute else "elsewhere")
+        hello = encode_join_hello(JoinHello(federation=federation.cid))
         await self._network.start(self, hello)
         try:
             await self._network.dial(peer, [place])
@@ -116,7 +119,3 @@ class _Stranger:
         finally:
             await self._network.stop()
         return True
-
-
-def _elsewhere() -> Link:
-    return open_federation("elsewhere").cid
