@@ -100,11 +100,24 @@ def test_the_bad_address_in_a_list_is_named() -> None:
     assert "twice" in found["announce_addresses[1]"]
 
 
-def test_a_node_listens_at_its_own_addresses_and_may_announce_one_through_a_relay() -> None:
+def test_a_node_listens_at_its_own_addresses_and_announces_none_through_a_relay() -> None:
     through = f"/ip4/192.0.2.1/tcp/9000/p2p/{PEER}/p2p-circuit"
     found = problems(listen_addresses=[through], announce_addresses=[through])
-    assert found.keys() == {"listen_addresses[0]"}
     assert "leads through a relay" in found["listen_addresses[0]"]
+    assert "leads through a relay, and the node tells those itself" in found["announce_addresses[0]"]
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("/ip4/203.0.113.5/tcp/0", "port 0 stands for any free port"),
+        ("/ip4/0.0.0.0/tcp/9000", "stands for every address of a machine"),
+        ("/ip6/fe80::1/tcp/9000", "link-local"),
+    ],
+)
+def test_what_nobody_can_dial_is_neither_announced_nor_dialled(address: str, why: str) -> None:
+    assert why in problems(announce_addresses=[address])["announce_addresses[0]"]
+    assert why in problems(bootstrap_peers=[f"{address}/p2p/{PEER}"])["bootstrap_peers[0]"]
 
 
 def test_more_addresses_than_a_node_may_have_are_refused() -> None:

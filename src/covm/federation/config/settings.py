@@ -45,7 +45,10 @@ def _listen_rule(address: str) -> str | None:
 
 
 def _announce_rule(address: str) -> str | None:
-    return _parsed(address)[0]
+    problem = _parsed(address)[0]
+    if problem is None and "/p2p-circuit" in address:
+        return "must be this node's own: it leads through a relay, and the node tells those itself"
+    return problem or why_unroutable(address, near=True) or None
 
 
 def _bootstrap_rule(address: str) -> str | None:
