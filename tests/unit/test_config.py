@@ -94,7 +94,7 @@ def test_the_bad_address_in_a_list_is_named() -> None:
         "bootstrap_peers[1]",
         "announce_addresses[1]",
     }
-    assert "an address looks like /ip4" in found["listen_addresses[1]"]
+    assert "an address to listen on looks like /ip4" in found["listen_addresses[1]"]
     assert "the node adds its own peer id" in found["listen_addresses[2]"]
     assert "/p2p/<peer id>" in found["bootstrap_peers[0]"]
     assert "twice" in found["announce_addresses[1]"]
@@ -105,6 +105,19 @@ def test_a_node_listens_at_its_own_addresses_and_announces_none_through_a_relay(
     found = problems(listen_addresses=[through], announce_addresses=[through])
     assert "leads through a relay" in found["listen_addresses[0]"]
     assert "leads through a relay, and the node tells those itself" in found["announce_addresses[0]"]
+
+
+@pytest.mark.parametrize("address", ["/dns4/localhost/tcp/9555", "/dns/coop.example/udp/9000/quic-v1", "/dnsaddr/a"])
+def test_a_node_listens_at_no_name(address: str) -> None:
+    told = problems(listen_addresses=[address])["listen_addresses[0]"]
+    assert "must be an IP address of this machine, not a name: /ip4/0.0.0.0/tcp/9000 is all of them" in told
+    assert "announce_addresses" in told
+
+
+def test_of_a_wrong_address_to_listen_on_no_name_is_recommended() -> None:
+    found = problems(listen_addresses=["nowhere"], announce_addresses=["nowhere"])
+    assert found["listen_addresses[0]"].endswith("an address to listen on looks like /ip4/0.0.0.0/tcp/9000")
+    assert "/dns4/coop.example/tcp/9000" in found["announce_addresses[0]"]
 
 
 @pytest.mark.parametrize(
