@@ -89,3 +89,18 @@ def test_init_does_not_change_a_configuration_that_is_there(home: Path) -> None:
     outcome = covm("init", "--home", home, "--name", "Other")
     assert outcome.code == 2
     assert (home / "config.toml").read_text() == 'name = "Mill Bakery"\n'
+
+
+def test_what_init_says_comes_next_can_be_done(home: Path) -> None:
+    create = f"covm federation create NAME --home {home}"
+    made = covm("init", "--home", home, "--preset", "local", "--name", "Mill Bakery")
+    assert f"next: {create}, or covm federation join LINK --home {home}" in made.out
+    assert covm(*create.split()[1:]).code == 0
+    assert f"next: covm federation start --home {home}" in covm("init", "--home", home).out
+
+
+def test_init_says_start_for_an_open_federation_and_doctor_for_a_wrong_file(home: Path) -> None:
+    made = covm("init", "--home", home, "--network", "valley")
+    assert f"next: covm federation start --home {home}" in made.out
+    (home / "config.toml").write_text("max_connections = 0\n")
+    assert f"next: covm doctor --home {home}" in covm("init", "--home", home).out

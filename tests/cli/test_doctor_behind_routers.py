@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.doctor import says
 from tests.cli.members import until
 from tests.cli.processes import Node, covm
 from tests.namespaces import PUBLIC_IP, Internet, internet, translate
@@ -57,32 +57,22 @@ def valley(folder: Path) -> Iterator[Valley]:
             node.end()
 
 
-def told(node: Node, area: str) -> dict[str, Any]:
-    """What the doctor says of an area, by what the node itself knows."""
-    findings = covm("doctor", "--home", node.home, "--json").json["findings"]
-    return [finding for finding in findings if finding["area"] == area][-1]
-
-
-def says(node: Node, area: str, verdict: str, *words: str) -> bool:
-    finding = told(node, area)
-    text = f"{finding['what']} {finding['why']} {finding['next_step']}"
-    return finding["verdict"] == verdict and all(word in text for word in words)
-
-
 def test_each_side_is_told_why_it_works_and_then_what_has_changed(valley: Valley) -> None:
     square, mill, farm = valley.square, valley.mill, valley.farm
-    assert says(square, "relay", "ok", "none is needed")
+    assert says(square.home, "relay", "ok", "none is needed")
     for node in (mill, farm):
-        until(lambda node=node: says(node, "relay", "ok", "a place at Market Square"))  # type: ignore[misc]
-        until(lambda node=node: says(node, "reachability", "ok", "others reach it through Market Square"))  # type: ignore[misc]
+        until(lambda node=node: says(node.home, "relay", "ok", "a place at Market Square"))  # type: ignore[misc]
+        until(lambda node=node: says(node.home, "reachability", "ok", "others reach it through Market Square"))  # type: ignore[misc]
     assert farm.run("connect", valley.way_to_mill).code == 0
-    until(lambda: says(mill, "reachability", "ok", "and then directly", "through both routers with Riverside Farm"))
-    until(lambda: says(farm, "reachability", "ok", "and then directly", "through both routers with Mill Bakery"))
+    until(
+        lambda: says(mill.home, "reachability", "ok", "and then directly", "through both routers with Riverside Farm")
+    )
+    until(lambda: says(farm.home, "reachability", "ok", "and then directly", "through both routers with Mill Bakery"))
 
     # The provider changes the mill's router: each destination gets another port from now on.
     translate(valley.net.routers[0], "masquerade random")
     assert farm.run("disconnect", mill.peer_id).code == 0
     until(lambda: farm.run("connect", valley.way_to_mill).code == 0)
     changed = ("it stays relayed, through Market Square", "a router has been changed since", "symmetric NAT")
-    until(lambda: says(mill, "reachability", "warning", *changed, f"forward TCP port {PORT}"))
-    until(lambda: says(farm, "reachability", "warning", *changed))
+    until(lambda: says(mill.home, "reachability", "warning", *changed, f"forward TCP port {PORT}"))
+    until(lambda: says(farm.home, "reachability", "warning", *changed))

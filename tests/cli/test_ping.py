@@ -44,5 +44,16 @@ def test_of_a_peer_that_is_gone_it_says_what_was_tried_and_when_it_is_tried_agai
 def test_an_unknown_peer_and_too_many_are_told(pair: tuple[Node, Node]) -> None:
     bakery, farm = pair
     assert bakery.run("ping", "nobody").code == 4
-    assert bakery.run("ping", farm.peer_id, "--count", "17").code == 2
+    for count in ("17", "0", "-3"):
+        told = bakery.run("ping", farm.peer_id, "--count", count)
+        assert told.code == 2
+        assert f"--count is {count}: it must be 1 to 16" in told.err
     assert bakery.run("peers", "nobody").code == 4
+
+
+def test_nobody_is_called_by_an_empty_name(pair: tuple[Node, Node]) -> None:
+    bakery, _ = pair
+    for command in ("ping", "peers"):
+        told = bakery.run(command, "")
+        assert told.code == 4, told
+        assert "no peer here is called ''" in told.err

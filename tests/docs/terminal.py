@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.cli.processes import within
 from tests.docs.pages import ROOT, Block
 
 ANSWER_S = 60.0
@@ -39,7 +40,14 @@ VARYING = [
 
 
 class Terminal:
-    """One bash with `covm` on its path, in the repository's folder. Whatever it started ends with it."""
+    """One bash with `covm` on its path, in the repository's folder, with a home folder of its own. Whatever it started
+    ends with it.
+
+    With the name of a network namespace it is on that machine.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        self._namespace = namespace
 
     def __enter__(self) -> Self:
         # Short, because a socket's path has to fit into some hundred bytes.
@@ -52,7 +60,7 @@ class Terminal:
             "NO_COLOR": "1",
         }
         self._bash = subprocess.Popen(
-            ["bash", "--norc", "--noprofile"],
+            [*within(self._namespace), "bash", "--norc", "--noprofile"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -63,6 +71,11 @@ class Terminal:
         self._unread = ""
         return self
 
+    @property
+    def home(self) -> Path:
+        """The home of a node that is made without `--home`."""
+        return self._folder / ".covm"
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -71,8 +84,12 @@ class Terminal:
         self._bash.communicate()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def follow(self, block: Block) -> None:
-        """Types every command of a block; each must end with 0 and print what stands below it."""
+    def follow(self, block: Block) -> list[str]:
+        """Types every command of a block; each must end with 0 and print what stands below it.
+
+        Returns what all of them printed.
+        """
+        said: list[str] = []
         for command, printed in commands(block.text):
             self._type(command)
             expected = _pattern(printed)
@@ -94,6 +111,8 @@ class Terminal:
                     + "\n\nthe page says:\n"
                     + "\n".join(printed)
                 )
+            said += lines
+        return said
 
     def _type(self, command: str) -> None:
         assert self._bash.stdin is not None

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from covm.daemon.checkup import house, outside
+from covm.daemon.checkup import house, look, outside
 from covm.daemon.checkup.examination import _looked
 from covm.daemon.checkup.house import Disk, Entry, Household, StoreSeen
 from covm.daemon.checkup.outside import Name, Port
@@ -153,6 +153,11 @@ def test_a_port_that_cannot_be_had_is_a_problem_with_its_remedy(port: Port, what
     assert what in finding.what
     assert finding.why == (port.holder or port.why)
     assert next_step in finding.next_step
+
+
+def test_where_nothing_can_be_bound_is_not_said_to_be_free() -> None:
+    [port] = look.ports(["/dns4/localhost/tcp/9555"])
+    assert (port.trouble, port.why) == ("other", "no IP address and port to listen on")
 
 
 def test_ports_that_can_be_had_are_named_and_none_at_all_is_a_warning() -> None:

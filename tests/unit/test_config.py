@@ -94,17 +94,43 @@ def test_the_bad_address_in_a_list_is_named() -> None:
         "bootstrap_peers[1]",
         "announce_addresses[1]",
     }
-    assert "an address looks like /ip4" in found["listen_addresses[1]"]
+    assert "an address to listen on looks like /ip4" in found["listen_addresses[1]"]
     assert "the node adds its own peer id" in found["listen_addresses[2]"]
     assert "/p2p/<peer id>" in found["bootstrap_peers[0]"]
     assert "twice" in found["announce_addresses[1]"]
 
 
-def test_a_node_listens_at_its_own_addresses_and_may_announce_one_through_a_relay() -> None:
+def test_a_node_listens_at_its_own_addresses_and_announces_none_through_a_relay() -> None:
     through = f"/ip4/192.0.2.1/tcp/9000/p2p/{PEER}/p2p-circuit"
     found = problems(listen_addresses=[through], announce_addresses=[through])
-    assert found.keys() == {"listen_addresses[0]"}
     assert "leads through a relay" in found["listen_addresses[0]"]
+    assert "leads through a relay, and the node tells those itself" in found["announce_addresses[0]"]
+
+
+@pytest.mark.parametrize("address", ["/dns4/localhost/tcp/9555", "/dns/coop.example/udp/9000/quic-v1", "/dnsaddr/a"])
+def test_a_node_listens_at_no_name(address: str) -> None:
+    told = problems(listen_addresses=[address])["listen_addresses[0]"]
+    assert "must be an IP address of this machine, not a name: /ip4/0.0.0.0/tcp/9000 is all of them" in told
+    assert "announce_addresses" in told
+
+
+def test_of_a_wrong_address_to_listen_on_no_name_is_recommended() -> None:
+    found = problems(listen_addresses=["nowhere"], announce_addresses=["nowhere"])
+    assert found["listen_addresses[0]"].endswith("an address to listen on looks like /ip4/0.0.0.0/tcp/9000")
+    assert "/dns4/coop.example/tcp/9000" in found["announce_addresses[0]"]
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("/ip4/203.0.113.5/tcp/0", "port 0 stands for any free port"),
+        ("/ip4/0.0.0.0/tcp/9000", "stands for every address of a machine"),
+        ("/ip6/fe80::1/tcp/9000", "link-local"),
+    ],
+)
+def test_what_nobody_can_dial_is_neither_announced_nor_dialled(address: str, why: str) -> None:
+    assert why in problems(announce_addresses=[address])["announce_addresses[0]"]
+    assert why in problems(bootstrap_peers=[f"{address}/p2p/{PEER}"])["bootstrap_peers[0]"]
 
 
 def test_more_addresses_than_a_node_may_have_are_refused() -> None:

@@ -99,7 +99,22 @@ def init(
         return
     say(f"{'made' if created else 'kept'} the node's key: {key.peer_id}{', encrypted' if key.is_encrypted else ''}")
     say(f"home: {safe(home)}{' with config.toml' if made.config else ''}")
-    say(f"next: covm federation start{'' if common.home == DEFAULT.home else f' --home {safe(home)}'}")
+    say(f"next: {_next_step(common)}")
+
+
+def _next_step(common: Common) -> str:
+    """What to type now: a node starts once its configuration names a federation, or it is open."""
+    from covm.federation import FederationConfig
+    from covm.federation.errors import ConfigError
+
+    at = "" if common.home == DEFAULT.home else f" --home {safe(common.folder)}"
+    try:
+        config = FederationConfig.load(options={"home": str(common.folder)})
+    except ConfigError:
+        return f"covm doctor{at} says what is wrong with the configuration"
+    if config.membership == "open" or config.federation:
+        return f"covm federation start{at}"
+    return f"covm federation create NAME{at}, or covm federation join LINK{at}"
 
 
 def _made_key(common: Common, passphrase_file: Path | None, *, encrypt: bool) -> KeyFile:

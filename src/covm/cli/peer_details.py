@@ -12,7 +12,8 @@ from covm.cli.output import note, safe, say, say_json
 from covm.cli.rendering import age, clock_time, duration, facts, size, table
 from covm.control import schema
 from covm.control.client import ControlClient
-from covm.control.failures import TimedOut
+from covm.control.failures import Invalid, TimedOut
+from covm.control.pings import MOST_PINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ def ping(
     count
         How often, 1 to 16.
     """
+    if not 1 <= count <= MOST_PINGS:
+        raise Invalid(f"--count is {count}: it must be 1 to {MOST_PINGS}", code="bad_count")
     answer = ControlClient(common.folder).ping(peer, count)
     called = safe(answer.peer.name or answer.peer.peer_id)
     if common.json:

@@ -57,7 +57,7 @@ class ControlClient(RecordFiles, ForkCommands):
 
     def peers(self, peer: str | None = None) -> list[schema.Peer]:
         """All peers that the node knows, or one. Raises `NotFound`."""
-        query = f"?{urlencode({'peer': peer})}" if peer else ""
+        query = "" if peer is None else f"?{urlencode({'peer': peer})}"
         return self._node.ask(schema.Peers, "GET", f"/v1/peers{query}").peers
 
     def ping(self, peer: str, count: int) -> pings.Pinged:

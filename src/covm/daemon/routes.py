@@ -87,7 +87,7 @@ async def stop(request: Request) -> Response:
 
 async def peers(request: Request) -> Response:
     node, text = node_of(request), request.query_params.get("peer")
-    return answer(await answers.peers(node, node.find(text) if text else None))
+    return answer(await answers.peers(node, None if text is None else node.find(text)))
 
 
 async def connect(request: Request) -> Response:

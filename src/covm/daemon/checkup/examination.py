@@ -100,7 +100,7 @@ def _checks(
         Area.DNS: partial(_dns, node, config),
     }
     if node is None and config is not None:
-        checks[Area.LISTENING] = lambda: outside.ports(look.ports(config))
+        checks[Area.LISTENING] = lambda: outside.ports(look.ports(config.listen_addresses))
         checks[Area.STORE] = lambda: [house.store(look.store(home, config.store_url))]
     return checks
 

@@ -9,10 +9,9 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import covm
 from covm.control.home import key_path
@@ -23,9 +22,6 @@ from covm.daemon.checkup.side_by_side import done_by
 from covm.federation.config.settings import without_password
 from covm.federation.errors import StoreError, StoreUnavailable
 from covm.federation.store import glance_at_home, has_store
-
-if TYPE_CHECKING:
-    from covm.federation import FederationConfig
 
 MOST_FILES = 1_000
 """Files whose times are looked at: the store's are among the first."""
@@ -114,9 +110,9 @@ def names(config: Mapping[str, str], deadline_s: float) -> list[Name]:
     ]
 
 
-def ports(config: FederationConfig) -> list[Port]:
-    """Tries to listen as the configuration says, one address after the other, and stops at once."""
-    return [_try(address) for address in config.listen_addresses]
+def ports(addresses: Sequence[str]) -> list[Port]:
+    """Tries to listen at multiaddrs, one after the other, and stops at once."""
+    return [_try(address) for address in addresses]
 
 
 def _look_up(name: str) -> str:
@@ -131,13 +127,16 @@ def _look_up(name: str) -> str:
 
 
 def _try(address: str) -> Port:
-    for family, host, transport, number in _places(address):
-        try:
-            _bind(family, host, transport, number)
-        except OSError as error:
-            trouble = _TROUBLES.get(error.errno or 0, "other")
-            holder = holder_of_port(transport, number) if trouble == "taken" else ""
-            return Port(address, trouble, error.strerror or str(error), holder)
+    place = _place(address)
+    if place is None:
+        return Port(address, "other", "no IP address and port to listen on")
+    family, host, transport, number = place
+    try:
+        _bind(family, host, transport, number)
+    except OSError as error:
+        trouble = _TROUBLES.get(error.errno or 0, "other")
+        holder = holder_of_port(transport, number) if trouble == "taken" else ""
+        return Port(address, trouble, error.strerror or str(error), holder)
     return Port(address)
 
 
@@ -152,11 +151,12 @@ def _bind(family: socket.AddressFamily, host: str, transport: str, number: int) 
             one.listen(1)
 
 
-def _places(address: str) -> Iterator[tuple[socket.AddressFamily, str, str, int]]:
-    """What a multiaddr to listen on binds; nothing for one that is not of this machine's own IP addresses."""
+def _place(address: str) -> tuple[socket.AddressFamily, str, str, int] | None:
+    """What a multiaddr to listen on binds; nothing where it names no IP address and port."""
     parts = address.split("/")
     if len(parts) > 4 and parts[1] in _FAMILIES and parts[3] in _KINDS and parts[4].isdecimal():
-        yield _FAMILIES[parts[1]], parts[2], parts[3], int(parts[4])
+        return _FAMILIES[parts[1]], parts[2], parts[3], int(parts[4])
+    return None
 
 
 def _entry(path: Path) -> Entry | None:

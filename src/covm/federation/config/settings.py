@@ -28,6 +28,7 @@ from covm.federation.wire.multiaddr import why_unroutable
 _NETWORK: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _MOST_BOOTSTRAP_PEERS: Final = 256
 """A list that a person keeps; each is dialled at start."""
+_LOOKS_LIKE: Final = "an address looks like /ip4/198.51.100.1/tcp/9000 or /dns4/coop.example/tcp/9000"
 _LONGEST_VALUE_SHOWN: Final = 120
 _PASSWORD: Final = re.compile(r"(\w://[^/?#@\s:]*:)[^\s]*(@)")
 _DAY: Final = timedelta(days=1)
@@ -36,7 +37,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def _listen_rule(address: str) -> str | None:
-    problem, peer = _parsed(address)
+    problem, peer = _parsed(address, "an address to listen on looks like /ip4/0.0.0.0/tcp/9000")
+    if problem is None and address.startswith("/dns"):
+        return (
+            "must be an IP address of this machine, not a name: /ip4/0.0.0.0/tcp/9000 is all of them; a name by which "
+            "others reach it belongs in announce_addresses"
+        )
     if problem is None and peer is not None:
         return "must not end in /p2p/...: the node adds its own peer id"
     if problem is None and "/p2p-circuit" in address:
@@ -45,7 +51,10 @@ def _listen_rule(address: str) -> str | None:
 
 
 def _announce_rule(address: str) -> str | None:
-    return _parsed(address)[0]
+    problem = _parsed(address)[0]
+    if problem is None and "/p2p-circuit" in address:
+        return "must be this node's own: it leads through a relay, and the node tells those itself"
+    return problem or why_unroutable(address, near=True) or None
 
 
 def _bootstrap_rule(address: str) -> str | None:
@@ -65,14 +74,14 @@ def _pinned_rule(target: str) -> str | None:
     return None
 
 
-def _parsed(address: str) -> tuple[str | None, str | None]:
-    """What is wrong with a multiaddr, and the peer id that it names."""
+def _parsed(address: str, otherwise: str = _LOOKS_LIKE) -> tuple[str | None, str | None]:
+    """What is wrong with a multiaddr, with what to write `otherwise`; and the peer id that it names."""
     if len(address) > MAX_ADDRESS:
         return f"must have at most {MAX_ADDRESS} characters", None
     try:
         return None, _native.parse_multiaddr(address)[1]
     except ValueError as error:
-        return f"{error}; an address looks like /ip4/0.0.0.0/tcp/9000 or /dns4/coop.example/tcp/9000", None
+        return f"{error}; {otherwise}", None
 
 
 def _home_rule(home: str) -> str | None:
