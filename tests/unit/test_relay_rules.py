@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from covm.federation.peers.book import MAX_ADDRESSES, AddressBook, Source
 from covm.federation.peers.relay_choice import (
     FRUITLESS_S,
     MOST,
@@ -14,6 +15,7 @@ from covm.federation.peers.relay_choice import (
     Held,
     Offer,
     chosen,
+    fitting,
     gives_back,
     needs_relays,
     ordered,
@@ -140,6 +142,50 @@ def test_own_addresses_are_told_in_the_order_in_which_others_should_try_them_eac
         "/r/p2p/R/p2p-circuit/p2p/me",
         "/l/p2p/me",
     ]
+
+
+HOUSE = [f"/ip4/{host}/{way}" for host in ("172.17.0.1", "192.168.1.5") for way in ("tcp/9000", "udp/9000/quic-v1")]
+"""Where a node in a house listens."""
+
+
+def stated(relay: str, count: int) -> list[str]:
+    """The ways through a relay that states so many addresses; as text they come before the node's own."""
+    return [f"/ip4/100.{number}.0.1/tcp/9000/p2p/{relay}/p2p-circuit" for number in range(count)]
+
+
+def test_what_relays_state_of_themselves_is_not_where_a_node_listens() -> None:
+    places = [stated("R", 1)[0], stated("S", 1)[0]]
+    listening = [f"{each}/p2p/me" for each in sorted([*stated("R", 4), *stated("S", 4), *HOUSE])]
+    assert ordered([], [], places, listening, "me") == [f"{each}/p2p/me" for each in (*places, *HOUSE)]
+
+
+@pytest.mark.parametrize("ways", [[*stated("R", 4), *stated("S", 4)], stated("R", 16)], ids=["two", "one that invents"])
+def test_the_addresses_of_relays_push_no_address_of_the_node_itself_out_of_others_books(ways: list[str]) -> None:
+    book = AddressBook(needed=lambda _: False)
+    book.add("peer", [*ways, *HOUSE], Source.PEER_INFO, 1)
+    assert set(HOUSE) < set(book.known("peer"))
+    for turn in range(2, 20):
+        # It goes on stating others, and nobody says anew where the node itself is.
+        book.add("peer", [f"/ip4/100.{turn}.0.1/udp/1/quic-v1/p2p/R/p2p-circuit"], Source.PEER_INFO, turn)
+    assert set(HOUSE) < set(book.known("peer"))
+    assert len(book.known("peer")) == MAX_ADDRESSES
+
+
+def test_of_many_addresses_there_is_room_for_one_through_each_of_two_relays() -> None:
+    own = [f"/ip4/10.0.0.{number}/tcp/9000" for number in range(20)]
+    r, s = stated("R", 16), stated("S", 3)
+    assert fitting([*r, *own, *s], 8) == [*own[:6], r[0], s[0]]
+    assert fitting([*r, *own], 8) == [*own[:7], r[0]]
+    assert fitting([*own[:4], *r, *s], 8) == [*own[:4], r[0], s[0], r[1], s[1]]
+    assert fitting([*own, own[0]], 8) == own[:8]
+    assert fitting(["/p2p-circuit", *own], 8) == [*own[:7], "/p2p-circuit"]
+
+
+def test_of_the_ways_through_one_relay_those_are_taken_that_mean_something_everywhere() -> None:
+    here = "/ip4/192.168.1.9/tcp/1/p2p/R/p2p-circuit"
+    there = "/ip4/203.0.113.9/tcp/1/p2p/R/p2p-circuit"
+    own = [f"/ip4/10.0.0.{number}/tcp/9000" for number in range(8)]
+    assert fitting([here, there, *own], 8)[-1] == there
 
 
 def test_an_address_through_a_relay_is_no_host_of_this_machine() -> None:

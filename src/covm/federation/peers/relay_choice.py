@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
-from covm.federation.wire.multiaddr import is_of_a_house, network_of
+from covm.federation.wire.multiaddr import is_of_a_house, network_of, place_of
 
 WANTED: Final = 2
 """Places that a node keeps: one relay may fail or lie, and each costs that relay memory and traffic."""
@@ -33,6 +34,9 @@ PROVEN_S: Final = 3600.0
 
 ROUND_TRIP_STEP_MS: Final = 50.0
 """Round trips that differ by less are alike."""
+
+WAYS_OF_A_RELAY: Final = 2
+"""Of the ways to a peer through one relay so many are kept: the relay states as many addresses as it likes."""
 
 UNMEASURED_MS: Final = 500.0
 """What an unknown round trip counts as."""
@@ -116,10 +120,37 @@ def relay_address(relay: str, reached_at: Iterable[str], claimed: Iterable[str])
 def ordered(
     announced: Iterable[str], confirmed: Iterable[str], relayed: Iterable[str], listening: Iterable[str], peer: str
 ) -> list[str]:
-    """A node's own addresses as others should try them, each once, each ending in `/p2p/<peer>`."""
+    """A node's own addresses as others should try them, each once, each ending in `/p2p/<peer>`.
+
+    `relayed` are its places at relays; what these state of themselves, and the network listens on, is left out.
+    """
     ending = f"/p2p/{peer}"
-    every = (address.removesuffix(ending) for each in (announced, confirmed, relayed, listening) for address in each)
+    own = (address for address in listening if not place_of(address).is_relayed)
+    every = (address.removesuffix(ending) for each in (announced, confirmed, relayed, own) for address in each)
     return [address + ending for address in dict.fromkeys(every)]
+
+
+def fitting(addresses: Iterable[str], most: int) -> list[str]:
+    """So many of a peer's addresses: its own first, then those through relays, which take turns.
+
+    What a relay states pushes out none of the peer's own, beyond the room for one way through each of two relays.
+    """
+    own: list[str] = []
+    ways: dict[str, list[str]] = {}
+    for address in dict.fromkeys(addresses):
+        if place_of(address).is_relayed:
+            ways.setdefault(_relay_of(address), []).append(address)
+        else:
+            own.append(address)
+    rows = (sorted(row, key=is_of_a_house)[:WAYS_OF_A_RELAY] for row in ways.values())
+    relayed = [address for turn in zip_longest(*rows) for address in turn if address is not None]
+    own = own[: most - min(len(ways), WANTED)]
+    return [*own, *relayed[: most - len(own)]]
+
+
+def _relay_of(address: str) -> str:
+    """The peer id of the relay that an address leads through; empty where it names none."""
+    return address.partition("/p2p-circuit")[0].partition("/p2p/")[2]
 
 
 def _worth(offer: Offer) -> tuple[bool, bool, int, str]:
