@@ -19,7 +19,7 @@ from covm.federation.peers.relay_choice import (
     gives_back,
     needs_relays,
     ordered,
-    relay_address,
+    relay_addresses,
     surplus,
 )
 from covm.federation.wire.multiaddr import hosts_of, is_of_a_house, network_of
@@ -99,13 +99,31 @@ def test_never_more_than_the_most_places_are_held_or_asked_for() -> None:
     assert chosen(silent[:3], ["198.51.100.0/24"], [offer("a", "203.0.113.1")], NOW_S) == []
 
 
-def test_a_relay_is_told_to_others_by_the_address_that_means_something_everywhere() -> None:
+def where(worked: list[str], claimed: list[str], near: bool = False) -> list[str]:
+    return [each.removesuffix("/p2p/R") for each in relay_addresses("R", worked, claimed, near=near)]
+
+
+def test_a_relay_is_where_it_was_reached_at_best_at_an_address_that_means_something_everywhere() -> None:
     inside, outside = "/ip4/10.0.0.7/tcp/9000", "/ip4/203.0.113.7/udp/9000/quic-v1"
-    assert relay_address("R", [inside], [inside, outside + "/p2p/R"]) == outside + "/p2p/R"
-    assert relay_address("R", [inside], []) == inside + "/p2p/R", "in one house that is enough"
-    assert relay_address("R", ["/dns4/mill.example/tcp/1"], [outside]) == "/dns4/mill.example/tcp/1/p2p/R"
+    assert where([inside, outside + "/p2p/R"], ["/ip4/198.51.100.9/tcp/4001"]) == [outside]
+    assert where(["/dns4/mill.example/tcp/1"], [outside]) == ["/dns4/mill.example/tcp/1"]
+    assert where([inside], []) == [inside], "in one house that is enough"
+    assert relay_addresses("R", [outside], [], near=False) == [outside + "/p2p/R"]
+
+
+def test_a_relay_that_was_reached_in_this_house_alone_is_told_of_also_where_it_says_that_it_is_outside() -> None:
+    reached, said = "/ip4/192.168.1.9/tcp/4001", "/ip4/198.51.100.9/tcp/4001"
+    assert where([reached], [reached, said + "/p2p/R", "/ip4/198.51.100.10/tcp/1"]) == [reached, said]
+    assert where([reached], ["/ip4/198.51.100.9/tcp/0", "/ip4/10.0.0.7/tcp/1"]) == [reached]
+
+
+def test_of_what_a_relay_claims_that_was_never_dialled_nothing_is_taken_where_nobody_can_be_reached() -> None:
+    good = "/ip4/203.0.113.7/tcp/9000"
+    assert where([], ["/ip4/0.0.0.0/tcp/9000", "/ip4/198.51.100.9/tcp/0", "/ip4/10.0.0.7/tcp/1", good]) == [good]
+    assert where([], ["/ip4/127.0.0.1/tcp/1"]) == []
+    assert where([], ["/ip4/127.0.0.1/tcp/1"], near=True) == ["/ip4/127.0.0.1/tcp/1"]
     through = "/ip4/203.0.113.9/tcp/1/p2p/S/p2p-circuit"
-    assert relay_address("R", [], [through, through + "/p2p/R", outside + "/p2p/S"]) is None
+    assert where([], [through, through + "/p2p/R", good + "/p2p/S"]) == []
 
 
 @pytest.mark.parametrize(
