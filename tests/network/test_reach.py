@@ -64,6 +64,24 @@ async def test_a_node_that_nobody_can_dial_is_reached_through_a_member_and_says_
     await until(lambda: through(mill)[0] in square.get_peer_info(mill.peer_id).addresses, timeout=PATIENCE)
 
 
+async def test_however_many_addresses_relays_have_others_learn_where_a_node_itself_listens(world: World) -> None:
+    listen = [f"/ip4/127.0.0.{host}/{way}" for host in (1, 2) for way in ("tcp/0", "udp/0/quic-v1")]
+    relays = [
+        await world.start(name=name, enable_relay=True, reachability="public", listen_addresses=listen)
+        for name in ("Square", "Bridge")
+    ]
+    mill = await home(world, "Mill", *relays)
+    await until(lambda: len(places(mill)) == 2, timeout=PATIENCE)
+    own = {address for address in mill.addresses if "/p2p-circuit" not in address}
+    await until(lambda: len(mill.addresses) > 6, timeout=PATIENCE)
+    assert len(through(mill)) == 2
+    assert own < set(mill.reachable_at)
+    farm = await home(world, "Farm", relays[0])
+    await until(lambda: mill.peer_id in farm.connected_peers(), timeout=PATIENCE)
+    for node in (*relays, farm):
+        await until(lambda: own <= {way.address for way in node.get_peer_info(mill.peer_id).ways}, timeout=PATIENCE)  # noqa: B023
+
+
 async def test_two_relays_are_taken_and_a_third_only_when_one_of_them_is_gone(world: World) -> None:
     relays = [await relay(world, name) for name in ("Square", "Bridge", "Gate")]
     mill = await home(world, "Mill", *relays)

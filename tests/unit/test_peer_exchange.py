@@ -250,6 +250,14 @@ def test_a_hint_has_few_addresses() -> None:
     assert len(hint.addresses) == MAX_HINT_ADDRESSES
 
 
+def test_a_hint_names_where_the_peer_itself_is_however_much_its_relays_state() -> None:
+    stated = [f"/ip4/100.{number}.0.1/tcp/1/p2p/{BEN}/p2p-circuit" for number in range(16)]
+    hint = hint_of(_record(claimed=(*stated, "/ip4/192.168.1.5/tcp/1")))
+    assert hint is not None
+    assert hint.addresses[0] == "/ip4/192.168.1.5/tcp/1"
+    assert len(hint.addresses) < MAX_HINT_ADDRESSES
+
+
 def test_a_newcomer_is_told_of_those_first_who_came_last() -> None:
     records = [_record(f"peer {number}", since_ms=number) for number in range(5)]
     assert for_newcomer(records, SeededRandom(1)) == [f"peer {number}" for number in (4, 3, 2, 1, 0)]

@@ -17,6 +17,7 @@ from covm.federation.membership.passes import (
     show_pass,
 )
 from covm.federation.membership.passes import key_of as pass_key
+from covm.federation.membership.passing import CIRCUITS, CLEANED_S, HOUR_S, MOST_OF_ONE_AUTHOR, Used
 from covm.federation.wire.kinds import Kind
 from covm.federation.wire.membership import RelayPass
 from covm.federation.wire.signed import Signed, seal, write_map
@@ -100,3 +101,31 @@ def test_the_relays_of_addresses_are_those_that_stand_before_the_circuit() -> No
         "",
     ]
     assert relays_of(addresses) == {RELAY}
+
+
+def one_pass(key: str, author: str = "ann", circuits: int = MOST_CIRCUITS) -> Pass:
+    return Pass(federation=FEDERATION, author=author, key=key, circuits=circuits, expires_at=2_000)
+
+
+def test_however_many_passes_one_node_makes_few_are_carried_and_remembered() -> None:
+    used, now_s, carried = Used(), 1_000_000.0, 0
+    for number in range(10_000):
+        carried += used.take(one_pass(f"key {number}", circuits=1), now_s + number / 1_000)
+    assert carried <= MOST_OF_ONE_AUTHOR // CIRCUITS + 2
+    assert len(used) <= carried
+    assert used.take(one_pass("of another", author="ben"), now_s + 10)
+
+
+def test_a_pass_that_is_used_up_costs_its_author_nothing() -> None:
+    used, now_s = Used(), 1_000_000.0
+    taken = [used.take(one_pass("overused"), now_s) for _ in range(10_000)]
+    assert sum(taken) == MOST_CIRCUITS // CIRCUITS
+    assert used.take(one_pass("another"), now_s)
+
+
+def test_what_has_nothing_to_make_up_for_is_forgotten() -> None:
+    used, now_s = Used(), 1_000_000.0
+    for number in range(100):
+        used.take(one_pass(f"key {number}"), now_s)
+    used.take(one_pass("late"), now_s + HOUR_S + CLEANED_S)
+    assert len(used) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from covm.federation.peers.book import MAX_ADDRESSES, AddressBook, Source
 from covm.federation.peers.relay_choice import (
     FRUITLESS_S,
     MOST,
@@ -14,10 +15,11 @@ from covm.federation.peers.relay_choice import (
     Held,
     Offer,
     chosen,
+    fitting,
     gives_back,
     needs_relays,
     ordered,
-    relay_address,
+    relay_addresses,
     surplus,
 )
 from covm.federation.wire.multiaddr import hosts_of, is_of_a_house, network_of
@@ -97,13 +99,31 @@ def test_never_more_than_the_most_places_are_held_or_asked_for() -> None:
     assert chosen(silent[:3], ["198.51.100.0/24"], [offer("a", "203.0.113.1")], NOW_S) == []
 
 
-def test_a_relay_is_told_to_others_by_the_address_that_means_something_everywhere() -> None:
+def where(worked: list[str], claimed: list[str], near: bool = False) -> list[str]:
+    return [each.removesuffix("/p2p/R") for each in relay_addresses("R", worked, claimed, near=near)]
+
+
+def test_a_relay_is_where_it_was_reached_at_best_at_an_address_that_means_something_everywhere() -> None:
     inside, outside = "/ip4/10.0.0.7/tcp/9000", "/ip4/203.0.113.7/udp/9000/quic-v1"
-    assert relay_address("R", [inside], [inside, outside + "/p2p/R"]) == outside + "/p2p/R"
-    assert relay_address("R", [inside], []) == inside + "/p2p/R", "in one house that is enough"
-    assert relay_address("R", ["/dns4/mill.example/tcp/1"], [outside]) == "/dns4/mill.example/tcp/1/p2p/R"
+    assert where([inside, outside + "/p2p/R"], ["/ip4/198.51.100.9/tcp/4001"]) == [outside]
+    assert where(["/dns4/mill.example/tcp/1"], [outside]) == ["/dns4/mill.example/tcp/1"]
+    assert where([inside], []) == [inside], "in one house that is enough"
+    assert relay_addresses("R", [outside], [], near=False) == [outside + "/p2p/R"]
+
+
+def test_a_relay_that_was_reached_in_this_house_alone_is_told_of_also_where_it_says_that_it_is_outside() -> None:
+    reached, said = "/ip4/192.168.1.9/tcp/4001", "/ip4/198.51.100.9/tcp/4001"
+    assert where([reached], [reached, said + "/p2p/R", "/ip4/198.51.100.10/tcp/1"]) == [reached, said]
+    assert where([reached], ["/ip4/198.51.100.9/tcp/0", "/ip4/10.0.0.7/tcp/1"]) == [reached]
+
+
+def test_of_what_a_relay_claims_that_was_never_dialled_nothing_is_taken_where_nobody_can_be_reached() -> None:
+    good = "/ip4/203.0.113.7/tcp/9000"
+    assert where([], ["/ip4/0.0.0.0/tcp/9000", "/ip4/198.51.100.9/tcp/0", "/ip4/10.0.0.7/tcp/1", good]) == [good]
+    assert where([], ["/ip4/127.0.0.1/tcp/1"]) == []
+    assert where([], ["/ip4/127.0.0.1/tcp/1"], near=True) == ["/ip4/127.0.0.1/tcp/1"]
     through = "/ip4/203.0.113.9/tcp/1/p2p/S/p2p-circuit"
-    assert relay_address("R", [], [through, through + "/p2p/R", outside + "/p2p/S"]) is None
+    assert where([], [through, through + "/p2p/R", good + "/p2p/S"]) == []
 
 
 @pytest.mark.parametrize(
@@ -140,6 +160,50 @@ def test_own_addresses_are_told_in_the_order_in_which_others_should_try_them_eac
         "/r/p2p/R/p2p-circuit/p2p/me",
         "/l/p2p/me",
     ]
+
+
+HOUSE = [f"/ip4/{host}/{way}" for host in ("172.17.0.1", "192.168.1.5") for way in ("tcp/9000", "udp/9000/quic-v1")]
+"""Where a node in a house listens."""
+
+
+def stated(relay: str, count: int) -> list[str]:
+    """The ways through a relay that states so many addresses; as text they come before the node's own."""
+    return [f"/ip4/100.{number}.0.1/tcp/9000/p2p/{relay}/p2p-circuit" for number in range(count)]
+
+
+def test_what_relays_state_of_themselves_is_not_where_a_node_listens() -> None:
+    places = [stated("R", 1)[0], stated("S", 1)[0]]
+    listening = [f"{each}/p2p/me" for each in sorted([*stated("R", 4), *stated("S", 4), *HOUSE])]
+    assert ordered([], [], places, listening, "me") == [f"{each}/p2p/me" for each in (*places, *HOUSE)]
+
+
+@pytest.mark.parametrize("ways", [[*stated("R", 4), *stated("S", 4)], stated("R", 16)], ids=["two", "one that invents"])
+def test_the_addresses_of_relays_push_no_address_of_the_node_itself_out_of_others_books(ways: list[str]) -> None:
+    book = AddressBook(needed=lambda _: False)
+    book.add("peer", [*ways, *HOUSE], Source.PEER_INFO, 1)
+    assert set(HOUSE) < set(book.known("peer"))
+    for turn in range(2, 20):
+        # It goes on stating others, and nobody says anew where the node itself is.
+        book.add("peer", [f"/ip4/100.{turn}.0.1/udp/1/quic-v1/p2p/R/p2p-circuit"], Source.PEER_INFO, turn)
+    assert set(HOUSE) < set(book.known("peer"))
+    assert len(book.known("peer")) == MAX_ADDRESSES
+
+
+def test_of_many_addresses_there_is_room_for_one_through_each_of_two_relays() -> None:
+    own = [f"/ip4/10.0.0.{number}/tcp/9000" for number in range(20)]
+    r, s = stated("R", 16), stated("S", 3)
+    assert fitting([*r, *own, *s], 8) == [*own[:6], r[0], s[0]]
+    assert fitting([*r, *own], 8) == [*own[:7], r[0]]
+    assert fitting([*own[:4], *r, *s], 8) == [*own[:4], r[0], s[0], r[1], s[1]]
+    assert fitting([*own, own[0]], 8) == own[:8]
+    assert fitting(["/p2p-circuit", *own], 8) == [*own[:7], "/p2p-circuit"]
+
+
+def test_of_the_ways_through_one_relay_those_are_taken_that_mean_something_everywhere() -> None:
+    here = "/ip4/192.168.1.9/tcp/1/p2p/R/p2p-circuit"
+    there = "/ip4/203.0.113.9/tcp/1/p2p/R/p2p-circuit"
+    own = [f"/ip4/10.0.0.{number}/tcp/9000" for number in range(8)]
+    assert fitting([here, there, *own], 8)[-1] == there
 
 
 def test_an_address_through_a_relay_is_no_host_of_this_machine() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
 from tests.unit.outbox_world import virtually
 from tests.unit.service_world import World, connect, world
 
@@ -50,6 +51,14 @@ def tries(node: FederationService, relay: FederationService) -> int:
     return 0 if place is None else place.failures
 
 
+def says(relay: FederationService, *addresses: str) -> None:
+    """The node says that it relays, and that it is at these addresses."""
+    info = relay._node.peers._describe()
+    told = msgspec.structs.replace(info, addresses=list(addresses), capabilities=[*info.capabilities, reach.RELAY])
+    relay._node.peers._describe = lambda: told
+    relay._node.peers.announce()
+
+
 @virtually
 async def test_a_node_says_that_it_relays_once_others_can_dial_it_and_no_longer() -> None:
     async with world() as w:
@@ -72,6 +81,23 @@ async def test_a_relay_that_refuses_is_asked_again_less_and_less_often() -> None
         [place] = mill.reachability.relays
         assert (place.relay, place.state) == (square.peer_id, "refused")
         assert "has no relays" in place.why
+
+
+@virtually
+async def test_a_relay_is_asked_where_it_was_reached_and_not_where_it_says_that_it_is() -> None:
+    async with world() as w:
+        mill, square, bridge = [await w.start(name) for name in ("mill", "square", "bridge")]
+        await connect(mill, square)
+        await connect(bridge, mill)
+        for each in (square, bridge):
+            says(each, "/ip4/198.51.100.9/tcp/0", "/ip4/0.0.0.0/tcp/9000", "/ip4/198.51.100.9/tcp/4001")
+        await until(lambda: says_relay(square, mill) and says_relay(bridge, mill))
+        hears(mill, ReachabilityChanged("private"))
+        await until(lambda: tries(mill, square) and tries(mill, bridge), timeout=HOUR)
+        places = mill._node.reach._places
+        assert places[square.peer_id].address == square.addresses[0]
+        assert places[bridge.peer_id].address == f"/ip4/198.51.100.9/tcp/4001/p2p/{bridge.peer_id}"
+        assert places[bridge.peer_id].outside == ""
 
 
 @virtually

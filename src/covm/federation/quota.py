@@ -14,11 +14,17 @@ class Quota:
 
     def take(self, peer: str, amount: float, now_s: float) -> bool:
         """Takes so much, if anything is left: the last may be larger than the rest."""
-        left = self._now(peer, now_s)
-        if left <= 0:
+        if not self.has_left(peer, now_s):
             return False
-        self._left[peer] = (left - amount, now_s)
+        self._left[peer] = (self._now(peer, now_s) - amount, now_s)
         return True
+
+    def has_left(self, peer: str, now_s: float) -> bool:
+        """Whether anything is left to take."""
+        return self._now(peer, now_s) > 0
+
+    def __len__(self) -> int:
+        return len(self._left)
 
     def _now(self, peer: str, now_s: float) -> float:
         left, at_s = self._left.get(peer, (self._most, now_s))

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from covm.federation.peers.relay_choice import fitting
+from covm.federation.wire.multiaddr import place_of
+
 MAX_ADDRESSES = 8
 """Addresses kept for a peer: some interfaces with a few transports each."""
 
@@ -177,17 +180,17 @@ class AddressBook:
 
     def add(self, peer: str, addresses: Iterable[str], source: Source, now_ms: int, giver: str = "") -> bool:
         """Notes the addresses; False when there is no room for the peer. `giver` is another peer that named it."""
-        fitting = [each for each in dict.fromkeys(addresses) if len(each) <= MAX_ADDRESS_LENGTH][:MAX_ADDRESSES]
-        if not fitting:
+        noted = fitting((each for each in addresses if len(each) <= MAX_ADDRESS_LENGTH), MAX_ADDRESSES)
+        if not noted:
             return False
         entry = self._peers.get(peer)
         if entry is None:
             entry = Entry(giver=giver)
-            _note(entry, fitting[0], source, now_ms)
+            _note(entry, noted[0], source, now_ms)
             if not self._has_room(peer, entry, now_ms):
                 return False
             self._peers[peer] = entry
-        for address in fitting:
+        for address in noted:
             _note(entry, address, source, now_ms)
         self._place(peer, entry, now_ms)
         return True
@@ -355,7 +358,7 @@ def _note(entry: Entry, address: str, source: Source, now_ms: int) -> None:
         held.is_found = held.is_found or is_found
         return
     if len(entry.known) >= MAX_ADDRESSES:
-        least = min(entry.known, key=lambda each: _worth(entry.known[each]))
+        least = min(entry.known, key=lambda each: _worth(each, entry.known[each]))
         worst = entry.known[least]
         # As with peers: what anyone may have said makes room for more of it only once it was tried in vain.
         waits = is_found and not worst.error
@@ -365,8 +368,9 @@ def _note(entry: Entry, address: str, source: Source, now_ms: int) -> None:
     entry.known[address] = Known(source, now_ms, now_ms, is_found=is_found)
 
 
-def _worth(known: Known) -> tuple[Source, bool, int, int]:
-    return known.source, not known.error, known.worked_ms or 0, known.heard_ms
+def _worth(address: str, known: Known) -> tuple[Source, bool, int, bool, int]:
+    is_own = not place_of(address).is_relayed
+    return known.source, not known.error, known.worked_ms or 0, is_own, known.heard_ms
 
 
 def _is_over(known: Known, entry: Entry, now_ms: int) -> bool:

@@ -16,6 +16,7 @@ from covm.federation.peers.dialler import JOIN_DEADLINE_S, SETTLE_DEADLINE_S, Di
 from covm.federation.peers.door import Door, broken_off
 from covm.federation.peers.health import Pulse
 from covm.federation.peers.record import Connection, PeerRecord, PeerState
+from covm.federation.peers.relay_choice import fitting
 from covm.federation.peers.roster import Roster
 from covm.federation.peers.seeker import Seeker
 from covm.federation.peers.target import parse_address
@@ -138,7 +139,7 @@ class Connections:
         if record is None:
             return
         record.agent = record.agent or shown(event.agent, limit=64)
-        record.claimed = event.addresses[:MAX_ADDRESSES]
+        record.claimed = tuple(fitting(event.addresses, MAX_ADDRESSES))
         if record.admitted:
             self.note_addresses(record.peer, record.claimed, Source.PEER_INFO)
 
@@ -195,7 +196,7 @@ class Connections:
 
         `giver` is the peer that named another.
         """
-        near, fitting = self._is_near(giver or (peer if source is Source.PEER_INFO else "")), []
+        near, own = self._is_near(giver or (peer if source is Source.PEER_INFO else "")), []
         for text in addresses:
             try:
                 address, named = parse_address(text)
@@ -207,8 +208,8 @@ class Connections:
                 self._counters.drop("address_unroutable")
                 logger.debug("%s is no address of %s: %s", address, peer, why)
             else:
-                fitting.append(address)
-        self._roster.book.add(peer, fitting, source, self._clock.now_ms(), giver)
+                own.append(address)
+        self._roster.book.add(peer, own, source, self._clock.now_ms(), giver)
 
     def _is_near(self, giver: str) -> bool:
         """Whether who named an address is on this machine, where loopback leads to the same place."""

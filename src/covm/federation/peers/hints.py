@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from covm.federation.clock import Random
 from covm.federation.peers.record import PeerRecord
+from covm.federation.peers.relay_choice import fitting
 from covm.federation.wire.hints import MAX_HINT_ADDRESSES, PeerHint
 from covm.federation.wire.limits import MAX_ADDRESS
 from covm.federation.wire.multiaddr import is_loopback
@@ -28,16 +29,19 @@ TURN_MS = 500
 
 
 def hint_of(record: PeerRecord) -> PeerHint | None:
-    """What is told of a connected peer: where we reached it, then where it says that it is. None: it says nothing."""
+    """What is told of a connected peer: where we reached it, then where it says that it is, those through relays last.
+
+    None: it says nothing.
+    """
     said = record.info.addresses if record.info is not None else ()
     ending = f"/p2p/{record.peer}"
     addresses = dict.fromkeys(
         address.removesuffix(ending) for address in (*record.reached_at, *said, *record.claimed) if address
     )
-    fitting = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS]
+    taken = [address for address in addresses if 0 < len(address) <= MAX_ADDRESS]
     # Loopback leads others to themselves, unless all of them are on one machine.
-    fitting = [address for address in fitting if not is_loopback(address)] or fitting
-    return PeerHint(peer=record.peer, addresses=fitting[:MAX_HINT_ADDRESSES]) if fitting else None
+    taken = [address for address in taken if not is_loopback(address)] or taken
+    return PeerHint(peer=record.peer, addresses=fitting(taken, MAX_HINT_ADDRESSES)) if taken else None
 
 
 def for_newcomer(records: Sequence[PeerRecord], random: Random) -> list[str]:

@@ -24,13 +24,13 @@ from covm.federation.peers.relay_choice import (
     gives_back,
     needs_relays,
     ordered,
-    relay_address,
+    relay_addresses,
     surplus,
 )
 from covm.federation.peers.roster import Roster
 from covm.federation.reachability import OwnAddress, Reachability, RelayPlace
 from covm.federation.supervisor import Supervisor
-from covm.federation.wire.multiaddr import network_of
+from covm.federation.wire.multiaddr import is_loopback, network_of
 
 logger = logging.getLogger("covm.federation.peers")
 
@@ -72,11 +72,18 @@ class Place:
     useful_s: float = 0.0
     given_back: str = ""
     """Why this node gives it back; empty while it does not."""
+    outside: str = ""
+    """Where those in other houses may reach the relay besides, as it says; as in `Offer`."""
 
     @property
     def through(self) -> str:
         """Where others reach this node, without its peer id."""
         return f"{self.address}/p2p-circuit"
+
+    @property
+    def ways(self) -> list[str]:
+        """All of these, the best first."""
+        return [f"{address}/p2p-circuit" for address in (self.address, self.outside) if address]
 
 
 class Reach:
@@ -126,7 +133,7 @@ class Reach:
         """Where others reach this node, best first; each ends in `/p2p/<peer id>`."""
         own = self._addresses.values()
         confirmed = [each.address for each in own if each.state == "confirmed" and each.source != "relay"]
-        relayed = [place.through for place in self._places.values() if place.state == "accepted"]
+        relayed = [way for place in self._places.values() if place.state == "accepted" for way in place.ways]
         announced, listening = self._config.announce_addresses, self._network.addresses
         return tuple(ordered(announced, confirmed, relayed, listening, self._network.peer_id))
 
@@ -237,17 +244,21 @@ class Reach:
         info = record.info
         if info is None or RELAY not in info.capabilities or record.is_relayed:
             return None
-        address = relay_address(record.peer, record.reached_at, info.addresses)
-        if address is None:
+        known = self._roster.book.known(record.peer).items()
+        worked = [address for address, each in known if each.worked_ms is not None and not each.error]
+        near = any(is_loopback(each.address) for each in record.connections.values())
+        at = relay_addresses(record.peer, [*record.reached_at, *worked], info.addresses, near=near)
+        if not at:
             return None
         connected_s = (self._clock.now_ms() - record.since_ms) / 1000
         round_trip_ms = record.pulse.round_trip_ms if record.pulse is not None else None
-        return Offer(record.peer, address, connected_s, round_trip_ms or record.round_trip_ms, record.kept)
+        round_trip_ms = round_trip_ms or record.round_trip_ms
+        return Offer(record.peer, at[0], connected_s, round_trip_ms, record.kept, "".join(at[1:]))
 
     def _ask(self, offer: Offer) -> None:
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         place = self._places.setdefault(offer.relay, Place(offer.relay, offer.address, "asking", now_ms, now_s))
-        place.address, place.given_back = offer.address, ""
+        place.address, place.outside, place.given_back = offer.address, offer.outside, ""
         self._become(place, "asking", "")
         self._places.move_to_end(offer.relay)
         self._make_room()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
-from covm.federation.wire.multiaddr import is_of_a_house, network_of
+from covm.federation.wire.multiaddr import is_of_a_house, network_of, place_of, why_unroutable
 
 WANTED: Final = 2
 """Places that a node keeps: one relay may fail or lie, and each costs that relay memory and traffic."""
@@ -34,6 +35,9 @@ PROVEN_S: Final = 3600.0
 ROUND_TRIP_STEP_MS: Final = 50.0
 """Round trips that differ by less are alike."""
 
+WAYS_OF_A_RELAY: Final = 2
+"""Of the ways to a peer through one relay so many are kept: the relay states as many addresses as it likes."""
+
 UNMEASURED_MS: Final = 500.0
 """What an unknown round trip counts as."""
 
@@ -51,6 +55,8 @@ class Offer:
     round_trip_ms: float | None = None
     kept: bool = False
     """Whether the operator or the configuration named it."""
+    outside: str = ""
+    """Where those in other houses may reach it besides, as it says; empty where there is no need. Ends as `address`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +107,61 @@ def surplus(held: Sequence[Held]) -> list[Held]:
     return sorted(held, key=lambda place: place.useful_s)[: max(0, len(held) - WANTED)]
 
 
-def relay_address(relay: str, reached_at: Iterable[str], claimed: Iterable[str]) -> str | None:
-    """Where others reach a relay: at an address that works for this node, or one that the relay gives; None without.
+def relay_addresses(relay: str, worked: Iterable[str], claimed: Iterable[str], *, near: bool) -> list[str]:
+    """Where a relay is, the best first, each ending in `/p2p/<relay>`; empty where that is not known.
 
-    Addresses that mean something everywhere go before those of a house. The result ends in `/p2p/<relay>`.
+    `worked` are addresses at which this node has reached it; they go before what it claims, and those that mean
+    something everywhere before those of a house. Of claims one is taken, if nothing worked; or a second beside one of a
+    house, for those in other houses: one such is told, and it may be false. `near` is as in `why_unroutable`.
     """
-    ending = f"/p2p/{relay}"
-    plain = [address.removesuffix(ending) for address in (*reached_at, *claimed)]
-    fitting = [address for address in plain if address and "/p2p/" not in address and "/p2p-circuit" not in address]
-    best = min(fitting, key=is_of_a_house, default=None)
-    return None if best is None else best + ending
+    reached = sorted(_own_of(relay, worked), key=is_of_a_house)
+    said = [address for address in _own_of(relay, claimed) if not why_unroutable(address, near=near)]
+    found = reached[:1] or sorted(said, key=is_of_a_house)[:1]
+    if reached and is_of_a_house(reached[0]):
+        found += [address for address in said if not is_of_a_house(address)][:1]
+    return [f"{address}/p2p/{relay}" for address in found]
+
+
+def _own_of(relay: str, addresses: Iterable[str]) -> list[str]:
+    """Those that are the relay's own, without its peer id."""
+    plain = [address.removesuffix(f"/p2p/{relay}") for address in addresses]
+    return [address for address in plain if address and "/p2p/" not in address and "/p2p-circuit" not in address]
 
 
 def ordered(
     announced: Iterable[str], confirmed: Iterable[str], relayed: Iterable[str], listening: Iterable[str], peer: str
 ) -> list[str]:
-    """A node's own addresses as others should try them, each once, each ending in `/p2p/<peer>`."""
+    """A node's own addresses as others should try them, each once, each ending in `/p2p/<peer>`.
+
+    `relayed` are its places at relays; what these state of themselves, and the network listens on, is left out.
+    """
     ending = f"/p2p/{peer}"
-    every = (address.removesuffix(ending) for each in (announced, confirmed, relayed, listening) for address in each)
+    own = (address for address in listening if not place_of(address).is_relayed)
+    every = (address.removesuffix(ending) for each in (announced, confirmed, relayed, own) for address in each)
     return [address + ending for address in dict.fromkeys(every)]
+
+
+def fitting(addresses: Iterable[str], most: int) -> list[str]:
+    """So many of a peer's addresses: its own first, then those through relays, which take turns.
+
+    What a relay states pushes out none of the peer's own, beyond the room for one way through each of two relays.
+    """
+    own: list[str] = []
+    ways: dict[str, list[str]] = {}
+    for address in dict.fromkeys(addresses):
+        if place_of(address).is_relayed:
+            ways.setdefault(_relay_of(address), []).append(address)
+        else:
+            own.append(address)
+    rows = (sorted(row, key=is_of_a_house)[:WAYS_OF_A_RELAY] for row in ways.values())
+    relayed = [address for turn in zip_longest(*rows) for address in turn if address is not None]
+    own = own[: most - min(len(ways), WANTED)]
+    return [*own, *relayed[: most - len(own)]]
+
+
+def _relay_of(address: str) -> str:
+    """The peer id of the relay that an address leads through; empty where it names none."""
+    return address.partition("/p2p-circuit")[0].partition("/p2p/")[2]
 
 
 def _worth(offer: Offer) -> tuple[bool, bool, int, str]:
