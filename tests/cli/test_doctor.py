@@ -202,3 +202,17 @@ def test_the_doctor_starts_without_what_only_a_node_needs() -> None:
     """Loaded lazily: the command line is quick, and the doctor works where a library of the node's does not load."""
     script = "import covm.cli.doctor, sys; sys.exit(any(name.startswith('covm.federation') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_database_server_that_is_down_is_a_problem_and_holds_nobody_up(home: Path) -> None:
+    made_home(home, 'store_url = "postgresql://covm@127.0.0.1:1/gone"\n')
+    [store] = doctor(home, 1)["store"]
+    assert store["verdict"] == "problem"
+    assert "127.0.0.1" in store["what"] + store["why"]
+
+
+def test_a_name_of_whole_addresses_is_not_said_to_be_none(home: Path) -> None:
+    peer = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+    made_home(home, f'bootstrap_peers = ["/dnsaddr/nowhere.invalid/p2p/{peer}"]\n')
+    [dns] = covm_findings(home, "DNS")
+    assert (dns["verdict"], "nowhere.invalid" in dns["what"]) == ("not checked", True)

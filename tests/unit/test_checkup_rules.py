@@ -203,3 +203,10 @@ def test_what_this_user_may_not_look_at_is_a_problem_with_its_reason_and_no_trac
 
     [found] = _looked(Area.DISK, check)
     assert (found.verdict, found.why) == (Verdict.PROBLEM, "/home/mill/.covm/config.toml: Permission denied")
+
+
+def test_names_that_stand_for_whole_addresses_are_not_called_looked_up() -> None:
+    finding = outside.dns([], unasked=["nowhere.invalid"])
+    assert (finding.verdict, "/dnsaddr" in finding.what) == (Verdict.NOT_CHECKED, True)
+    finding = outside.dns([Name("coop.example", "bootstrap_peers", resolves=True)], unasked=["nowhere.invalid"])
+    assert (finding.verdict, finding.why) == (Verdict.OK, "1 more were not looked up")

@@ -150,3 +150,20 @@ async def test_a_node_whose_bootstrap_peer_is_not_there_is_told_so(kind: str) ->
         await meet(farm, mill)
         lost = [finding for finding in mill.diagnosis() if finding.what.endswith("cannot be reached")]
         assert [finding.verdict for finding in lost] == [Verdict.WARNING]
+
+
+def test_peers_of_one_name_are_several_and_hide_nothing() -> None:
+    finding = clock(company(peer("Mill", 600_000), peer("Mill", 600_000)))
+    assert finding.verdict is Verdict.PROBLEM
+    assert "those of most peers" in finding.what
+    hidden = clock(company(peer("Mill", 600_000), peer("Mill", 600_000), peer("Mill", 0)))
+    assert hidden.verdict is Verdict.PROBLEM
+
+
+@pytest.mark.parametrize("kind", ["simulated", "libp2p"])
+async def test_where_a_router_is_reached_is_not_where_the_node_listens(kind: str) -> None:
+    async with World(kind) as world:
+        mill = await world.start(announce_addresses=["/ip4/203.0.113.5/tcp/19000", "/dns4/mill.example/tcp/19000"])
+        found = {finding.area: finding for finding in mill.diagnosis()}
+        assert found[Area.LISTENING].verdict is Verdict.OK
+        assert "19000" not in found[Area.LISTENING].what

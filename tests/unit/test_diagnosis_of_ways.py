@@ -208,3 +208,20 @@ def test_a_node_that_listens_nowhere_is_reached_where_it_has_a_place() -> None:
     assert told((), **known)[Area.REACHABILITY].verdict is Verdict.NOT_CHECKED
     reach = told((), **known, relays=(MILLS_PLACE,))[Area.REACHABILITY]
     assert (reach.verdict, reach.what) == (Verdict.OK, "it listens nowhere, and others reach it through Mill Bakery")
+
+
+def test_what_failed_long_ago_says_nothing_of_todays_router_unless_the_peer_is_relayed_still() -> None:
+    failed = tuple(Punch(peer, False, "timed out", NOW - 90 * MINUTE) for peer in ("12D3KooWfarm", "12D3KooWshop"))
+    reach = private(relays=(MILLS_PLACE,), punches=failed)[Area.REACHABILITY]
+    assert (reach.verdict, reach.what) == (Verdict.OK, "others reach it through Mill Bakery")
+    known = Reachability("auto", "private", relays=(MILLS_PLACE,), punches=failed)
+    ways = Ways(ALL, HOME, (), known, 1, NOW, NAMES, frozenset({"12D3KooWfarm"}))
+    reach = next(finding for finding in ways_findings(ways) if finding.area is Area.REACHABILITY)
+    assert reach.what == "it stays relayed, through Mill Bakery"
+
+
+def test_a_private_node_is_reached_where_it_has_a_place_and_nowhere_else() -> None:
+    reach = told(setting="private")[Area.REACHABILITY]
+    assert reach.what.endswith("nobody reaches it: it has no place at a relay")
+    reach = told(setting="private", relays=(MILLS_PLACE,))[Area.REACHABILITY]
+    assert reach.what.endswith("they reach it through Mill Bakery")

@@ -131,7 +131,8 @@ def _dns(node: diagnosis.Diagnosis | None, config: FederationConfig | None) -> l
     settings = dict.fromkeys(outside.names_in(source.bootstrap_peers), "bootstrap_peers")
     settings |= dict.fromkeys(outside.names_in(source.announce_addresses), "announce_addresses")
     wanted = dict(list(settings.items())[:MOST_NAMES])
-    return [outside.dns(look.names(wanted, NAMES_S), len(settings) - len(wanted), NAMES_S)]
+    unasked = outside.names_in([*source.bootstrap_peers, *source.announce_addresses], ("dnsaddr",))
+    return [outside.dns(look.names(wanted, NAMES_S), len(settings) - len(wanted), NAMES_S, unasked)]
 
 
 def _unasked(findings: Sequence[Finding]) -> list[Finding]:

@@ -38,18 +38,26 @@ class Port:
     """Who has it, where that can be told."""
 
 
-def names_in(addresses: Sequence[str]) -> list[str]:
+def names_in(addresses: Sequence[str], kinds: Sequence[str] = NAMES) -> list[str]:
     """The names in multiaddrs, each once, in order."""
     parts = [address.split("/") for address in addresses]
-    return list(dict.fromkeys(part[2] for part in parts if len(part) > 2 and part[1] in NAMES))
+    return list(dict.fromkeys(part[2] for part in parts if len(part) > 2 and part[1] in kinds))
 
 
-def dns(names: Sequence[Name], left_out: int = 0, deadline_s: float = 0.0) -> Finding:
-    """Whether the names of the configuration lead to addresses."""
-    if not names:
+def dns(names: Sequence[Name], left_out: int = 0, deadline_s: float = 0.0, unasked: Sequence[str] = ()) -> Finding:
+    """Whether the names of the configuration lead to addresses. `unasked` are those of /dnsaddr."""
+    if not names and not unasked:
         return Finding(Area.DNS, Verdict.OK, "no address of the configuration has a name in it")
+    if not names:
+        return Finding(
+            Area.DNS,
+            Verdict.NOT_CHECKED,
+            f"/dnsaddr names are not looked up here: {shortened(list(unasked), SHOWN)}",
+            "they stand for addresses in TXT records, which the node asks for when it dials",
+            f"`host -t TXT _dnsaddr.{unasked[0]}` shows them",
+        )
     lost = [name for name in names if not name.resolves]
-    more = f"{left_out} more were not looked up" if left_out else ""
+    more = f"{left_out + len(unasked)} more were not looked up" if left_out or unasked else ""
     if not lost:
         return Finding(Area.DNS, Verdict.OK, f"{shortened([name.name for name in names], SHOWN)}: resolved", more)
     reasons = [f"{name.name}: {name.why or f'no answer within {deadline_s:g} s'}" for name in lost]

@@ -84,13 +84,15 @@ def peers(company: Company) -> list[Finding]:
 
 def clock(company: Company) -> Finding:
     """Whether this node's clock agrees with those of its peers."""
-    offsets = {peer.name: peer.clock_offset_ms for peer in company.connected if peer.clock_offset_ms is not None}
+    offsets = [
+        (peer.name, peer.clock_offset_ms) for peer in company.connected if peer.clock_offset_ms is not None
+    ]  # names are the peers' own words: two may have one
     if not offsets:
         return Finding(Area.CLOCK, Verdict.NOT_CHECKED, "no peer is connected whose clock could be compared")
-    apart = {name: offset for name, offset in offsets.items() if abs(offset) > WRONG_MS}
+    apart = [(name, offset) for name, offset in offsets if abs(offset) > WRONG_MS]
     if not apart:
         return Finding(Area.CLOCK, Verdict.OK, f"it agrees with the clocks of {_count(len(offsets), 'peer')}")
-    apart_ms = middle(offsets.values())
+    apart_ms = middle([offset for _, offset in offsets])
     if len(offsets) > 1 and abs(apart_ms) > WRONG_MS:
         return Finding(
             Area.CLOCK,
@@ -99,9 +101,7 @@ def clock(company: Company) -> Finding:
             f"of {len(offsets)} peers, {len(apart)} differ by more than {WRONG_MS / 1000:g} s",
             SET_CLOCK,
         )
-    told = [
-        f"that of {name} is {_span(offset)} {'ahead' if offset > 0 else 'behind'}" for name, offset in apart.items()
-    ]
+    told = [f"that of {name} is {_span(offset)} {'ahead' if offset > 0 else 'behind'}" for name, offset in apart]
     is_between_two = len(offsets) == 1
     return Finding(
         Area.CLOCK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from covm.federation.diagnosis.company import Acquaintance, Company, clock, peers
@@ -9,7 +10,7 @@ from covm.federation.diagnosis.finding import Finding
 from covm.federation.diagnosis.upkeep import store
 from covm.federation.diagnosis.ways import Ways, ways_findings
 from covm.federation.peers.record import PeerState, PeerStatus
-from covm.federation.wire.multiaddr import place_of
+from covm.federation.wire.multiaddr import Host, place_of
 
 if TYPE_CHECKING:
     from covm.federation.node import Node
@@ -28,12 +29,13 @@ def diagnose(node: Node) -> list[Finding]:
     own = node.network.addresses if node.is_running else ()
     ways = Ways(
         configured=tuple(node.config.listen_addresses),
-        listening=tuple(each for each in own if not place_of(each).is_relayed),
+        listening=tuple(each for each in own if _listens(node, each)),
         announced=tuple(node.config.announce_addresses),
         reachability=node.reach.known(),
         connected=len(company.connected),
         now_ms=node.clock.now_ms(),
         names={peer.peer_id: _name(peer) for peer in known},
+        relayed=frozenset(peer.peer_id for peer in known if peer.is_connected and peer.relayed_why),
     )
     return [
         store(node.store.health(), node.store_place, is_durable=node.store.is_durable),
@@ -41,6 +43,27 @@ def diagnose(node: Node) -> list[Finding]:
         *ways_findings(ways),
         *peers(company),
     ]
+
+
+def _listens(node: Node, address: str) -> bool:
+    """Whether an own address is one at which the node itself listens, and not a relay's, or the router's outside."""
+    announced = {each.partition("/p2p/")[0] for each in node.config.announce_addresses}
+    place = place_of(address)
+    if place.is_relayed:
+        return False
+    return address.partition("/p2p/")[0] not in announced or _is_of_this_machine(place.host)
+
+
+def _is_of_this_machine(host: Host | None) -> bool:
+    """Whether it is an address of one of this machine's interfaces; a name is none."""
+    if host is None:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6 if host.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            asked.bind((str(host), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _searches(node: Node) -> list[str]:

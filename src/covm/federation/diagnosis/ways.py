@@ -18,6 +18,9 @@ SHOWN_RELAYS = 3
 DISTINCT_PEERS = 2
 """Failures with one peer may be the peer's router; with two that have nothing to do with each other, they are ours."""
 
+RECENT_MS = 3_600_000
+"""A failure so long ago tells of the routers that were there then."""
+
 ANNOUNCE = "name the outside address in announce_addresses, such as /ip4/203.0.113.5/tcp/9000"
 
 
@@ -37,6 +40,8 @@ class Ways:
     now_ms: int
     names: Mapping[str, str] = field(default_factory=dict)
     """Names of peers by peer id."""
+    relayed: frozenset[str] = frozenset()
+    """Peers that are connected through a relay alone."""
 
     def name(self, peer: str) -> str:
         return self.names.get(peer) or f"...{peer[-8:]}"
@@ -107,7 +112,12 @@ def reachability(ways: Ways) -> Finding:
             f"forward {_ports(ways)} to this machine in the router, or correct announce_addresses",
         )
     if known.setting == "private":
-        return _reach(Verdict.OK, "it is set private: it dials others, and they reach it through relays")
+        how = (
+            f"they reach it through {_through(ways)}"
+            if ways.places
+            else "nobody reaches it: it has no place at a relay"
+        )
+        return _reach(Verdict.OK, f"it is set private: it dials others, and {how}")
     if known.reached == "public" or known.setting == "public":
         return _public(ways)
     if known.reached == "private":
@@ -192,7 +202,7 @@ def _behind_router(ways: Ways) -> Finding:
         return _reach(Verdict.PROBLEM, "nobody can connect to it", why, _door(ways))
     through = _through(ways)
     worked = [punch for punch in known.punches if punch.worked]
-    failed = [punch for punch in known.punches if not punch.worked]
+    failed = [punch for punch in known.punches if not punch.worked and _still_counts(ways, punch)]
     if worked:
         peers = shortened([ways.name(punch.peer) for punch in worked], SHOWN_RELAYS)
         direct = f"direct connections were made through both routers with {peers}"
@@ -204,6 +214,11 @@ def _behind_router(ways: Ways) -> Finding:
             Verdict.WARNING, f"it stays relayed, through {through}", f"{why}; {_why_relayed(ways, failed)}", _door(ways)
         )
     return _reach(Verdict.OK, f"others reach it through {through}", why, f"to be reached directly, {_door(ways)}")
+
+
+def _still_counts(ways: Ways, punch: Punch) -> bool:
+    """Whether a failure says something of today's routers: of a peer that is relayed now, or of the last hour."""
+    return punch.peer in ways.relayed or ways.now_ms - punch.at_ms <= RECENT_MS
 
 
 def _why_relayed(ways: Ways, failed: list[Punch]) -> str:

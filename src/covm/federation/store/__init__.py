@@ -90,11 +90,11 @@ def check_home(home: Path, url: str = "") -> Report:
 
 
 def glance_at_home(home: Path, url: str = "") -> tuple[str, str]:
-    """Opens the store for reading: the revision of its schema, and that of this covm. Raises `StoreError`."""
+    """Opens the store for reading: the revision of its schema, and that of this covm. Raises `StoreError` at once."""
     from covm.federation.store.migrations import REVISIONS
     from covm.federation.store.reading import reading, require_revision
 
-    with reading(home, url) as engine:
+    with reading(home, url, is_patient=False) as engine:
         return require_revision(engine, home), REVISIONS[-1]
 
 

@@ -73,9 +73,10 @@ class PostgresEngine(SqlEngine):
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, is_patient: bool = True) -> None:
         super().__init__(address.shown)
         self._address = address
+        self._is_patient = is_patient
         self._lost_since_s: float | None = None
         self._version = ""
         self.ending = threading.Event()
@@ -93,9 +94,12 @@ class PostgresEngine(SqlEngine):
         )
 
     def open(self) -> None:
-        """Connects. A server that is not up yet is waited for: after a reboot the node may be started before it."""
+        """Connects. A server that is not up yet is waited for: after a reboot the node may be started before it.
+
+        Who only looks in passing does not wait.
+        """
         try:
-            self._reconnect(PATIENCE_S, is_start=True)
+            self._reconnect(PATIENCE_S if self._is_patient else 0.0, is_start=self._is_patient)
         except BaseException:
             self.close()
             raise

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reading(home: Path, url: str = "") -> Iterator[SqlEngine]:
-    """The store of a home, or behind a URL, for as long as the block runs. Raises `StoreError`."""
-    engine = _engine(home, url)
+def reading(home: Path, url: str = "", *, is_patient: bool = True) -> Iterator[SqlEngine]:
+    """The store of a home, or behind a URL, for as long as the block runs.
+
+    Raises `StoreError`: at once where it cannot be had, unless it is to be waited for.
+    """
+    engine = _engine(home, url, is_patient=is_patient)
     engine.open()
     try:
         engine.begin()
@@ -41,11 +44,11 @@ def require_revision(engine: SqlEngine, home: Path) -> str:
     return revision
 
 
-def _engine(home: Path, url: str) -> SqlEngine:
+def _engine(home: Path, url: str, *, is_patient: bool) -> SqlEngine:
     if url:
         from covm.federation.store.postgresql_engine import Address, PostgresEngine
 
-        return PostgresEngine(Address(url))
+        return PostgresEngine(Address(url), is_patient=is_patient)
     from covm.federation.store.sqlite import FILE_NAME
     from covm.federation.store.sqlite_engine import SqliteEngine
 
