@@ -125,7 +125,19 @@ def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
 
 
 def test_the_readme_and_the_handbook_have_no_block_whose_kind_is_unknown() -> None:
-    known = {"console", "python", "output", "toml", "ini", "sh", "tree", "{toctree}", "{include}", "{eval-rst}"}
+    known = {
+        "console",
+        "shell-session",
+        "python",
+        "output",
+        "toml",
+        "ini",
+        "sh",
+        "tree",
+        "{toctree}",
+        "{include}",
+        "{eval-rst}",
+    }
     used = {language for page in (ROOT / "docs").glob("*.md") for language in languages(page)}
     assert used | set(languages(ROOT / "README.md")) <= known
 
