@@ -48,11 +48,11 @@ pub const RENEWAL_LEAST: Duration = Duration::from_secs(5);
 /// nobody's addresses stand in anybody else's way.
 pub const WAITING_FOR_RELAYS: usize = super::DIALLED_AT_ONCE + RESERVATIONS;
 
-/// Relays that are dialled at once for one dial: as many as a node has places at. The others have their turn behind them.
-pub const RELAYS_PER_DIAL: usize = 2;
-
 /// How long they wait: to connect to the relay, to join it and to hear from identify what it offers.
 pub const RELAY_READY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Relays that are dialled at once for one dial: as many as a node has places at. The others have their turn behind them.
+pub const RELAYS_PER_DIAL: usize = 2;
 
 /// How long a relayed connection stays beside a direct one, once nothing is on it: until both sides have noticed.
 pub const RELAYED_LINGER: Duration = Duration::from_secs(2);

@@ -108,8 +108,8 @@ impl Driver {
                 self.dial_relay(peer);
             } else {
                 self.give_up_relay(peer, &reason);
-                self.begin_waits();
             }
+            self.begin_waits();
         }
         self.gauge();
         self.queue.push(Event::Closed { connection: id, peer, reason, remaining });

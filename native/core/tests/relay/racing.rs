@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use covm_core::{Multiaddr, PeerId, event::Outcome};
 
 use crate::{
-    meeting::{AT, join, member, opened, relay, reserve},
+    meeting::{AT, join, meet, member, opened, relay, reserve},
     owner::both,
     switch::defended,
 };
@@ -77,16 +77,7 @@ async fn relays_that_never_answer_hold_up_nobody_but_who_is_dialled_through_them
         let circuits = (0..8).map(|_| circuit(&silence(&mut silent), PeerId::random())).collect();
         b.node.dial(Some(PeerId::random()), circuits).unwrap();
     }
-    let (pa, pb) = (a.peer(), b.peer());
-    let id = b.node.dial(Some(pa), vec![through]).unwrap();
-    let met = both(
-        async {
-            assert_eq!(b.result(id).await, Ok(Outcome::Peer(pa)));
-            b.admitted(pa).await;
-        },
-        a.admitted(pb),
-    );
-    r.beside(met).await;
+    r.beside(meet(&mut b, &mut a, &through)).await;
 }
 
 #[tokio::test]
@@ -98,14 +89,5 @@ async fn a_relay_that_is_dialled_at_an_old_address_is_then_dialled_at_the_one_th
     let through = reserve(&mut a, &mut r, &at).await.unwrap();
     let mut silent = Vec::new();
     b.node.dial(Some(r.peer()), vec![silence(&mut silent)]).unwrap();
-    let (pa, pb) = (a.peer(), b.peer());
-    let id = b.node.dial(Some(pa), vec![through]).unwrap();
-    let met = both(
-        async {
-            assert_eq!(b.result(id).await, Ok(Outcome::Peer(pa)));
-            b.admitted(pa).await;
-        },
-        a.admitted(pb),
-    );
-    r.beside(met).await;
+    r.beside(meet(&mut b, &mut a, &through)).await;
 }
